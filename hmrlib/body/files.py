@@ -1,0 +1,367 @@
+"""Read and write body models: SMPL's .npz and .pkl, OBJ and PLY meshes, glTF figures."""
+
+import os
+import pickle
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from hmrlib.body import gltf, safe_pickle
+from hmrlib.body.safe_pickle import ModelFileError
+
+OPEN_BODY = Path(__file__).with_name("assets") / "body.npz"
+NUM_JOINTS = 24
+REQUIRED = (
+    "v_template",
+    "shapedirs",
+    "posedirs",
+    "J_regressor",
+    "weights",
+    "kintree_table",
+    "f",
+)
+
+# joints -> the model that has so many
+_RELATIVES = {5: "FLAME, a head", 16: "MANO, a hand", 52: "SMPL-H", 55: "SMPL-X"}
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def default_path(path=None):
+    """The model meant by `path`: itself, or else $HMR_BODY, or else the open body."""
+    return Path(path or os.environ.get("HMR_BODY") or OPEN_BODY)
+
+
+def read_model(path):
+    """Read a body model in SMPL's layout.
+
+    V vertices (any number), S shape coefficients (10, 300, any), F triangles, 24 joints. Floats
+    of any width come back as float32.
+
+    Args:
+        path: a `.npz`, or a `.pkl` as SMPL is distributed (Python 2 or 3, with chumpy or without).
+
+    Returns:
+        dict of plain arrays. v_template (V, 3), shapedirs (V, 3, S) and posedirs (V, 3, 207) in
+        metres; J_regressor, scipy csc (24, V); weights (V, 24); kintree_table (2, 24) as in the
+        file; parents (24,) int64, -1 for the root; f (F, 3) int32. Strings and plain arrays
+        under other names (`card`, `bs_type`, `J`) are kept as they are, anything else is left out.
+
+    Raises:
+        safe_pickle.UnsafePickleError: a pickle asks for more than arrays and matrices.
+        ModelFileError: the file is missing, damaged, or its arrays do not make up such a model.
+    """
+    path = Path(path)
+    readers = {".npz": _read_npz, ".pkl": _read_pickle}
+    if path.suffix not in readers:
+        raise ModelFileError(f"{path}: expected a model file .npz or .pkl, found {path.suffix!r}")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file. Check the path (and HMR_BODY, if it is set)")
+    try:
+        return check_model(readers[path.suffix](path))
+    except ModelFileError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
+
+
+def check_model(model):
+    """A body model as `read_model` returns it, from a dict of arrays; J_regressor may be dense.
+
+    Raises:
+        ModelFileError: something is missing, or the arrays do not fit together.
+    """
+    if not isinstance(model, dict):
+        raise ModelFileError(f"expected a dict of arrays, found {type(model).__name__}")
+    missing = [name for name in REQUIRED if name not in model]
+    if missing:
+        found = ", ".join(sorted(map(str, model))) or "nothing"
+        raise ModelFileError(f"expected SMPL's arrays; missing {', '.join(missing)}; found {found}")
+    extras = {name: value for name, value in model.items() if name not in (*REQUIRED, "parents")}
+    floats = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
+    model = {
+        name: _numbers(name, model[name], "fiu" if name in floats else "iu") for name in REQUIRED
+    }
+    _check_shapes(model)
+    for name in floats:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
+            model[name] = np.array(model[name], np.float32, order="C")
+        if not np.isfinite(model[name]).all():
+            bad = tuple(np.argwhere(~np.isfinite(model[name]))[0].tolist())
+            raise ModelFileError(f"expected finite numbers; {name}{list(bad)} is NaN or infinite")
+
+    sums = model["weights"].sum(axis=1)
+    wrong = np.flatnonzero(abs(sums - 1) > 1e-3)  # half precision is within 5e-4
+    if wrong.size or model["weights"].min() < 0:
+        raise ModelFileError(
+            "expected weights >= 0 whose rows sum to 1; found a smallest weight of "
+            f"{model['weights'].min():g} and {wrong.size} rows that sum to something else"
+            + (f" (row {wrong[0]}: {sums[wrong[0]]:g})" if wrong.size else "")
+        )
+    num_vertices = len(model["v_template"])
+    if model["f"].size == 0 or model["f"].min() < 0 or model["f"].max() >= num_vertices:
+        raise ModelFileError(
+            f"expected triangles (f) of the vertices 0 to {num_vertices - 1}, found "
+            + (f"{model['f'].min()} to {model['f'].max()}" if model["f"].size else "none")
+        )
+    model["f"] = model["f"].astype(np.int32)
+    model["J_regressor"] = sparse.csc_matrix(model["J_regressor"])
+    model["parents"] = _parents(model["kintree_table"])
+    for name, value in extras.items():
+        if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U":
+            value = str(value)
+        if isinstance(value, str) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
+            model[str(name)] = value
+    return model
+
+
+def _numbers(name, value, kinds):
+    """`value` as a dense array of numbers; `kinds` are numpy's letters for what is allowed."""
+    array = value.toarray() if sparse.issparse(value) else value
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+        found = f"{array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        kind = "numbers" if "f" in kinds else "integers"
+        raise ModelFileError(f"expected {name} to be an array of {kind}, found {found}")
+    return array
+
+
+def _check_shapes(model):
+    joints = model["kintree_table"].shape[-1] if model["kintree_table"].ndim else 0
+    if joints != NUM_JOINTS:
+        relative = _RELATIVES.get(joints)
+        raise ModelFileError(
+            f"expected SMPL's {NUM_JOINTS} joints, found {joints}"
+            + (f": this looks like {relative}" if relative else "")
+            + ". Its pose, joints and betas mean other things here; convert it to SMPL first"
+        )
+    if model["posedirs"].shape[-1:] == (93,):
+        raise ModelFileError(
+            "expected 207 pose correctives (rotation matrices), found 93: this looks like STAR, "
+            "which drives them by quaternions and beta. Use SMPL's file"
+        )
+    vertices = model["v_template"].shape[0] if model["v_template"].ndim else 0
+    expected = {
+        "v_template": (vertices, 3),
+        "shapedirs": (vertices, 3, "S"),
+        "posedirs": (vertices, 3, 9 * (NUM_JOINTS - 1)),
+        "J_regressor": (NUM_JOINTS, vertices),
+        "weights": (vertices, NUM_JOINTS),
+        "kintree_table": (2, NUM_JOINTS),
+        "f": ("F", 3),
+    }
+    for name, shape in expected.items():
+        found = model[name].shape
+        fits = len(found) == len(shape) and all(
+            n == wanted or isinstance(wanted, str) for n, wanted in zip(found, shape, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join(map(str, shape))
+            raise ModelFileError(
+                f"expected {name} of shape ({wanted}), found {found}; "
+                f"v_template has {vertices} vertices and all arrays must be of one model"
+            )
+
+
+def _parents(kintree_table):
+    """(24,) parent of each joint. The root's entry is not read: files have 4294967295 or -1."""
+    parents = kintree_table[0].astype(np.int64)
+    parents[0] = -1
+    children = kintree_table[1].astype(np.int64)
+    orphans = [j for j in range(1, NUM_JOINTS) if not 0 <= parents[j] < j]
+    if orphans or children.tolist() != list(range(NUM_JOINTS)):
+        raise ModelFileError(
+            "expected kintree_table to be a tree: a row of parents, each before its child, and "
+            f"the row 0 to {NUM_JOINTS - 1}; found parents {parents.tolist()} of "
+            f"{children.tolist()}"
+        )
+    return parents
+
+
+def _read_npz(path):
+    if not zipfile.is_zipfile(path):
+        raise ModelFileError("not a whole .npz archive: truncated, or another kind of file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: _read_member(archive, name) for name in archive.files}
+    except ModelFileError:
+        raise
+    except Exception as error:  # zlib, zipfile and numpy each have their own for a damaged file
+        raise ModelFileError(f"cannot read the archive, it may be damaged ({error})") from error
+
+
+def _read_member(archive, name):
+    """One array. Some files hold a sparse matrix as a pickled object: it goes the same safe way."""
+    with archive.zip.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0) and np.lib.format.read_array_header_1_0(file)[2].hasobject:
+            return safe_pickle.load(file)
+    return archive[name]
+
+
+def _read_pickle(path):
+    with open(path, "rb") as file:
+        return safe_pickle.load(file)
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+@contextmanager
+def atomic_write(path):
+    """A binary file that takes the name `path` once it is whole, and vanishes on an error."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_model(path, model, dtype=np.float32):
+    """Write a body model; the suffix says how. The same model gives the same bytes.
+
+    `.npz`: compressed, J_regressor dense, so that nothing needs to be pickled. `.pkl`: as SMPL's
+    files, plain arrays and a csc J_regressor, protocol 2. `.glb`: a figure that can be posed, see
+    `write_glb`. `.obj`, `.ply`: the mesh of v_template.
+
+    Args:
+        model: dict of arrays as `read_model` returns it; checked before anything is written.
+        dtype: of shapedirs and posedirs in .npz and .pkl. np.float16 halves the file and moves
+            vertices by some hundredths of a millimetre; the other arrays, whose rounding would
+            move joints, always stay in single precision.
+
+    Raises:
+        ModelFileError: an unknown suffix, or arrays that do not fit together.
+    """
+    path = Path(path)
+    if path.suffix == ".glb":
+        write_glb(path, model)
+    elif path.suffix in (".obj", ".ply"):
+        write_mesh(path, model["v_template"], model["f"])
+    elif path.suffix in (".npz", ".pkl"):
+        model = check_model(model)
+        arrays = {name: value for name, value in model.items() if name != "parents"}
+        arrays["shapedirs"] = model["shapedirs"].astype(dtype)
+        arrays["posedirs"] = model["posedirs"].astype(dtype)
+        arrays["kintree_table"] = model["kintree_table"].astype(np.uint32)  # -1 is 4294967295
+        arrays["f"] = model["f"].astype(np.uint32)
+        with atomic_write(path) as file:
+            if path.suffix == ".npz":
+                arrays["J_regressor"] = model["J_regressor"].toarray()
+                np.savez_compressed(file, **arrays)
+            else:
+                file.write(_pickled(arrays))
+    else:
+        raise ModelFileError(f"{path}: expected .npz, .pkl, .glb, .obj or .ply")
+
+
+def _pickled(arrays):
+    """Protocol 2, and NumPy's old module name, which both NumPy 1 and 2 can load."""
+    data = pickle.dumps(arrays, protocol=2)
+    return data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+
+
+def write_mesh(path, vertices, faces, colors=None):
+    """Write a triangle mesh as `.obj` (text, micrometres) or `.ply` (binary).
+
+    Args:
+        vertices: (V, 3) metres.
+        faces: (F, 3) integers from 0.
+        colors: (V, 3) red, green, blue from 0 to 1, or None.
+
+    Raises:
+        ModelFileError: another suffix, or shapes that do not fit.
+    """
+    path = Path(path)
+    vertices, faces = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
+    colors = np.zeros((len(vertices), 0)) if colors is None else np.asarray(colors, np.float64)
+    allowed = [(len(vertices), 3), (len(vertices), 0)]
+    if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,) or colors.shape not in allowed:
+        raise ModelFileError(
+            "expected vertices (V, 3), faces (F, 3) and colors (V, 3), found "
+            f"{vertices.shape}, {faces.shape} and {colors.shape}"
+        )
+    if path.suffix == ".obj":
+        lines = ["v " + " ".join(f"{x:.6f}" for x in row) for row in np.hstack([vertices, colors])]
+        lines += ["f {} {} {}".format(*row) for row in faces + 1]  # OBJ counts from 1
+        data = ("\n".join(lines) + "\n").encode()
+    elif path.suffix == ".ply":
+        data = _ply(vertices, faces, colors)
+    else:
+        raise ModelFileError(f"{path}: expected a mesh file .obj or .ply")
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def _ply(vertices, faces, colors):
+    vertex = [(axis, "<f4") for axis in "xyz"]
+    vertex += [(name, "u1") for name in ("red", "green", "blue")[: colors.shape[1]]]
+    vertex_table = np.empty(len(vertices), vertex)
+    columns = [*vertices.T, *np.rint(255 * colors).astype(np.uint8).T]
+    for (name, _), column in zip(vertex, columns, strict=True):
+        vertex_table[name] = column
+    face_table = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    face_table["count"], face_table["corners"] = 3, faces
+    types = {"<f4": "float", "u1": "uchar"}
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(vertices)}",
+        *(f"property {types[kind]} {name}" for name, kind in vertex),
+        f"element face {len(faces)}",
+        "property list uchar int vertex_indices",
+        "end_header\n",
+    ]
+    return "\n".join(header).encode() + vertex_table.tobytes() + face_table.tobytes()
+
+
+def write_glb(path, model, betas=None, num_targets=10):
+    """Write a figure that Blender or three.js can pose: see `gltf.encode_glb` for what is in it.
+
+    Args:
+        model: dict of arrays as `read_model` returns it.
+        betas: (n,) the shape that is built into mesh and skeleton; None: the mean body.
+        num_targets: how many betas become shape targets (sliders), fewer if the model has fewer.
+
+    Raises:
+        ModelFileError: arrays that do not fit together.
+        ValueError: betas that the model does not have.
+    """
+    data = gltf.encode_glb(check_model(model), betas, num_targets)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def export_for_peers(model, directory):
+    """Write the model where other packages look for SMPL's files.
+
+    They load the folder DIR with these lines:
+
+        smplx.create("DIR", model_type="smpl", gender="neutral")
+        smplfitter.np.BodyModel("smpl", "neutral", model_root="DIR/smpl")
+        body_models.smpl.numpy.SMPL(model_path="DIR/smpl/SMPL_NEUTRAL.pkl")
+
+    (smplfitter also finds DIR in the environment variable SMPLFITTER_BODY_MODELS.) smplx reads 10
+    betas of a file with fewer than 300, and of its joints use `[:, :24]`: the others are vertices
+    picked by their numbers in SMPL's own mesh.
+
+    Args:
+        model: dict of arrays as `read_model` returns it.
+        directory: DIR; made if it does not exist.
+
+    Returns:
+        list of the paths written.
+    """
+    folder = Path(directory) / "smpl"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("SMPL_NEUTRAL.pkl", "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl")
+    for name in names:
+        write_model(folder / name, model)
+    # smplfitter insists on this file; all zeros mean that there is no child template
+    with atomic_write(folder / "kid_template.npy") as file:
+        np.save(file, np.zeros_like(model["v_template"]))
+    return [folder / name for name in (*names, "kid_template.npy")]

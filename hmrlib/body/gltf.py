@@ -1,0 +1,193 @@
+"""A body model as a glTF 2.0 binary file (.glb). Pure: arrays in, bytes out.
+
+The format: Khronos Group, "glTF 2.0 Specification". Its frame is ours: metres, y up, facing +z.
+"""
+
+import json
+import struct
+
+import numpy as np
+
+from hmrlib.skeleton import JOINT_NAMES
+
+_COMPONENT_TYPES = {"uint8": 5121, "uint32": 5125, "float32": 5126}
+_ELEMENT_TYPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
+_VERTICES, _INDICES = 34962, 34963  # what a buffer view is for: ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER
+
+
+def encode_glb(model, betas=None, num_targets=10):
+    """A skinned, shapeable figure.
+
+    It carries: 24 named joint nodes, each a child of its parent, with inverse bind matrices; for
+    each vertex the four largest skin weights, made to sum to one again (the open body has no more
+    than four); smooth normals; one plain material; and a shape target `beta_k` for each of the
+    first betas, whose weight is the beta.
+
+    Two things glTF cannot say are left out: pose correctives, and that betas move the joints. So
+    targets move the skin over a fixed skeleton; for another body, build its `betas` in.
+
+    Args:
+        model: dict of arrays as `files.read_model` returns it.
+        betas: (n,) built into mesh and skeleton, or None: the mean body.
+        num_targets: number of shape targets.
+
+    Returns:
+        bytes of the file.
+    """
+    betas = np.zeros(0) if betas is None else np.asarray(betas, np.float64)
+    directions = model["shapedirs"].astype(np.float64)
+    if betas.ndim != 1 or len(betas) > directions.shape[2] or not np.isfinite(betas).all():
+        raise ValueError(
+            f"expected at most {directions.shape[2]} finite betas in one row, "
+            f"found shape {betas.shape}"
+        )
+    vertices = model["v_template"] + directions[..., : len(betas)] @ betas  # (V, 3)
+    joints = model["J_regressor"] @ vertices  # (24, 3)
+    faces, parents = model["f"], model["parents"]
+    normals = vertex_normals(vertices, faces)
+    skin_joints, skin_weights = largest_weights(model["weights"])
+
+    buffer = _Buffer()
+    attributes = {
+        "POSITION": buffer.add(vertices, "float32", _VERTICES, bounds=True),
+        "NORMAL": buffer.add(normals, "float32", _VERTICES),
+        "JOINTS_0": buffer.add(skin_joints, "uint8", _VERTICES),
+        "WEIGHTS_0": buffer.add(skin_weights, "float32", _VERTICES),
+    }
+    targets = []
+    for direction in directions[..., :num_targets].transpose(2, 0, 1):
+        bend = vertex_normals(vertices + direction, faces) - normals
+        targets.append(
+            {
+                "POSITION": buffer.add(direction, "float32", _VERTICES, bounds=True),
+                "NORMAL": buffer.add(bend, "float32", _VERTICES),
+            }
+        )
+    primitive = {
+        "attributes": attributes,
+        "indices": buffer.add(faces.ravel(), "uint32", _INDICES),
+        "material": 0,
+        "mode": 4,  # triangles
+    }
+    mesh = {"name": "body", "primitives": [primitive]}
+    if targets:
+        primitive["targets"] = targets
+        mesh["weights"] = [0.0] * len(targets)
+        mesh["extras"] = {"targetNames": [f"beta_{k}" for k in range(len(targets))]}
+
+    # In the rest pose no joint is turned: its inverse bind matrix takes its position away.
+    inverse_bind = np.tile(np.eye(4), (len(joints), 1, 1))  # (24, 4, 4)
+    inverse_bind[:, :3, 3] = -joints
+    columns_first = inverse_bind.transpose(0, 2, 1)
+
+    root = len(joints)  # the joints are nodes 0 to 23, the mesh is the next
+    document = {
+        "asset": {"version": "2.0", "generator": "hmrlib"},
+        "scene": 0,
+        "scenes": [{"nodes": [0, root]}],
+        "nodes": [*_joint_nodes(joints, parents), {"name": "body", "mesh": 0, "skin": 0}],
+        "meshes": [mesh],
+        "skins": [
+            {
+                "name": "skeleton",
+                "skeleton": 0,
+                "joints": list(range(len(joints))),
+                "inverseBindMatrices": buffer.add(columns_first, "float32"),
+            }
+        ],
+        "materials": [
+            {
+                "name": "skin",
+                "pbrMetallicRoughness": {
+                    "baseColorFactor": [0.75, 0.62, 0.55, 1.0],
+                    "metallicFactor": 0.0,
+                    "roughnessFactor": 0.8,
+                },
+            }
+        ],
+        "buffers": [{"byteLength": len(buffer.data)}],
+        "bufferViews": buffer.views,
+        "accessors": buffer.accessors,
+    }
+    return _container(document, buffer.data)
+
+
+def vertex_normals(vertices, faces):
+    """(V, 3) unit normals: the mean of the faces around a vertex, weighted by their area."""
+    corners = vertices[faces]  # (F, 3, 3)
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], face_normals)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    up = np.array([0.0, 1.0, 0.0])  # for a vertex without faces, which has no normal
+    return np.where(lengths > 0, normals / np.where(lengths > 0, lengths, 1), up)
+
+
+def largest_weights(weights, count=4):
+    """The `count` largest skin weights of each vertex, made to sum to one again.
+
+    Returns:
+        joints (V, count) int64, 0 where the weight is 0; weights (V, count) float64.
+    """
+    joints = np.argsort(-weights, axis=1, kind="stable")[:, :count]
+    kept = np.take_along_axis(weights, joints, axis=1).astype(np.float64)
+    return np.where(kept > 0, joints, 0), kept / kept.sum(axis=1, keepdims=True)
+
+
+def _joint_nodes(joints, parents):
+    nodes = []
+    for j, name in enumerate(JOINT_NAMES):
+        offset = joints[j] - joints[parents[j]] if parents[j] >= 0 else joints[j]
+        node = {"name": name, "translation": offset.tolist()}
+        children = np.flatnonzero(parents == j).tolist()
+        if children:  # the format allows no empty list
+            node["children"] = children
+        nodes.append(node)
+    return nodes
+
+
+class _Buffer:
+    """The binary part of a file, with the views and accessors that describe it."""
+
+    def __init__(self):
+        self.data = bytearray()
+        self.views = []
+        self.accessors = []
+
+    def add(self, array, dtype, target=None, bounds=False):
+        """Append an array; the number of its accessor. `bounds`: with minimum and maximum."""
+        array = np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<"))
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
+        if target is not None:
+            view["target"] = target
+        self.data += array.tobytes()
+        self.data += bytes(-len(self.data) % 4)  # every array starts at a multiple of 4
+        accessor = {
+            "bufferView": len(self.views),
+            "componentType": _COMPONENT_TYPES[dtype],
+            "count": len(array),
+            "type": _ELEMENT_TYPES[array.shape[1:]],
+        }
+        if bounds:
+            accessor["min"] = array.min(axis=0).tolist()
+            accessor["max"] = array.max(axis=0).tolist()
+        self.views.append(view)
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def _container(document, data):
+    """Header, JSON chunk, binary chunk; each a multiple of 4 bytes long."""
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    length = 12 + 8 + len(text) + 8 + len(data)
+    return b"".join(
+        [
+            struct.pack("<4sII", b"glTF", 2, length),
+            struct.pack("<I4s", len(text), b"JSON"),
+            text,
+            struct.pack("<I4s", len(data), b"BIN\0"),
+            bytes(data),
+        ]
+    )

@@ -1,0 +1,323 @@
+"""The SMPL-form body model: (betas, pose) -> a posed mesh and its joints.
+
+Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015. Each equation of section 3 is
+one function below, and `Body` calls them in the paper's order:
+
+    shaped   = T + B_S(beta)                    shape_blend_shapes            eq. 8
+    joints   = J(beta)                          joint_locations               eq. 10
+    R        = exp(theta)                       axis_angle_to_matrix          eq. 1
+    T_P      = T + B_S(beta) + B_P(theta)       pose_blend_shapes             eq. 6, 9
+    G, G'    = the joints' world motions        world_transforms, relative_…  eq. 4, 3
+    M        = W(T_P, J, theta)                 linear_blend_skinning         eq. 5, 7
+
+Frame: metres, y up, the body faces +z, its left is +x. B = batch, V = vertices, S = shape
+coefficients, K = 24 joints. Inside, coordinates are planes (B, 3, V): see `skinning`.
+"""
+
+import json
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from hmrlib import geometry
+from hmrlib.body import files
+from hmrlib.body.skinning import dual_quaternion_skinning, linear_blend_skinning
+
+
+class BodyInputError(ValueError):
+    """An input to the body has a wrong shape or value; the message says what was expected."""
+
+
+class BodyOutput(NamedTuple):
+    """What a body returns.
+
+    Attributes:
+        vertices: (B, V, 3) metres.
+        joints: (B, 24, 3) metres, the joints that move the mesh, in `skeleton.JOINT_NAMES`' order.
+    """
+
+    vertices: Any
+    joints: Any
+
+
+def shape_blend_shapes(betas, shapedirs):
+    """B_S(beta) = sum_n beta_n S_n: offsets from the mean body to this one (eq. 8).
+
+    Args:
+        betas: (B, S), in standard deviations of the population.
+        shapedirs: (S, ...), metres, e.g. (S, 3, V).
+
+    Returns:
+        (B, ...) offsets, metres.
+    """
+    return ops.tensordot(betas, shapedirs, axes=1)
+
+
+def joint_locations(J_template, J_shapedirs, betas):
+    """J(beta) = regressor (T + B_S(beta)): where the joints are in the rest pose (eq. 10).
+
+    Both the regressor and B_S are linear, so their product is taken once, when the model is
+    loaded: J_template (K, 3) = regressor T, J_shapedirs (S, K, 3) = regressor S.
+
+    Returns:
+        (B, K, 3) metres.
+    """
+    return J_template + ops.tensordot(betas, J_shapedirs, axes=1)
+
+
+def pose_feature(rotations):
+    """R(theta) - R(theta*): how far each joint but the root is from rest (in eq. 9).
+
+    (B, K, 3, 3) -> (B, 9 (K - 1)), zero in the rest pose theta* = 0.
+    """
+    joints = rotations.shape[1] - 1
+    offsets = rotations[:, 1:] - ops.eye(3, dtype=rotations.dtype)
+    return ops.reshape(offsets, (-1, 9 * joints))
+
+
+def pose_blend_shapes(feature, posedirs):
+    """B_P(theta) = sum_n (R_n(theta) - R_n(theta*)) P_n: what skinning gets wrong (eq. 9).
+
+    Args:
+        feature: (B, 207), from `pose_feature`.
+        posedirs: (207, ...), metres, e.g. (207, 3, V).
+
+    Returns:
+        (B, ...) offsets in the rest pose, metres.
+    """
+    return ops.tensordot(feature, posedirs, axes=1)
+
+
+def world_transforms(rotations, joints, parents):
+    """G_k: each joint's motion is its own rotation, carried along by all its ancestors (eq. 4).
+
+    Args:
+        rotations: (B, K, 3, 3), each relative to the parent.
+        joints: (B, K, 3) in the rest pose, metres.
+        parents: K integers, parents before children, -1 for the root.
+
+    Returns:
+        rotations (B, K, 3, 3) in the world, and positions (B, K, 3) of the posed joints, metres.
+    """
+    world = [rotations[:, 0]]
+    posed = [joints[:, 0]]
+    for joint, parent in enumerate(parents[1:], start=1):
+        bone = joints[:, joint] - joints[:, parent]
+        world.append(ops.matmul(world[parent], rotations[:, joint]))
+        posed.append(posed[parent] + _rotate(world[parent], bone))
+    return ops.stack(world, axis=1), ops.stack(posed, axis=1)
+
+
+def relative_transforms(world, posed, joints):
+    """G'_k = G_k(theta, J) G_k(theta*, J)^-1: from the rest pose straight to the world (eq. 3).
+
+    In the rest pose no joint is turned, so G_k(theta*) only translates by j_k.
+
+    Args:
+        world, posed: from `world_transforms`.
+        joints: (B, K, 3) in the rest pose, metres.
+
+    Returns:
+        rotations (B, K, 3, 3) and translations (B, K, 3).
+    """
+    return world, posed - _rotate(world, joints)
+
+
+def _rotate(rotations, vectors):
+    """R v: (..., 3, 3) x (..., 3) -> (..., 3)."""
+    return ops.sum(rotations * vectors[..., None, :], axis=-1)
+
+
+class Body:
+    """A body model in SMPL's form, held in memory; call it with betas and pose.
+
+    Attributes:
+        v_template: (V, 3) float32, metres; the mean body T in the rest pose.
+        shapedirs: (V, 3, S), one direction a beta.
+        posedirs: (V, 3, 207), one direction an entry of the pose feature.
+        J_regressor: (24, V), scipy csc.
+        weights: (V, 24), each row sums to one.
+        faces: (F, 3) int32, counter-clockwise from outside.
+        parents: 24 integers; kintree_table: (2, 24), as in the file.
+        card: dict, what the file says of itself (licence, data, errors); {} if it says nothing.
+    """
+
+    def __init__(self, model):
+        """From the arrays of `files.read_model`."""
+        self._model = model
+        self.v_template = model["v_template"]
+        self.shapedirs = model["shapedirs"]
+        self.posedirs = model["posedirs"]
+        self.J_regressor = model["J_regressor"]
+        self.weights = model["weights"]
+        self.faces = model["f"]
+        self.kintree_table = model["kintree_table"]
+        self.parents = tuple(int(parent) for parent in model["parents"])
+        self.card = json.loads(str(model["card"])) if "card" in model else {}
+        regressor = self.J_regressor
+        planes = {
+            "template": self.v_template.T,  # (3, V)
+            "shapedirs": self.shapedirs.transpose(2, 1, 0),  # (S, 3, V)
+            "posedirs": self.posedirs.transpose(2, 1, 0),  # (207, 3, V)
+            "weights": self.weights.T,  # (24, V)
+            "J_template": regressor @ self.v_template,  # (24, 3)
+            "J_shapedirs": np.stack(  # (S, 24, 3)
+                [regressor @ self.shapedirs[..., s] for s in range(self.num_betas)]
+            ),
+        }
+        self._constants = {
+            name: ops.convert_to_tensor(np.ascontiguousarray(array), dtype="float32")
+            for name, array in planes.items()
+        }
+
+    @property
+    def num_betas(self):
+        """How many shape coefficients the file has; fewer may be given."""
+        return self.shapedirs.shape[2]
+
+    def __repr__(self):
+        vertices, faces = len(self.v_template), len(self.faces)
+        return f"Body({vertices} vertices, {faces} faces, {self.num_betas} betas)"
+
+    def __call__(self, betas=None, pose=None, translation=None, skinning="lbs", correctives=True):
+        """M(beta, theta): the posed body (eq. 5).
+
+        Args:
+            betas: (B, n), any n up to `num_betas`; missing ones are zero. None: the mean body.
+            pose: axis-angle (B, 72) or (B, 24, 3) radians, or rotation matrices (B, 24, 3, 3);
+                the first is the whole body's. None: the rest pose.
+            translation: (B, 3) metres, or None.
+            skinning: "lbs", linear blends, or "dqs", dual quaternions.
+            correctives: False leaves out the pose blend shapes B_P.
+
+            A batch of one goes with any B; without the batch axis it counts as one.
+
+        Returns:
+            `BodyOutput` of the backend's tensors: vertices (B, V, 3) and joints (B, 24, 3).
+
+        Raises:
+            BodyInputError: a wrong shape, an unknown skinning, or NaN or infinity in an array or
+                list. (Tensors are checked for their shape alone: values may not be there yet.)
+        """
+        inputs = self._check(betas, pose, translation, skinning)
+        return _forward(self._constants, *inputs, self.parents, skinning, correctives)
+
+    def compile(self, skinning="lbs", correctives=True):
+        """The same function compiled for its batch size: several times faster, same arguments.
+
+        XLA on TensorFlow and JAX, about two seconds at the first call of each batch size.
+        PyTorch runs as it is.
+
+        Returns:
+            function (betas, pose, translation=None) -> `BodyOutput`.
+        """
+        options = {"parents": self.parents, "skinning": skinning, "correctives": correctives}
+        forward = partial(_forward, **options)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            forward = tf.function(forward, jit_compile=True)
+        elif keras.backend.backend() == "jax":
+            import jax
+
+            forward = jax.jit(forward)
+
+        def compiled(betas=None, pose=None, translation=None):
+            inputs = self._check(betas, pose, translation, skinning)
+            return forward(self._constants, *inputs)
+
+        return compiled
+
+    def save(self, path):
+        """Write the model (.npz, .pkl, .glb with skeleton and shapes) or its mesh (.obj, .ply).
+
+        The file is written whole or not at all. See `files.write_model`.
+        """
+        files.write_model(path, self._model)
+
+    def _check(self, betas, pose, translation, skinning):
+        """Tensors betas (B, n), rotations (B, 24, 3, 3), translation (B, 3), of one batch size."""
+        if skinning not in SKINNINGS:
+            raise BodyInputError(f"unknown skinning {skinning!r}: use one of {sorted(SKINNINGS)}")
+        joints = len(self.parents)
+        betas = self._tensor("betas", betas, [(self.num_betas,)], at_most=True)
+        pose_shapes = [(3 * joints,), (joints, 3), (joints, 3, 3)]
+        pose = self._tensor("pose", pose, pose_shapes)
+        translation = self._tensor("translation", translation, [(3,)])
+        inputs = (betas, pose, translation)
+        sizes = [tensor.shape[0] for tensor in inputs if tensor.shape[0] != 1]
+        if len(set(sizes)) > 1:
+            raise BodyInputError(
+                "betas, pose and translation must have one batch size (or 1); "
+                f"found {', '.join(str(tensor.shape[0]) for tensor in inputs)}"
+            )
+        if sizes:  # repeat the batches of one
+            size = next(ops.shape(tensor)[0] for tensor in inputs if tensor.shape[0] != 1)
+            inputs = [ops.repeat(t, size, axis=0) if t.shape[0] == 1 else t for t in inputs]
+        return inputs
+
+    def _tensor(self, name, value, shapes, at_most=False):
+        """`value` as a tensor (B, *shape) of one of the `shapes`; None becomes zeros."""
+        if value is None:
+            return ops.zeros((1, *shapes[0]), dtype="float32")
+        if not ops.is_tensor(value):
+            value = np.asarray(value, dtype="float32")
+            if not np.isfinite(value).all():
+                bad = np.argwhere(~np.isfinite(value))[0].tolist()
+                raise BodyInputError(f"{name} has NaN or infinity, first at index {bad}")
+        value = ops.convert_to_tensor(value, dtype="float32")
+        for shape in shapes:
+            for found in (tuple(value.shape), (1, *value.shape)):
+                if at_most and len(found) == 2 and found[1] <= shape[0]:
+                    return ops.reshape(value, (-1, found[1]))
+                if len(found) == len(shape) + 1 and found[1:] == shape:
+                    return ops.reshape(value, (-1, *shape))
+        wanted = " or ".join(f"(B, {', '.join(map(str, shape))})" for shape in shapes)
+        raise BodyInputError(
+            f"{name} must have the shape {wanted}{' or fewer' if at_most else ''}, "
+            f"found {tuple(value.shape)}"
+        )
+
+
+SKINNINGS = ("lbs", "dqs")
+
+
+def _forward(constants, betas, pose, translation, parents, skinning, correctives):
+    """Tensors in, `BodyOutput` out; pure, so that XLA can compile it. See `Body.__call__`."""
+    count = betas.shape[1]
+    if len(pose.shape) == 4:
+        rotations = pose
+    else:
+        rotations = geometry.axis_angle_to_matrix(ops.reshape(pose, (-1, len(parents), 3)))
+    # (B, 3, V) = T + B_S(beta) + B_P(theta), eq. 6
+    rest = constants["template"] + shape_blend_shapes(betas, constants["shapedirs"][:count])
+    if correctives:
+        rest = rest + pose_blend_shapes(pose_feature(rotations), constants["posedirs"])
+    joints = joint_locations(constants["J_template"], constants["J_shapedirs"][:count], betas)
+    world, posed = world_transforms(rotations, joints, parents)
+    motion = relative_transforms(world, posed, joints)
+    if skinning == "lbs":
+        vertices = linear_blend_skinning(rest, *motion, constants["weights"])
+    else:
+        vertices = dual_quaternion_skinning(rest, *motion, constants["weights"], parents)
+    vertices = ops.transpose(vertices, (0, 2, 1)) + translation[:, None]  # (B, V, 3)
+    return BodyOutput(vertices, posed + translation[:, None])
+
+
+def load_body(path=None):
+    """Load a body model.
+
+    Args:
+        path: a model in SMPL's format, `.npz` or `.pkl`. None: the file named by the
+            environment variable HMR_BODY, or else the open body that comes with the package.
+
+    Returns:
+        `Body`.
+
+    Raises:
+        hmrlib.body.files.ModelFileError: the file is missing, damaged, hostile, or no such model.
+    """
+    return Body(files.read_model(files.default_path(path)))
