@@ -157,7 +157,7 @@ def rigid_to_dual_quaternion(rotation, translation):
 
 
 def dual_quaternion_to_rigid(dual_quaternion):
-    """Dual quaternion (..., 8), of any length but zero -> quaternion (..., 4), translation (..., 3).
+    """Dual quaternion (..., 8), not of length 0 -> quaternion (..., 4), translation (..., 3).
 
     It is divided by the length of its real part first, as blending calls for.
     """

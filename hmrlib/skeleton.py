@@ -6,6 +6,8 @@ name (`correspondence`) and mirrored by name (`mirror_order`); no index table is
 
 from dataclasses import dataclass
 
+import numpy as np
+
 JOINT_NAMES = (
     "pelvis",
     "left_hip",
@@ -172,3 +174,129 @@ def _names(names):
     if names not in KEYPOINT_SETS:
         raise ValueError(f"unknown keypoint set {names!r}; known are {sorted(KEYPOINT_SETS)}")
     return KEYPOINT_SETS[names].names
+
+
+# Poses made by hand: the axis-angle vector of each joint that is turned, in degrees.
+POSES = {
+    "standing": {
+        "left_hip": (-2, 0, 3),
+        "right_hip": (2, 0, -3),
+        "left_collar": (0, 0, -5),
+        "right_collar": (0, 0, 5),
+        "left_shoulder": (5, -15, -70),
+        "right_shoulder": (15, 10, 70),
+        "left_elbow": (0, -15, 0),
+        "right_elbow": (0, 20, 0),
+    },
+    "arms_akimbo": {
+        "pelvis": (0, 0, 4),
+        "left_hip": (0, 0, 2),
+        "right_hip": (-5, -10, -8),
+        "spine1": (0, 0, -4),
+        "right_knee": (10, 0, 0),
+        "right_ankle": (-5, 0, 4),
+        "head": (0, 15, 0),
+        "left_shoulder": (75, -5, -40),
+        "right_shoulder": (75, 5, 40),
+        "left_elbow": (10, -100, 0),
+        "right_elbow": (10, 105, 0),
+        "left_wrist": (0, -10, 20),
+        "right_wrist": (0, 5, -20),
+    },
+    "walking": {
+        "pelvis": (3, -5, 0),
+        "left_hip": (-28, 5, 2),
+        "right_hip": (15, 5, -2),
+        "left_knee": (8, 0, 0),
+        "right_knee": (25, 0, 0),
+        "spine2": (0, 10, 0),
+        "left_ankle": (5, 0, 0),
+        "right_ankle": (10, 0, 0),
+        "spine3": (0, 5, 0),
+        "right_foot": (-25, 0, 0),
+        "head": (0, -8, 0),
+        "left_shoulder": (20, 15, -75),
+        "right_shoulder": (-20, 15, 75),
+        "left_elbow": (0, -15, 0),
+        "right_elbow": (0, 30, 0),
+    },
+    "sitting": {
+        "pelvis": (-5, 0, 0),
+        "left_hip": (-82, 5, 8),
+        "right_hip": (-82, -5, -8),
+        "spine1": (5, 0, 0),
+        "left_knee": (85, 0, 0),
+        "right_knee": (85, 0, 0),
+        "spine3": (10, 0, 0),
+        "head": (5, 0, 0),
+        "left_shoulder": (5, -30, -70),
+        "right_shoulder": (5, 30, 70),
+        "left_elbow": (0, -45, 0),
+        "right_elbow": (0, 45, 0),
+        "left_wrist": (0, -25, 5),
+        "right_wrist": (0, 25, -5),
+    },
+    "squatting": {
+        "pelvis": (35, 0, 0),
+        "left_hip": (-115, 25, 15),
+        "right_hip": (-115, -25, -15),
+        "spine1": (10, 0, 0),
+        "left_knee": (125, 0, 0),
+        "right_knee": (125, 0, 0),
+        "left_ankle": (-30, 0, 0),
+        "right_ankle": (-30, 0, 0),
+        "spine3": (5, 0, 0),
+        "neck": (-20, 0, 0),
+        "head": (-25, 0, 0),
+        "left_shoulder": (-5, -65, -40),
+        "right_shoulder": (-5, 65, 40),
+        "left_elbow": (0, -70, 0),
+        "right_elbow": (0, 60, 0),
+        "left_wrist": (0, -5, 5),
+        "right_wrist": (0, 20, -15),
+    },
+    "reaching": {
+        "left_hip": (0, 0, 3),
+        "right_hip": (8, 0, -3),
+        "spine1": (0, 0, 4),
+        "spine2": (-3, 0, 5),
+        "left_ankle": (25, 0, 0),
+        "right_ankle": (25, 0, 0),
+        "spine3": (-3, 5, 8),
+        "left_foot": (-25, 0, 0),
+        "right_foot": (-25, 0, 0),
+        "neck": (-5, -10, -5),
+        "right_collar": (0, 0, -20),
+        "head": (-10, -10, -5),
+        "left_shoulder": (10, 5, -70),
+        "right_shoulder": (-20, 35, -55),
+        "left_elbow": (0, -25, 0),
+        "right_elbow": (0, 20, 0),
+    },
+    "waving": {
+        "left_hip": (0, 0, 3),
+        "right_hip": (0, 0, -3),
+        "spine3": (0, 0, -3),
+        "left_collar": (0, 0, -5),
+        "head": (0, -10, 5),
+        "left_shoulder": (10, -15, -70),
+        "right_shoulder": (-75, -10, 30),
+        "left_elbow": (0, -20, 0),
+        "right_elbow": (0, 95, 0),
+        "right_wrist": (0, 0, 15),
+    },
+}
+
+
+def pose_from_degrees(degrees):
+    """A dict as in `POSES`, joint's name -> (3,) degrees, as a pose: (24, 3) axis-angle, radians.
+
+    Raises:
+        ValueError: no joint has this name.
+    """
+    pose = np.zeros((len(JOINT_NAMES), 3))
+    for name, vector in degrees.items():
+        if name not in JOINT_NAMES:
+            raise ValueError(f"no joint is named {name!r}; the names are {', '.join(JOINT_NAMES)}")
+        pose[JOINT_NAMES.index(name)] = np.radians(vector)
+    return pose

@@ -3,7 +3,6 @@
 Runs unchanged on TensorFlow, JAX and PyTorch (`make test-backends`).
 """
 
-import keras
 import numpy as np
 import pytest
 from keras import ops

@@ -1,5 +1,6 @@
 """The skeleton and the keypoint sets are consistent with themselves and with the papers."""
 
+import numpy as np
 import pytest
 
 from hmrlib import skeleton
@@ -42,3 +43,19 @@ def test_unknown_or_disjoint_sets_are_refused():
         skeleton.correspondence(["tail"], "coco-17")
     with pytest.raises(ValueError, match="'left_paw' has no mirror image"):
         skeleton.mirror_order(["left_paw"])
+
+
+@pytest.mark.parametrize("name", skeleton.POSES)
+def test_poses_bend_knees_and_elbows_the_way_they_bend(name):
+    pose = np.degrees(skeleton.pose_from_degrees(skeleton.POSES[name]))
+    joint = {joint: pose[i] for i, joint in enumerate(skeleton.JOINT_NAMES)}
+    assert pose.shape == (24, 3) and np.linalg.norm(pose, axis=1).max() < 150
+    assert joint["left_knee"][0] >= 0 and joint["right_knee"][0] >= 0
+    assert joint["left_elbow"][1] <= 0 <= joint["right_elbow"][1]
+
+
+def test_pose_from_degrees():
+    pose = skeleton.pose_from_degrees({"left_knee": (90, 0, 0)})
+    assert pose[4] == pytest.approx([np.pi / 2, 0, 0]) and np.count_nonzero(pose) == 1
+    with pytest.raises(ValueError, match="no joint is named 'tail'"):
+        skeleton.pose_from_degrees({"tail": (1, 2, 3)})

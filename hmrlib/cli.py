@@ -1,0 +1,160 @@
+"""The command `hmr`.
+
+Every import of weight is inside the function that needs it, so that `hmr --help` answers at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+import traceback
+from pathlib import Path
+
+import hmrlib
+
+# What goes wrong with what the user gave; anything else is a bug and shows its traceback.
+USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
+EXPORTS = ("pkl", "npz", "obj", "ply", "glb")
+
+
+def main(arguments=None):
+    """Run `hmr ARGUMENTS`, by default those of the command line; returns the exit status.
+
+    0: done. 1: a notebook failed. 2: bad input. 130: interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, not its greetings
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print(f"\nhmr: interrupted. {options.kept}", file=sys.stderr)
+        return 130
+    except USER_ERRORS as error:
+        if options.debug:
+            traceback.print_exc()
+        message = " ".join(str(error).split())
+        if isinstance(error, ModuleNotFoundError):
+            message += '; pip install "hmrlib[notebooks]" has what the report needs'
+        print(f"hmr: error: {message}", file=sys.stderr)
+        return 2
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="hmr", description=hmrlib.__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"hmrlib {hmrlib.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    parser.set_defaults(kept="")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    report = commands.add_parser("report", help="run the notebooks and build the report")
+    report.add_argument("--full", action="store_true", help="the full setting, not the fast one")
+    report.add_argument("--only", metavar="NAME", help="run this notebook alone")
+    report.add_argument("--force", action="store_true", help="run also what has not changed")
+    kept = "Finished notebooks are kept; the same command goes on from there."
+    report.set_defaults(run=_report, kept=kept)
+
+    body = commands.add_parser("body", help="look at, export or learn a body model")
+    actions = body.add_subparsers(required=True, metavar="ACTION")
+    path_help = "a model in SMPL's format; by default $HMR_BODY, or else the open body"
+
+    info = actions.add_parser("info", help="counts, licence, errors")
+    info.add_argument("body", nargs="?", metavar="PATH", help=path_help)
+    info.set_defaults(run=_body_info)
+
+    export = actions.add_parser("export", help="write the model for other programs")
+    export.add_argument(
+        "--format", required=True, choices=EXPORTS, help="pkl: for smplx and its kin"
+    )
+    export.add_argument("folder", metavar="DIR", type=Path)
+    export.add_argument("--body", metavar="PATH", help=path_help)
+    export.set_defaults(run=_body_export)
+
+    build = actions.add_parser("build", help="learn the open body from MakeHuman's CC0 data")
+    build.add_argument("--out", metavar="PATH", type=Path, help="by default the package's own file")
+    build.add_argument("--fast", action="store_true", help="a small population, for a first look")
+    build.add_argument("--fresh", action="store_true", help="forget the stages finished before")
+    kept = "Finished stages are kept; the same command goes on from there."
+    build.set_defaults(run=_body_build, kept=kept)
+    return parser
+
+
+def _report(options):
+    from hmrlib import report
+
+    setting = "full" if options.full else "fast"
+    try:
+        html, pdf = report.run(".", setting, options.only, options.force)
+    except report.NotebookError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    print(f"{html}\n{pdf}")
+    return 0
+
+
+def _read_body(path):
+    """The arrays of a model file, chosen as `hmrlib.load_body` does, but without Keras."""
+    from hmrlib.body import files
+
+    path = files.default_path(path)
+    return path, files.read_model(path)
+
+
+def _body_info(options):
+    path, model = _read_body(options.body)
+    heights = model["v_template"][:, 1]
+    _print_entries(
+        {
+            "file": f"{path}, {path.stat().st_size / 2**20:.2f} MiB",
+            "vertices": len(heights),
+            "faces": len(model["f"]),
+            "joints": model["weights"].shape[1],
+            "betas": model["shapedirs"].shape[2],
+            "mean height": f"{heights.max() - heights.min():.3f} m",
+        }
+    )
+    if "card" in model:
+        print()
+        _print_entries(json.loads(str(model["card"])))
+    return 0
+
+
+def _print_entries(entries, indent=""):
+    """A dict as text: one line an entry, what is nested indented below its name."""
+    for name, value in entries.items():
+        name = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            print(name)
+            _print_entries(value, indent + "  ")
+        elif isinstance(value, list) and not all(isinstance(item, int | float) for item in value):
+            print(name)
+            for item in value:
+                _print_paragraph(f"{indent}  - ", str(item))
+        else:
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+            _print_paragraph(f"{name:<24}  ", text)
+
+
+def _print_paragraph(start, text):
+    print(textwrap.fill(text, 96, initial_indent=start, subsequent_indent=" " * len(start)))
+
+
+def _body_export(options):
+    from hmrlib.body import files
+
+    _, model = _read_body(options.body)
+    if options.format == "pkl":
+        written = files.export_for_peers(model, options.folder)
+    else:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        written = [options.folder / f"body.{options.format}"]
+        files.write_model(written[0], model)
+    print("\n".join(str(path) for path in written))
+    return 0
+
+
+def _body_build(options):
+    from hmrlib.body import learn
+
+    print(learn.build(options.out, fast=options.fast, fresh=options.fresh))
+    return 0

@@ -1,0 +1,309 @@
+"""Figures: bodies drawn by the rasteriser, laid out by matplotlib.
+
+Functions take arrays and return an image, an axis or a figure; none shows or saves anything.
+`use_style()` once at the top of a notebook gives all figures one look.
+"""
+
+from math import ceil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+from matplotlib.ticker import MaxNLocator
+
+from hmrlib.camera import Camera, frame
+from hmrlib.render import CLAY, STUDIO, ambient_occlusion, render
+from hmrlib.skeleton import BONES, JOINT_NAMES
+
+STYLE = Path(__file__).with_name("hmrlib.mplstyle")
+# Okabe and Ito's colours, distinct also to colour-blind eyes: "Color Universal Design" (2008).
+PALETTE = tuple(
+    to_rgb(code)
+    for code in (
+        *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+        *("#E69F00", "#56B4E9", "#F0E442", "#555555"),
+    )
+)
+SIDE_COLORS = {"left": "#0072B2", "right": "#D55E00", "middle": "#333333"}
+NO_VALUE = (0.6, 0.6, 0.6)
+INK = (0.13, 0.16, 0.22)
+EDGE_SAMPLES = 3  # along each side of a pixel, where edges are drawn
+
+
+def use_style():
+    """Give all figures that follow the project's look."""
+    matplotlib.style.use(STYLE)
+
+
+def snapshot(
+    vertices,
+    faces,
+    view="front",
+    colors=None,
+    size=(360, 480),
+    zoom_to=None,
+    background=(1.0, 1.0, 1.0),
+    edges=False,
+    smooth=True,
+    occlusion=True,
+    lights=STUDIO,
+    orthographic=False,
+):
+    """A picture of a body.
+
+    Args:
+        vertices: (V, 3) metres.
+        faces: (F, 3) triangles, or (F, 4) quads.
+        view: "front", "three-quarter", "side", "back", degrees around the body, or a `Camera`,
+            which then also says size and zoom; give bodies to be compared the same one.
+        colors: (3,), (V, 3), or, if not `smooth`, (F, 3); sRGB; None is clay.
+        size: (width, height) in pixels.
+        zoom_to: vertices (indices or a mask) that fill the picture; None is all.
+        background: a colour, an image (H, W, 3), or None for a transparent picture.
+        edges: draw the mesh's edges; of quads, not their diagonals.
+        smooth: smooth shading, or flat faces.
+        occlusion: darken hollows; takes some 0.1 s.
+        lights: see `hmrlib.render.Lights`.
+        orthographic: parallel rays.
+
+    Returns:
+        (H, W, 3) uint8, or (H, W, 4) if the background is None.
+
+    Raises:
+        ValueError: as `hmrlib.render.render` and `hmrlib.camera.frame`.
+    """
+    vertices, faces = np.asarray(vertices, float), np.asarray(faces)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2:
+        raise ValueError(
+            f"a body is vertices (V, 3) and faces (F, 3), found {vertices.shape}, {faces.shape}."
+        )
+    if isinstance(view, Camera):
+        camera = view
+    else:
+        shown = vertices if zoom_to is None else vertices[zoom_to]
+        camera = frame(shown, view, size, orthographic=orthographic)
+    colors = np.asarray(CLAY if colors is None else colors, float)
+    is_quad = faces.shape[1] == 4
+    if is_quad:
+        if len(colors) == len(faces) != len(vertices):
+            colors = np.tile(colors, (2, 1))
+        faces = np.concatenate([faces[:, :3], faces[:, [0, 2, 3]]])
+    if occlusion:
+        light = 0.45 + 0.55 * ambient_occlusion(vertices, faces)[:, None]  # (V, 1)
+        if colors.shape == (len(faces), 3) != vertices.shape:
+            light = light[faces].mean(1)
+        colors = colors * light
+    if not edges:
+        return render(
+            vertices, faces, camera, colors, lights, background, supersample=4, smooth=smooth
+        ).image
+    return _with_edges(vertices, faces, is_quad, camera, colors, lights, background, smooth)
+
+
+def _with_edges(vertices, faces, is_quad, camera, colors, lights, background, smooth):
+    """The body with its edges as fine lines; those behind the surface do not show."""
+    scale = EDGE_SAMPLES
+    width, height = camera.size
+    large = Camera(
+        camera.rotation,
+        camera.translation,
+        camera.focal * scale,
+        (width * scale, height * scale),
+        camera.center * scale,
+        camera.orthographic,
+    )
+    drawn = render(vertices, faces, large, colors, lights, None, supersample=1, smooth=smooth)
+    seen = drawn.face >= 0
+    face, weights = drawn.face[seen], drawn.barycentric[seen]  # (N,), (N, 3)
+    # Distance of a sample from the edge opposite each corner: weight times height over that edge.
+    corners = large.project(vertices)[0][faces]  # (F, 3, 2)
+    opposite = np.roll(corners, 1, 1) - np.roll(corners, -1, 1)  # (F, 3, 2)
+    area = np.abs(opposite[:, 0, 0] * opposite[:, 1, 1] - opposite[:, 0, 1] * opposite[:, 1, 0])
+    heights = area[:, None] / np.maximum(np.linalg.norm(opposite, axis=-1), 1e-9)
+    distance = weights * heights[face]  # (N, 3)
+    if is_quad:  # a quad's diagonal is no edge; it lies opposite another corner in its two halves
+        first = face < len(faces) // 2
+        distance[first, 1] = distance[~first, 2] = np.inf
+    distance = distance.min(1)
+    line = np.clip(0.5 + 0.35 * scale - distance, 0, 1)[:, None]  # 0.7 pixels wide
+    image = drawn.image.astype(np.float32)
+    image[seen, :3] += 0.6 * line * (255 * np.array(INK) - image[seen, :3])
+    image[..., :3] *= image[..., 3:] / 255  # premultiplied, so that averages are right
+    image = image.reshape(height, scale, width, scale, 4).mean((1, 3))
+    cover = image[..., 3:] / 255
+    if background is None:
+        image[..., :3] /= np.maximum(cover, 1e-6)
+        return np.rint(image).astype(np.uint8)
+    background = np.asarray(background)
+    behind = background if background.dtype == np.uint8 else 255.0 * background
+    return np.rint(image[..., :3] + (1 - cover) * behind).astype(np.uint8)
+
+
+def show_images(images, titles=None, columns=None, height=2.6, labels=None):
+    """Pictures side by side in a clean grid.
+
+    Args:
+        images: pictures (H, W, 3 or 4), all of one size or not.
+        titles: one above each picture.
+        columns: pictures a row; None puts up to six in one row.
+        height: of a row, in inches.
+        labels: one on the left of each row.
+
+    Returns:
+        the figure.
+    """
+    images = list(images)
+    if not images:
+        raise ValueError("there are no images to show.")
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"{len(images)} images need as many titles, found {len(titles)}.")
+    columns = columns or min(len(images), 6)
+    rows = ceil(len(images) / columns)
+    if labels is not None and len(labels) != rows:
+        raise ValueError(f"{rows} rows need as many labels, found {len(labels)}.")
+    aspect = max(np.shape(image)[1] / np.shape(image)[0] for image in images)
+    row_height = height + (0.25 if titles is not None else 0)
+    figure, axes = plt.subplots(
+        rows, columns, squeeze=False, figsize=(columns * height * aspect, rows * row_height)
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    for i, axis in enumerate(axes.ravel()):
+        if i >= len(images):
+            axis.set_axis_off()
+            continue
+        show_image(images[i], axis)
+        if titles is not None:
+            axis.set_title(titles[i])
+        if labels is not None and i % columns == 0:
+            axis.set_ylabel(labels[i // columns])
+    return figure
+
+
+def show_image(image, axis=None):
+    """One picture on an axis without frame or ticks, in whose data coordinates are pixels.
+
+    Pixel (column i, row j) covers [i, i + 1) x [j, j + 1), as `hmrlib.camera` counts them.
+    """
+    image = np.asarray(image)
+    if image.ndim not in (2, 3):
+        raise ValueError(f"an image has shape (H, W) or (H, W, channels), found {image.shape}.")
+    axis = plt.subplots()[1] if axis is None else axis
+    height, width = image.shape[:2]
+    axis.imshow(image, extent=(0, width, height, 0))
+    axis.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    axis.spines[:].set_visible(False)
+    axis.grid(False)
+    return axis
+
+
+def scalar_colors(values, cmap="viridis", vmin=None, vmax=None):
+    """Numbers as colours, for maps of errors or weights.
+
+    Args:
+        values: (...,) numbers; NaN becomes grey.
+        cmap: a matplotlib colour map; viridis and cividis are safe for colour-blind eyes.
+        vmin, vmax: the values at the ends of the map; None is the smallest, the largest.
+
+    Returns:
+        (..., 3) sRGB in [0, 1].
+    """
+    values = np.asarray(values, float)
+    finite = np.isfinite(values)
+    if vmin is None:
+        vmin = values[finite].min() if finite.any() else 0.0
+    if vmax is None:
+        vmax = values[finite].max() if finite.any() else 1.0
+    if vmax < vmin:
+        raise ValueError(f"vmax {vmax} is smaller than vmin {vmin}.")
+    unit = (np.where(finite, values, vmin) - vmin) / ((vmax - vmin) or 1.0)
+    colors = matplotlib.colormaps[cmap](np.clip(unit, 0, 1))[..., :3]
+    return np.where(finite[..., None], colors, NO_VALUE)
+
+
+def label_colors(labels):
+    """Whole numbers as colours: those of `PALETTE`, again and again.
+
+    Args:
+        labels: (...,) whole numbers; negative ones become grey.
+
+    Returns:
+        (..., 3) sRGB in [0, 1].
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be whole numbers, found {labels.dtype}.")
+    return np.where((labels < 0)[..., None], NO_VALUE, np.array(PALETTE)[labels % len(PALETTE)])
+
+
+def color_bar(figure, cmap="viridis", vmin=0.0, vmax=1.0, label="", axes=None):
+    """A colour bar to the right of a figure of pictures, or of the given axes.
+
+    Returns:
+        the bar's axis.
+    """
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(vmin, vmax), cmap)
+    axes = figure.axes if axes is None else axes
+    bar = figure.colorbar(scale, ax=axes, label=label, shrink=0.8, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+    return bar.ax
+
+
+def draw_skeleton(
+    axis, joints, camera=None, bones=BONES, names=JOINT_NAMES, linewidth=2.0, with_names=False
+):
+    """Draw joints and bones: the person's left blue, right orange, the middle dark.
+
+    Args:
+        axis: 3D for points in space (y is drawn upwards), else 2D, perhaps over a picture.
+        joints: (J, 3) metres, or (J, 2) pixels; NaN leaves a joint and its bones out.
+        camera: projects (J, 3) onto a 2D axis.
+        bones: pairs of indices into joints.
+        names: (J,) "left_…", "right_…" or other.
+        linewidth: of bones, in points.
+        with_names: write each joint's name beside it.
+
+    Returns:
+        the axis.
+    """
+    joints = np.asarray(joints, float)
+    if joints.ndim != 2 or joints.shape[1] not in (2, 3) or len(joints) != len(names):
+        raise ValueError(
+            f"joints must have shape ({len(names)}, 3) or ({len(names)}, 2) to go with "
+            f"{len(names)} names, found {joints.shape}."
+        )
+    in_space = axis.name == "3d"
+    if camera is not None and joints.shape[1] == 3:
+        joints, _ = camera.project(joints)
+    if joints.shape[1] != (3 if in_space else 2):
+        raise ValueError(
+            "a 3D axis needs joints (J, 3); a 2D axis needs joints (J, 2), or a camera."
+        )
+    sides = [name.partition("_")[0] for name in names]
+    colors = [SIDE_COLORS.get(side, SIDE_COLORS["middle"]) for side in sides]
+    for parent, child in bones:
+        axis.plot(
+            *joints[[parent, child]].T,
+            color=colors[child],
+            linewidth=linewidth,
+            solid_capstyle="round",
+            zorder=3,
+        )
+    axis.scatter(
+        *joints.T, s=(2.2 * linewidth) ** 2, c=colors, edgecolors="white", linewidths=0.6, zorder=4
+    )
+    if with_names:
+        for point, name in zip(joints, names, strict=True):
+            if np.isfinite(point).all():
+                axis.text(*point, f" {name}", fontsize=6, va="center", zorder=5)
+    if in_space:
+        limits = np.array([axis.get_xlim(), axis.get_ylim(), axis.get_zlim()])  # (3, 2)
+        middle, span = limits.mean(1, keepdims=True), np.ptp(limits, axis=1, keepdims=True)
+        limits = middle + np.maximum(span, 0.4 * span.max()) * [-0.5, 0.5]  # no flat boxes
+        axis.set(xlim=limits[0], ylim=limits[1], zlim=limits[2], xlabel="x", ylabel="y", zlabel="z")
+        axis.view_init(elev=12, azim=25, vertical_axis="y")
+        axis.set_aspect("equal")  # after the vertical axis is known
+        for ticks in (axis.xaxis, axis.yaxis, axis.zaxis):
+            ticks.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    return axis

@@ -1,0 +1,108 @@
+"""Every notebook: how it is built, that it runs, and that the report's text fits what it saved."""
+
+import json
+import re
+
+import nbformat
+import pytest
+import yaml
+
+from hmrlib import report
+from tests.conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAX_LINES = 12
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def cells(request):
+    return nbformat.read(request.param, 4).cells
+
+
+def test_names_are_numbered_without_gaps():
+    numbers = [int(re.fullmatch(r"(\d\d)_[a-z0-9_]+", path.stem).group(1)) for path in NOTEBOOKS]
+    assert numbers == list(range(1, len(NOTEBOOKS) + 1))
+
+
+def test_is_stripped(cells):
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None
+
+
+def test_begins_with_its_goal_and_ends_with_exercises(cells):
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    assert "goal" in cells[0].source.lower()
+    headings = re.findall(
+        r"^#+ (.*)",
+        "\n".join(cell.source for cell in cells if cell.cell_type == "markdown"),
+        re.MULTILINE,
+    )
+    assert any("exercise" in heading.lower() for heading in headings[-2:])
+
+
+def test_has_one_cell_of_parameters_with_nothing_derived(cells):
+    (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    assert cell.cell_type == "code"
+    assert not re.search(r"\bimport\b|\(", re.sub(r"#.*", "", cell.source))
+
+
+def test_cells_are_short(cells):
+    for cell in cells:
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            assert len(lines) <= MAX_LINES, cell.source
+
+
+@pytest.mark.parametrize("setting", ["fast", "full"])
+def test_settings_are_known_to_the_notebooks(setting):
+    assert list(report.load_parameters(ROOT, setting)) == [path.stem for path in NOTEBOOKS]
+
+
+def test_settings_set_the_same_parameters():
+    fast, full = (
+        yaml.safe_load((ROOT / "notebooks" / "params" / f"{setting}.yml").read_text("utf-8"))
+        for setting in ("fast", "full")
+    )
+    assert {name: set(own or {}) for name, own in fast.items()} == {
+        name: set(own or {}) for name, own in full.items()
+    }
+
+
+def test_runs_and_saves_what_it_shows(executed):
+    for name, folder in executed.items():
+        notebook = nbformat.read(folder / f"{name}.ipynb", 4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert not [output for output in outputs if output.output_type == "error"]
+        assert list(folder.glob("*.figure.json"))
+
+
+def test_committed_figures_and_numbers_are_those_of_the_notebooks(executed):
+    """Names, not values: the committed ones may stem from the full setting."""
+    manifest = json.loads((ROOT / "figures" / "manifest.json").read_text("utf-8"))
+    numbers = json.loads((ROOT / "report" / "numbers.json").read_text("utf-8"))
+    for kind, committed in (("figure", manifest["figures"]), ("number", numbers)):
+        saved = {
+            path.name.removesuffix(f".{kind}.json"): notebook
+            for notebook, folder in executed.items()
+            for path in folder.glob(f"*.{kind}.json")
+        }
+        assert {name: record["notebook"] for name, record in committed.items()} == saved
+
+
+def test_every_figure_has_its_record():
+    manifest = json.loads((ROOT / "figures" / "manifest.json").read_text("utf-8"))
+    files = {path.name for path in (ROOT / "figures").iterdir()} - {"manifest.json"}
+    assert files == {record["file"] for record in manifest["figures"].values()}
+
+
+def test_report_finds_every_figure_and_number():
+    text = report.fill(ROOT, "figures")
+    assert "{{" not in re.sub(r"\$.*?\$", "", text, flags=re.DOTALL)
+
+
+def test_readme_shows_figures_that_exist_and_lists_every_notebook():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for figure in re.findall(r"\]\((figures/[^)]+)\)", readme):
+        assert (ROOT / figure).exists(), figure
+    assert re.findall(r"^\| `(\d\d_\w+)`", readme, re.MULTILINE) == [p.stem for p in NOTEBOOKS]
