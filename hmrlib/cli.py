@@ -156,5 +156,6 @@ def _body_export(options):
 def _body_build(options):
     from hmrlib.body import learn
 
-    print(learn.build(options.out, fast=options.fast, fresh=options.fresh))
+    settings = learn.FAST if options.fast else learn.FULL
+    print(learn.build(options.out, settings, options.fresh))
     return 0

@@ -32,3 +32,14 @@ def notebook_numbers(executed):
         for folder in executed.values()
         for path in folder.glob("*.number.json")
     }
+
+
+@pytest.fixture(scope="session")
+def assets():
+    """MakeHuman's data, which `make` installs; without them, what learns from them is skipped."""
+    from hmrlib.body.learn import makehuman
+
+    try:
+        return makehuman.read_assets()
+    except makehuman.AssetsNotFoundError as error:
+        pytest.skip(str(error))

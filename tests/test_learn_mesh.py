@@ -18,14 +18,6 @@ BODIES = [
 
 
 @pytest.fixture(scope="module")
-def assets():
-    try:
-        return makehuman.read_assets()
-    except makehuman.AssetsNotFoundError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
 def bodies(assets):
     """(4, 19158, 3) women and men, young and old, thin and heavy."""
     names = [

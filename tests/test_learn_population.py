@@ -12,14 +12,6 @@ LEFT_ARM = [JOINT_NAMES.index(f"left_{name}") for name in ("shoulder", "elbow", 
 
 
 @pytest.fixture(scope="module")
-def assets():
-    try:
-        return makehuman.read_assets()
-    except makehuman.AssetsNotFoundError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
 def targets(assets):
     return population.read_targets(assets)
 

@@ -219,7 +219,13 @@ class Body:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            forward = tf.function(forward, jit_compile=True)
+            plain, jitted = forward, tf.function(forward, jit_compile=True)
+
+            def forward(*arguments):
+                # within a caller's own tf.function it is the caller's to compile: nested, XLA
+                # would fold the constants into the gradient, for a minute
+                return (plain if tf.inside_function() else jitted)(*arguments)
+
         elif keras.backend.backend() == "jax":
             import jax
 

@@ -37,6 +37,7 @@ class Settings:
         population: bodies kept of them, to learn from; held_out: kept to measure errors on.
         betas: shape coefficients in the file.
         poses, held_out_poses: training poses of the correctives, and those they are measured on.
+        other_bodies: how many bodies, beside the mean one, they are measured on as well.
     """
 
     seed: int = 0
@@ -46,21 +47,24 @@ class Settings:
     betas: int = 20
     poses: int = 1200
     held_out_poses: int = 200
+    other_bodies: int = 4
 
 
 FULL = Settings()
-FAST = Settings(drawn=1600, population=400, held_out=80, poses=150, held_out_poses=40)
+FAST = Settings(
+    drawn=1600, population=400, held_out=80, poses=150, held_out_poses=40, other_bodies=0
+)
 
 
-def build(out=None, fast=False, fresh=False, work=WORK):
+def build(out=None, settings=FULL, fresh=False, work=WORK):
     """Learn the open body and write it.
 
     The full setting takes minutes on two cores. Two builds agree to 1e-6.
 
     Args:
-        out: the model file, `.npz`. None: the package's own file, or, if `fast`,
-            `work`/fast.npz, so that a sketch never replaces the real one.
-        fast: a small population and few poses, for a look at every stage.
+        out: the model file, `.npz`. None: the package's own file, or, in any setting but `FULL`,
+            `work`/sketch.npz, so that a sketch never replaces the real one.
+        settings: how much of everything.
         fresh: forget the stages finished before.
         work: the folder that keeps finished stages.
 
@@ -70,8 +74,8 @@ def build(out=None, fast=False, fresh=False, work=WORK):
     Raises:
         makehuman.AssetsNotFoundError: MakeHuman's data are not installed; the message says how.
     """
-    settings = FAST if fast else FULL
-    out = Path(out) if out else Path(work) / "fast.npz" if fast else files.OPEN_BODY
+    default = files.OPEN_BODY if settings == FULL else Path(work) / "sketch.npz"
+    out = Path(out or default)
     stages = Stages(Path(work) / _fingerprint(settings), fresh)
     assets = makehuman.read_assets()
     made = stages.run("mesh", lambda: make_mesh(assets, settings))
@@ -151,9 +155,12 @@ def make_weights(assets, made):
 
 
 def make_correctives(settings, made):
-    """Stage 5: the pose blend shapes, on the mean body, and measured on four others as well."""
+    """Stage 5: the pose blend shapes, learned on the mean body, measured on some others as well."""
     regressor, v_template = _unpack("J_regressor", made), made["v_template"]
-    others = [v_template + 2 * sign * made["shapedirs"][..., s] for s in (0, 1) for sign in (1, -1)]
+    others = [  # beta_0 = 2, -2, then beta_1
+        v_template + 2 * (-1) ** i * made["shapedirs"][..., i // 2]
+        for i in range(settings.other_bodies)
+    ]
     posedirs, report = correctives.learn_correctives(
         v_template,
         made["faces"],
