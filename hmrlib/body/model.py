@@ -26,6 +26,8 @@ from hmrlib import geometry
 from hmrlib.body import files
 from hmrlib.body.skinning import dual_quaternion_skinning, linear_blend_skinning
 
+POSE_FEATURES = 207  # 23 joints, all but the root, and 9 entries of each one's matrix
+
 
 class BodyInputError(ValueError):
     """An input to the body has a wrong shape or value; the message says what was expected."""
@@ -48,7 +50,7 @@ def shape_blend_shapes(betas, shapedirs):
 
     Args:
         betas: (B, S), in standard deviations of the population.
-        shapedirs: (S, ...), metres, e.g. (S, 3, V).
+        shapedirs: (S, ...), metres, e.g. (S, 3, V) or (S, 3 V).
 
     Returns:
         (B, ...) offsets, metres.
@@ -83,7 +85,7 @@ def pose_blend_shapes(feature, posedirs):
 
     Args:
         feature: (B, 207), from `pose_feature`.
-        posedirs: (207, ...), metres, e.g. (207, 3, V).
+        posedirs: (207, ...), metres, e.g. (207, 3, V) or (207, 3 V).
 
     Returns:
         (B, ...) offsets in the rest pose, metres.
@@ -159,9 +161,10 @@ class Body:
         self.card = json.loads(str(model["card"])) if "card" in model else {}
         regressor = self.J_regressor
         planes = {
-            "template": self.v_template.T,  # (3, V)
-            "shapedirs": self.shapedirs.transpose(2, 1, 0),  # (S, 3, V)
-            "posedirs": self.posedirs.transpose(2, 1, 0),  # (207, 3, V)
+            # flat planes, all x, then all y, then all z: the products below are plain matrices
+            "template": self.v_template.T.reshape(-1),  # (3 V,)
+            "shapedirs": self.shapedirs.transpose(2, 1, 0).reshape(self.num_betas, -1),  # (S, 3 V)
+            "posedirs": self.posedirs.transpose(2, 1, 0).reshape(POSE_FEATURES, -1),  # (207, 3 V)
             "weights": self.weights.T,  # (24, V)
             "J_template": regressor @ self.v_template,  # (24, 3)
             "J_shapedirs": np.stack(  # (S, 24, 3)
@@ -298,10 +301,11 @@ def _forward(constants, betas, pose, translation, parents, skinning, correctives
         rotations = pose
     else:
         rotations = geometry.axis_angle_to_matrix(ops.reshape(pose, (-1, len(parents), 3)))
-    # (B, 3, V) = T + B_S(beta) + B_P(theta), eq. 6
+    # (B, 3 V) = T + B_S(beta) + B_P(theta), eq. 6
     rest = constants["template"] + shape_blend_shapes(betas, constants["shapedirs"][:count])
     if correctives:
         rest = rest + pose_blend_shapes(pose_feature(rotations), constants["posedirs"])
+    rest = ops.reshape(rest, (-1, 3, constants["weights"].shape[1]))
     joints = joint_locations(constants["J_template"], constants["J_shapedirs"][:count], betas)
     world, posed = world_transforms(rotations, joints, parents)
     motion = relative_transforms(world, posed, joints)
