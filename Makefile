@@ -46,7 +46,7 @@ bench: .venv/backends ## measure the body model beside other packages, and the r
 lint: .venv/ready ## check style, and that the notebooks hold no outputs
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(if $(NOTEBOOKS),$(PY) -m nbstripout --verify $(NOTEBOOKS))
+	$(if $(NOTEBOOKS),$(PY) -m nbstripout --keep-id --verify $(NOTEBOOKS))
 
 # Exact versions for Linux, macOS and Windows. PyTorch is held at the release below, and its CUDA
 # packages are dropped, so that a machine without a GPU need not download them.
