@@ -218,25 +218,29 @@ class Body:
             function (betas, pose, translation=None) -> `BodyOutput`.
         """
         options = {"parents": self.parents, "skinning": skinning, "correctives": correctives}
-        forward = partial(_forward, **options)
+        plain = partial(_forward, **options)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            plain, jitted = forward, tf.function(forward, jit_compile=True)
+            # the constants are captured: as arguments they would cost a millisecond a call
+            jitted = tf.function(lambda *inputs: plain(self._constants, *inputs), jit_compile=True)
 
-            def forward(*arguments):
+            def forward(*inputs):
                 # within a caller's own tf.function it is the caller's to compile: nested, XLA
                 # would fold the constants into the gradient, for a minute
-                return (plain if tf.inside_function() else jitted)(*arguments)
+                return plain(self._constants, *inputs) if tf.inside_function() else jitted(*inputs)
 
         elif keras.backend.backend() == "jax":
             import jax
 
-            forward = jax.jit(forward)
+            jitted = jax.jit(plain)  # here what is captured would be copied into the program
+            forward = partial(jitted, self._constants)
+        else:
+            forward = partial(plain, self._constants)
 
         def compiled(betas=None, pose=None, translation=None):
             inputs = self._check(betas, pose, translation, skinning)
-            return forward(self._constants, *inputs)
+            return forward(*inputs)
 
         return compiled
 
