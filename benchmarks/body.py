@@ -24,6 +24,7 @@ from keras import ops
 
 import hmrlib
 from hmrlib.body import files
+from hmrlib.viewing.figures import PALETTE
 
 HERE = Path(__file__).parent
 BATCHES = (1, 32, 256, 1024)
@@ -300,12 +301,20 @@ def plot(rows, batches):
     with plt.style.context("hmrlib.viewing.hmrlib"):
         plt.rcParams["svg.hashsalt"] = "hmrlib"
         figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        packages = {}  # package -> how many of its lines there are already
         for name, times in rows.items():
             if "gradient" in name:
                 continue
             known = [(b, b / t * 1e3) for b, t in zip(batches, times, strict=True) if t]
-            style = {"linewidth": 2.5} if "hmrlib" in name else {"linestyle": "--"}
-            axis.plot(*zip(*known, strict=True), "o", label=name, **style)
+            package = name.split(",")[0]
+            nth = packages[package] = packages.get(package, -1) + 1
+            axis.plot(
+                *zip(*known, strict=True),
+                color=PALETTE[list(packages).index(package)],
+                linestyle="-" if package == "hmrlib" else "--",
+                marker="os^"[nth],
+                label=name,
+            )
         axis.set(xscale="log", yscale="log", xlabel="bodies in a batch", ylabel="bodies a second")
         axis.set_xticks(batches, batches)
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
