@@ -143,6 +143,14 @@ KEYPOINT_SETS = {
         _LIMB_BONES + _TORSO_BONES + _NECK_BONES,
         "Kanazawa et al. 2018: the common 14 of Human3.6M, in LSP's order",
     ),
+    # what hmrlib's records hold: cocoplus-19 comes first, so that it is the first 19 columns
+    "union-22": _keypoint_set(
+        f"{_LEGS_ANKLE_UP} {_ARMS_WRIST_UP} neck head_top nose left_eye right_eye left_ear "
+        "right_ear pelvis thorax spine",
+        _LIMB_BONES + _NECK_BONES + _FACE_BONES + "neck-nose pelvis-right_hip pelvis-left_hip "
+        "pelvis-spine spine-thorax thorax-right_shoulder thorax-left_shoulder",
+        "every point that one of the sets above annotates, joints of the model left aside",
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from keras import ops
 
 from hmrlib import geometry
 from hmrlib.body import files
+from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.body.skinning import dual_quaternion_skinning, linear_blend_skinning
 
 POSE_FEATURES = 207  # 23 joints, all but the root, and 9 entries of each one's matrix
@@ -159,6 +160,7 @@ class Body:
         self.kintree_table = model["kintree_table"]
         self.parents = tuple(int(parent) for parent in model["parents"])
         self.card = json.loads(str(model["card"])) if "card" in model else {}
+        self._landmarks = landmark_vertices(self.v_template, self.weights)  # (6,)
         regressor = self.J_regressor
         planes = {
             # flat planes, all x, then all y, then all z: the products below are plain matrices
@@ -243,6 +245,25 @@ class Body:
             return forward(*inputs)
 
         return compiled
+
+    def keypoints(self, output, names="union-22"):
+        """The points that data sets annotate, on posed bodies.
+
+        Args:
+            output: `BodyOutput` for B bodies, of this body.
+            names: a set of `skeleton.KEYPOINT_SETS`, or a sequence of names: joints, `thorax`,
+                `spine`, and the landmarks of the head (see `body.keypoints`).
+
+        Returns:
+            (B, K, 3) metres, in the set's order; differentiable.
+
+        Raises:
+            ValueError: a set or a point is unknown.
+        """
+        matrix = ops.convert_to_tensor(keypoint_matrix(names))  # (K, 24 + 6)
+        landmarks = ops.take(output.vertices, self._landmarks, axis=1)  # (B, 6, 3)
+        points = ops.concatenate([output.joints, landmarks], axis=1)
+        return ops.matmul(matrix, points)
 
     def save(self, path):
         """Write the model (.npz, .pkl, .glb with skeleton and shapes) or its mesh (.obj, .ply).
