@@ -1,0 +1,625 @@
+"""The project's records: people in pictures, with all that is known of each.
+
+A record folder holds shards, and beside each what is in it:
+
+    OUT/
+      train-00000.tfrecord   samples, one after another, in TensorFlow's TFRecord framing
+      train-00000.json       their number and lengths, and what was skipped and why
+      ...                    a shard's name begins with its split: train, validation or test
+      index.json             the sum over all shards, the data set's source and licence
+
+A sample is a dict of arrays. K = 22 keypoints, `skeleton.KEYPOINT_SETS["union-22"]`; the camera
+frame is x right, y down, z forward; pixels are those of the image, as `hmrlib.camera` counts them
+(the first pixel's centre is (0.5, 0.5)). What is not given is unknown and stored as zero.
+
+    image         (H, W, 3) uint8; stored as JPEG. Bytes of a JPEG file are stored as they are
+    center, size  (2,), (): the person's square box, its middle and side, pixels
+    keypoints_2d  (K, 3): x, y in pixels, confidence 0 to 1; 0 is unknown
+    occluded      (K,): 1 where the point is known but hidden in the picture
+    keypoints_3d  (K, 4): metres in the camera frame, 1 where known. Without a camera, only their
+                  positions relative to each other count
+    pose          (24, 3) axis-angle; the root's turns into the camera frame:
+                  vertices_cam = body(betas, pose).vertices + translation
+    betas         (10,)
+    translation   (3,) metres; known if pose and camera are
+    camera        (3,): focal length and principal point (cx, cy), pixels of the image
+    segmentation  (H, W) uint8, whatever `recipe` says its numbers mean; stored as PNG
+    has_pose, has_betas, has_camera   0 or 1; if left out: 1 where the field is given
+    pseudo_3d     1: the 3D labels are another model's guesses
+    source, id    the data set's name, and the sample's in it
+    recipe        "" or a JSON string: how the sample was made
+
+On disk a sample is a `tf.train.Example` of features by these names, and `shape` (H, W) and
+`version`. Nothing here but `tf_dataset` needs TensorFlow: framing and checksums follow TFRecord's
+description, the message is built with protobuf.
+"""
+
+import io
+import json
+import struct
+import warnings
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import google_crc32c
+import numpy as np
+from PIL import Image
+
+from hmrlib.body.files import atomic_write
+from hmrlib.skeleton import KEYPOINT_SETS
+
+VERSION = 1
+KEYPOINTS = "union-22"
+K = len(KEYPOINT_SETS[KEYPOINTS])
+
+FLOATS = {
+    "center": (2,),
+    "size": (),
+    "keypoints_2d": (K, 3),
+    "keypoints_3d": (K, 4),
+    "pose": (24, 3),
+    "betas": (10,),
+    "translation": (3,),
+    "camera": (3,),
+}
+FLAGS = {"occluded": (K,), "has_pose": (), "has_betas": (), "has_camera": (), "pseudo_3d": ()}
+STRINGS = ("source", "id", "recipe")
+IMAGES = ("image", "segmentation")
+REQUIRED = ("image", "center", "size", "source", "id")
+
+QUALITY = 92  # of the JPEG
+MAX_SIDE = 65500  # of a JPEG, pixels
+FAR = 10  # a keypoint further from its box than so many box sides is an error
+# largest size of an entry that a person can have: radians, standard deviations, metres
+LIMITS = {"pose": 4 * np.pi, "betas": 50.0, "translation": 1e4, "keypoints_3d": 1e4}
+
+
+class SampleError(ValueError):
+    """A sample breaks the schema; the message names it and says what was expected."""
+
+
+class RecordError(ValueError):
+    """A shard cannot be read: missing, damaged, or written by another version."""
+
+
+class Skip(NamedTuple):
+    """Stands in a stream of samples for one that was left out, so that it is counted."""
+
+    reason: str
+    id: str = ""
+
+
+# --- samples -----------------------------------------------------------------------------------
+
+
+def check_sample(sample):
+    """The sample with all fields of the schema, as float32, uint8 and str; `image` as it came.
+
+    Raises:
+        SampleError: a field is missing, unknown, not finite, out of range or of another shape.
+    """
+    name = f"sample {sample.get('source', '?')}/{sample.get('id', '?')}"
+    missing = [field for field in REQUIRED if field not in sample]
+    unknown = sorted(set(sample) - {*FLOATS, *FLAGS, *STRINGS, *IMAGES})
+    if missing or unknown:
+        raise SampleError(
+            f"{name}: expected the fields {', '.join(REQUIRED)} at least"
+            + (f"; missing {', '.join(missing)}" if missing else "")
+            + (f"; unknown {', '.join(unknown)}" if unknown else "")
+        )
+    checked = {field: str(sample.get(field, "")) for field in STRINGS}
+    for field, shape in FLOATS.items():
+        value = np.array(sample.get(field, np.zeros(shape)), np.float32)
+        if value.shape != shape:
+            raise SampleError(f"{name}: expected {field} of shape {shape}, found {value.shape}")
+        if field.startswith("keypoints"):
+            value[~(value[:, -1] > 0)] = 0  # what is unknown may be NaN where it comes from
+        if not np.isfinite(value).all():
+            bad = np.argwhere(~np.isfinite(value))[0].tolist()
+            raise SampleError(f"{name}: expected finite numbers, {field}{bad} is not")
+        if np.abs(value).max() > LIMITS.get(field, np.inf):
+            raise SampleError(
+                f"{name}: expected {field} within ±{LIMITS[field]:g}, found {np.abs(value).max():g}"
+            )
+        checked[field] = value
+    for field, shape in FLAGS.items():
+        given = field.startswith("has_") and field[4:] in sample
+        value = np.array(sample.get(field, np.full(shape, given)))
+        if value.shape != shape or not np.isin(value, (0, 1)).all():
+            raise SampleError(
+                f"{name}: expected {field} to be 0 or 1, shape {shape}; found shape {value.shape}, "
+                f"{np.unique(value)[:5].tolist()}"
+            )
+        checked[field] = value.astype(np.uint8)
+    _check_ranges(name, checked)
+    checked["image"] = _check_image(name, sample["image"])
+    segmentation = sample.get("segmentation")
+    if segmentation is not None:
+        segmentation = np.asarray(segmentation)
+        shape = image_shape(checked["image"])
+        if segmentation.dtype != np.uint8 or segmentation.shape != shape:
+            raise SampleError(
+                f"{name}: expected segmentation uint8 of the image's shape {shape}, found "
+                f"{segmentation.dtype} {segmentation.shape}"
+            )
+    checked["segmentation"] = segmentation
+    return checked
+
+
+def _check_ranges(name, sample):
+    points, size = sample["keypoints_2d"], sample["size"]
+    confidence, known = points[:, 2], points[:, 2] > 0
+    if not size > 0:
+        raise SampleError(f"{name}: expected a box of positive size, found {size:g}")
+    if confidence.min() < 0 or confidence.max() > 1:
+        raise SampleError(f"{name}: expected confidences from 0 to 1, found {confidence.tolist()}")
+    if not np.isin(sample["keypoints_3d"][:, 3], (0, 1)).all():
+        raise SampleError(f"{name}: expected the fourth column of keypoints_3d to be 0 or 1")
+    away = np.abs(points[:, :2] - sample["center"]).max(1) * known
+    if away.max() > FAR * size:
+        worst = KEYPOINT_SETS[KEYPOINTS].names[int(away.argmax())]
+        raise SampleError(
+            f"{name}: expected keypoints within {FAR} box sides ({size:g} pixels) of the box's "
+            f"middle, {worst} is {away.max():g} pixels away"
+        )
+    if sample["has_camera"] and not sample["camera"][0] > 0:
+        raise SampleError(
+            f"{name}: expected a positive focal length, found {sample['camera'][0]:g}"
+        )
+
+
+def _check_image(name, image):
+    """An array as it is, or the bytes of a JPEG file that decodes to the end."""
+    if isinstance(image, bytes):
+        try:
+            with Image.open(io.BytesIO(image), formats=["JPEG"]) as picture:
+                picture.load()
+                mode = picture.mode
+        except Exception as error:  # Pillow has many for a damaged file
+            raise SampleError(f"{name}: the image is not a whole JPEG file ({error})") from error
+        if mode not in ("RGB", "L"):
+            raise SampleError(f"{name}: expected a JPEG in colour or grey, found mode {mode}")
+        return image
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise SampleError(
+            f"{name}: expected an image uint8 (H, W, 3), or the bytes of a JPEG; found "
+            f"{image.dtype} {image.shape}"
+        )
+    if max(image.shape) > MAX_SIDE:
+        raise SampleError(f"{name}: an image of {image.shape[:2]} does not fit into a JPEG")
+    return image
+
+
+def image_shape(image):
+    """(H, W) of an image (H, W, 3), or of the bytes of one, from the file's header."""
+    if isinstance(image, np.ndarray):
+        return image.shape[:2]
+    with Image.open(io.BytesIO(image)) as picture:
+        return picture.size[::-1]
+
+
+def encode_jpeg(image, quality=QUALITY):
+    """(H, W, 3) uint8 -> the bytes of a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def decode_image(data):
+    """The bytes of an image file -> (H, W, 3) uint8."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+# --- the message -------------------------------------------------------------------------------
+
+
+@cache
+def _example():
+    """The message class of `tf.train.Example`, described by hand: it needs no TensorFlow."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="hmrlib/example.proto", package="hmrlib", syntax="proto3"
+    )
+
+    def message(parent, name):
+        add = parent.message_type if parent is file else parent.nested_type
+        return add.add(name=name)
+
+    def add(parent, name, number, kind, repeated=False, type_name=None, **more):
+        parent.field.add(
+            name=name,
+            number=number,
+            type=kind,
+            label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
+            type_name=type_name,
+            **more,
+        )
+
+    feature = message(file, "Feature")
+    feature.oneof_decl.add(name="kind")
+    kinds = {"bytes": field.TYPE_BYTES, "float": field.TYPE_FLOAT, "int64": field.TYPE_INT64}
+    for number, (name, kind) in enumerate(kinds.items(), 1):
+        title = f"{name.title()}List"
+        add(message(file, title), "value", 1, kind, repeated=True)
+        of = f".hmrlib.{title}"
+        add(feature, f"{name}_list", number, field.TYPE_MESSAGE, type_name=of, oneof_index=0)
+    features = message(file, "Features")
+    entry = message(features, "FeatureEntry")
+    entry.options.map_entry = True
+    add(entry, "key", 1, field.TYPE_STRING)
+    add(entry, "value", 2, field.TYPE_MESSAGE, type_name=".hmrlib.Feature")
+    of = ".hmrlib.Features.FeatureEntry"
+    add(features, "feature", 1, field.TYPE_MESSAGE, repeated=True, type_name=of)
+    example = message(file, "Example")
+    add(example, "features", 1, field.TYPE_MESSAGE, type_name=".hmrlib.Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("hmrlib.Example"))
+
+
+def encode_sample(sample, quality=QUALITY):
+    """A sample as the bytes of a `tf.train.Example`.
+
+    Raises:
+        SampleError: see `check_sample`.
+    """
+    return _encode(check_sample(sample), quality)
+
+
+def _encode(sample, quality):
+    example = _example()()
+    feature = example.features.feature
+    image, segmentation = sample["image"], sample["segmentation"]
+    feature["version"].int64_list.value.append(VERSION)
+    feature["shape"].int64_list.value.extend(image_shape(image))
+    image = image if isinstance(image, bytes) else encode_jpeg(image, quality)
+    feature["image"].bytes_list.value.append(image)
+    if segmentation is not None:
+        file = io.BytesIO()
+        Image.fromarray(segmentation).save(file, "PNG")
+        feature["segmentation"].bytes_list.value.append(file.getvalue())
+    for field in FLOATS:
+        feature[field].float_list.value.extend(sample[field].ravel().tolist())
+    for field in FLAGS:
+        feature[field].int64_list.value.extend(sample[field].ravel().tolist())
+    for field in STRINGS:
+        feature[field].bytes_list.value.append(sample[field].encode())
+    return example.SerializeToString(deterministic=True)
+
+
+def decode_sample(data, images=True):
+    """The bytes of a `tf.train.Example` -> the sample, with all fields.
+
+    Args:
+        data: bytes, as `encode_sample` makes them.
+        images: False leaves `image` as the bytes of its file and `segmentation` out.
+
+    Raises:
+        RecordError: not such a message, or of another version.
+    """
+    message = _example()()
+    try:
+        message.ParseFromString(data)
+    except Exception as error:  # protobuf's DecodeError, whichever implementation runs
+        raise RecordError("not a tf.train.Example: damaged, or another kind of file") from error
+    feature = message.features.feature
+    version = list(feature["version"].int64_list.value)
+    if version != [VERSION]:
+        raise RecordError(
+            f"expected version {VERSION} of the schema, found {version or 'none'}; write the "
+            "records again with this version of hmrlib (`hmr data`)"
+        )
+    sample = {}
+    try:
+        for field, shape in FLOATS.items():
+            value = np.fromiter(feature[field].float_list.value, np.float32)
+            sample[field] = value.reshape(shape)
+        for field, shape in FLAGS.items():
+            value = np.fromiter(feature[field].int64_list.value, np.uint8)
+            sample[field] = value.reshape(shape)
+        for field in STRINGS:
+            sample[field] = feature[field].bytes_list.value[0].decode()
+        image = feature["image"].bytes_list.value[0]
+    except (ValueError, IndexError) as error:
+        raise RecordError(f"the field {field} is damaged ({error})") from error
+    sample["image"] = decode_image(image) if images else image
+    if images:
+        stored = feature["segmentation"].bytes_list.value
+        sample["segmentation"] = np.asarray(Image.open(io.BytesIO(stored[0]))) if stored else None
+    return sample
+
+
+# --- shards ------------------------------------------------------------------------------------
+
+# TFRecord: length (8 bytes), its checksum (4), the data, their checksum (4); little-endian
+_HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
+
+
+def _checksum(data):
+    """CRC-32C, turned and shifted as TFRecord wants it."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def write_shard(path, samples, quality=QUALITY):
+    """Write samples to one shard; it takes its name when it is whole.
+
+    A sample that breaks the schema is left out and counted, so that a long run does not die of it;
+    if not one sample is good, the first one's error is raised. An interrupted run goes on by
+    asking `finished` before it makes a shard.
+
+    Args:
+        path: SPLIT-NUMBER.tfrecord in a folder that exists.
+        samples: iterable of samples and of `Skip`s.
+        quality: of the JPEG, for images given as arrays.
+
+    Returns:
+        what the shard's .json says: `samples`, `bytes`, `lengths` of the records, `known` (how
+        many samples know keypoints_2d, keypoints_3d, pose, ...), `skipped` {reason: count} and
+        up to 20 `examples` of what was skipped.
+
+    Raises:
+        SampleError: every sample breaks the schema.
+    """
+    path = Path(path)
+    lengths, known, skipped, examples, first = [], Counter(), Counter(), [], None
+    with atomic_write(path) as file:
+        for sample in samples:
+            if not isinstance(sample, Skip):
+                try:
+                    sample = check_sample(sample)
+                    data = _encode(sample, quality)
+                except SampleError as error:
+                    first = first or error
+                    examples.append(str(error))
+                    sample = Skip("breaks the schema")
+                else:
+                    length = struct.pack("<Q", len(data))
+                    file.write(length + _FOOTER.pack(_checksum(length)))
+                    file.write(data + _FOOTER.pack(_checksum(data)))
+                    lengths.append(len(data))
+                    known.update(what_is_known(sample))
+                    continue
+            elif sample.id:
+                examples.append(f"{sample.id}: {sample.reason}")
+            skipped[sample.reason] += 1
+        if first and not lengths:
+            raise first
+        size = file.tell()
+    summary = {
+        "samples": len(lengths),
+        "bytes": size,
+        "known": dict(known),
+        "skipped": dict(skipped),
+        "examples": examples[:20],
+        "lengths": lengths,
+    }
+    _write_json(path.with_suffix(".json"), summary)
+    return summary
+
+
+def what_is_known(sample):
+    """The names of the labels that a sample has."""
+    names = [field for field in ("keypoints_2d", "keypoints_3d") if sample[field][:, -1].any()]
+    names += [field for field in ("pose", "betas", "camera") if sample[f"has_{field}"]]
+    names += ["segmentation"] if sample.get("segmentation") is not None else []
+    return names + (["pseudo_3d"] if sample["pseudo_3d"] else [])
+
+
+def finished(path):
+    """What a whole shard's .json says, or None: missing, cut short, or not described."""
+    path = Path(path)
+    try:
+        summary = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        return summary if summary["bytes"] == path.stat().st_size else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def write_index(folder, **about):
+    """Sum up the finished shards of a folder in its index.json.
+
+    Args:
+        about: what else to say: source, licence, citation, the command's arguments ...
+
+    Returns:
+        the index: `about`, `version`, `samples`, `splits` {split: samples}, `known`, `skipped`.
+    """
+    folder = Path(folder)
+    splits, known, skipped = Counter(), Counter(), Counter()
+    for path in sorted(folder.glob("*.tfrecord")):
+        summary = finished(path)
+        if summary is not None:
+            splits[path.name.rpartition("-")[0]] += summary["samples"]
+            known.update(summary["known"])
+            skipped.update(summary["skipped"])
+    index = {
+        **about,
+        "version": VERSION,
+        "keypoints": KEYPOINTS,
+        "samples": splits.total(),
+        "splits": dict(splits),
+        "known": dict(known),
+        "skipped": dict(skipped),
+    }
+    _write_json(folder / "index.json", index)
+    return index
+
+
+def _write_json(path, value):
+    with atomic_write(path) as file:
+        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+class Records:
+    """The records of some shards, read in any order; `len`, `[i]` and `for` work as on a list.
+
+    `records[i]` raises `RecordError` for a damaged record; `for sample in records` passes over
+    it, and counts it in `skipped`.
+
+    Attributes:
+        paths: the shards.
+        shard, offset, length: (N,) where each record lies.
+        skipped: Counter {reason: count} of what could not be read so far.
+    """
+
+    def __init__(self, paths):
+        self.paths = [Path(path) for path in paths]
+        self.skipped = Counter()
+        spans = [self._spans(path) for path in self.paths]
+        counts = [len(offset) for offset, _ in spans]
+        self.shard = np.repeat(np.arange(len(spans)), counts)
+        self.offset = np.concatenate([offset for offset, _ in spans] or [[]]).astype(np.int64)
+        self.length = np.concatenate([length for _, length in spans] or [[]]).astype(np.int64)
+
+    def _spans(self, path):
+        """Offsets and lengths of a shard's records, as its .json says or as the file shows."""
+        summary = finished(path)
+        if summary is None:
+            lengths, fault = _scan(path)
+            if fault:
+                self.skipped[fault] += 1
+                warnings.warn(f"{path}: {fault}; read {len(lengths)} records", stacklevel=4)
+        else:
+            lengths = summary["lengths"]
+        lengths = np.array(lengths, np.int64)
+        framed = lengths + _HEADER.size + _FOOTER.size
+        return np.cumsum(framed) - framed, lengths
+
+    def __len__(self):
+        return len(self.offset)
+
+    def __getitem__(self, index):
+        return self.read(index)
+
+    def __iter__(self):
+        for index in range(len(self)):
+            try:
+                yield self.read(index)
+            except RecordError as error:
+                self.skipped[str(error.__cause__ or error)] += 1
+
+    def read(self, index, images=True):
+        """One sample, see `decode_sample`.
+
+        Raises:
+            RecordError: damaged, or of another version; the message names shard and record.
+        """
+        index = range(len(self))[index]
+        path, length = self.paths[self.shard[index]], int(self.length[index])
+        try:
+            with open(path, "rb") as file:
+                file.seek(self.offset[index])
+                header, data = file.read(_HEADER.size), file.read(length)
+                footer = file.read(_FOOTER.size)
+            if len(footer) < _FOOTER.size or _HEADER.unpack(header)[0] != length:
+                raise RecordError("the shard has changed or ends too soon")
+            if _FOOTER.unpack(footer)[0] != _checksum(data):
+                raise RecordError("a record's checksum does not fit its data")
+            return decode_sample(data, images)
+        except RecordError as error:
+            at = index - int(np.searchsorted(self.shard, self.shard[index]))
+            raise RecordError(f"{path}, record {at}: {error}") from error
+
+
+def _scan(path):
+    """Lengths of the whole records of a shard, and what is wrong with what follows, or None."""
+    lengths, end, size = [], 0, path.stat().st_size
+    with open(path, "rb") as file:
+        while end < size:
+            file.seek(end)
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                return lengths, "the shard ends in the middle of a record"
+            length, checksum = _HEADER.unpack(header)
+            if checksum != _checksum(header[:8]):
+                return lengths, "the shard is damaged, or no TFRecord file"
+            end += _HEADER.size + length + _FOOTER.size
+            if end > size:
+                return lengths, "the shard ends in the middle of a record"
+            lengths.append(length)
+    return lengths, None
+
+
+def find_shards(source, split=None):
+    """The shards meant by a folder, a file, or a list of such; `split` picks among folders'.
+
+    Raises:
+        RecordError: there is none.
+    """
+    if not isinstance(source, str | Path):
+        return [path for item in source for path in find_shards(item, split)]
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    paths = sorted(source.glob(f"{split}-*.tfrecord" if split else "*.tfrecord"))
+    if not paths:
+        here = sorted({path.name.rpartition("-")[0] for path in source.glob("*.tfrecord")})
+        raise RecordError(
+            f"{source}: no records"
+            + (f" of the split {split!r}; there are {', '.join(here)}" if split and here else "")
+            + ("" if source.is_dir() else ", no such folder")
+            + ("" if here else ". `hmr data convert` and `hmr data render` write some")
+        )
+    return paths
+
+
+def open_records(source, split=None):
+    """The `Records` of a folder, a shard or a list of such.
+
+    A shard that ends too soon gives a warning, and its whole records.
+
+    Raises:
+        RecordError: there are no shards.
+    """
+    return Records(find_shards(source, split))
+
+
+def tf_dataset(source, split=None):
+    """The same samples as a `tf.data.Dataset` of dicts, for whoever goes on in TensorFlow.
+
+    `image` is (H, W, 3) uint8, `segmentation` (H, W) or (0, 0). Records of another version are
+    left out.
+
+    Raises:
+        RecordError: there are no shards. A damaged shard raises TensorFlow's DataLossError.
+    """
+    import tensorflow as tf
+
+    features = {
+        **{name: tf.io.FixedLenFeature(shape, tf.float32) for name, shape in FLOATS.items()},
+        **{name: tf.io.FixedLenFeature(shape, tf.int64) for name, shape in FLAGS.items()},
+        **{name: tf.io.FixedLenFeature((), tf.string) for name in (*STRINGS, "image")},
+        "segmentation": tf.io.FixedLenFeature((), tf.string, default_value=""),
+    }
+    version = {"version": tf.io.FixedLenFeature((), tf.int64, default_value=0)}
+
+    def of_this_version(data):
+        return tf.io.parse_single_example(data, version)["version"] == VERSION
+
+    def parse(data):
+        sample = tf.io.parse_single_example(data, features)
+        sample |= {name: tf.cast(sample[name], tf.uint8) for name in FLAGS}
+        sample["image"] = tf.io.decode_jpeg(sample["image"], 3, dct_method="INTEGER_ACCURATE")
+        png = sample["segmentation"]
+        sample["segmentation"] = tf.cond(
+            tf.equal(png, ""),
+            lambda: tf.zeros((0, 0), tf.uint8),
+            lambda: tf.io.decode_png(png)[..., 0],
+        )
+        return sample
+
+    shards = tf.data.Dataset.from_tensor_slices([str(path) for path in find_shards(source, split)])
+    data = shards.interleave(
+        tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return data.filter(of_this_version).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
