@@ -318,7 +318,7 @@ def test_degenerate_triangles_draw_nothing():
 def test_a_picture_drawn_in_bands_is_the_same(monkeypatch):
     vertices, faces = sphere(3)
     whole = render(vertices, faces, FRONT)
-    monkeypatch.setattr("hmrlib.render.MOST_SAMPLES", 64 * 4 * 5)
+    monkeypatch.setattr("hmrlib.render.scene.MOST_SAMPLES", 64 * 4 * 5)
     bands = render(vertices, faces, FRONT)
     for name in ("image", "alpha", "depth", "face", "barycentric"):
         np.testing.assert_array_equal(getattr(bands, name), getattr(whole, name))
@@ -346,7 +346,7 @@ def test_a_batch_equals_its_pictures(threads):
     again = render_batch(bodies, faces, cameras, colors, backgrounds=backgrounds, threads=threads)
     np.testing.assert_array_equal(again.image, drawn.image)
     assert vars(again) == {"image": again.image} | dict.fromkeys(
-        ("alpha", "depth", "face", "barycentric", "parts")
+        ("alpha", "depth", "face", "barycentric", "parts", "mesh")
     )
 
 

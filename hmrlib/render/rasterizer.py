@@ -1,14 +1,13 @@
-"""The rasteriser: triangles in, a picture out, compiled by numba.
+"""The rasteriser: triangles in, what each sample sees out, compiled by numba.
 
-`draw` makes one picture in four steps, each a function below:
+    vertex_normals  smooth normals, across the seams of a texture too
+    project         bring every vertex to the picture
+    rasterize       for every sample, find the nearest triangle
+    weights         where in its triangle a sample lies
 
-    shade       light every vertex (Gouraud), from smooth vertex normals
-    project     bring every vertex to the picture
-    rasterize   for every sample, find the nearest triangle and where in it the sample lies
-    resolve     average the samples of each pixel and lay them over the background
-
-The third step writes a visibility buffer (nearness, face, barycentric coordinates) and no colour,
-so colour is worked out once a sample, however many triangles lie behind one another.
+`rasterize` writes a visibility buffer (nearness and face) and no colour: `hmrlib.render.shading`
+works out colour once a pixel, however many triangles lie behind one another.  A map of what the
+sun sees, for shadows, is made by the same function.
 
 Everything here trusts its arguments; `hmrlib.render` checks them.  All functions release the GIL
 and none uses numba's own threads, so any number of Python threads may draw at the same time.
@@ -28,19 +27,16 @@ OUTSIDE = np.int32(-(1 << 31))  # marks a vertex that is nearer than NEAR, or fa
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-def _encoding_table() -> np.ndarray:
-    """sRGB's transfer curve (IEC 61966-2-1): linear light in [0, 1] -> displayed value 0 to 255."""
-    linear = np.linspace(0, 1, 4096)
-    encoded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return (255 * encoded).astype(np.float32)
-
-
-ENCODING = _encoding_table()
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
-def vertex_normals(vertices, faces, normals):
-    """Sum the normals of the faces around each vertex, weighted by area; not normalised."""
+def vertex_normals(vertices, faces, same, normals):
+    """Sum the normals of the faces around each vertex, weighted by area; not normalised.
+
+    Args:
+        vertices, faces: (V, 3), (F, 3).
+        same: (V,) the first vertex at the same place, whose normal each vertex takes, from
+            `weld`; or of no size.
+        normals: (V, 3) result.
+    """
     normals[:] = 0
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -55,45 +51,44 @@ def vertex_normals(vertices, faces, normals):
             vertices[c, 2] - vertices[a, 2],
         )
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        if same.shape[0]:
+            a, b, c = same[a], same[b], same[c]
         for v in (a, b, c):
             normals[v, 0] += nx
             normals[v, 1] += ny
             normals[v, 2] += nz
+    for v in range(same.shape[0]):
+        if same[v] != v:
+            normals[v] = normals[same[v]]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
-def shade(normals, albedo, lights, ambient, wrap, encoding, shades):
-    """Light that each vertex sends to the camera, encoded for display.
+@njit(nogil=True, cache=True, error_model="numpy")
+def weld(bits, table, same):
+    """For each vertex, the first that stands at exactly the same place, by hashing.
 
     Args:
-        normals: (V, 3) of any length.
-        albedo: (V, 3) linear.
-        lights: (L, 2, 3) for each light, the unit direction towards it and its linear colour.
-        ambient: (3, 3) the direction that is up, the sky's colour, the ground's.
-        wrap: how far light reaches around the terminator, 0 (Lambert) to 1.
-        encoding: sRGB's curve as a table.
-        shades: (V, 3) result, 0 to 255.
+        bits: (V, 3) uint32, the positions' bits.
+        table: (T,) int32 scratch, T a power of two and at least 2 V.
+        same: (V,) uint32 result.
     """
-    last = np.float32(encoding.shape[0] - 1)
-    half = np.float32(0.5)
-    inverse_wrap = ONE / (ONE + wrap)
-    for v in range(normals.shape[0]):
-        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
-        scale = ONE / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
-        x, y, z = x * scale, y * scale, z * scale
-        sky = half + half * (x * ambient[0, 0] + y * ambient[0, 1] + z * ambient[0, 2])
-        red = ambient[2, 0] + sky * (ambient[1, 0] - ambient[2, 0])
-        green = ambient[2, 1] + sky * (ambient[1, 1] - ambient[2, 1])
-        blue = ambient[2, 2] + sky * (ambient[1, 2] - ambient[2, 2])
-        for light in range(lights.shape[0]):
-            cosine = x * lights[light, 0, 0] + y * lights[light, 0, 1] + z * lights[light, 0, 2]
-            lit = max((cosine + wrap) * inverse_wrap, ZERO)
-            red += lit * lights[light, 1, 0]
-            green += lit * lights[light, 1, 1]
-            blue += lit * lights[light, 1, 2]
-        shades[v, 0] = encoding[int(min(albedo[v, 0] * red, ONE) * last + half)]
-        shades[v, 1] = encoding[int(min(albedo[v, 1] * green, ONE) * last + half)]
-        shades[v, 2] = encoding[int(min(albedo[v, 2] * blue, ONE) * last + half)]
+    table[:] = -1
+    mask = np.uint32(table.shape[0] - 1)
+    for v in range(bits.shape[0]):
+        x, y, z = bits[v, 0], bits[v, 1], bits[v, 2]
+        mixed = np.uint32(x * np.uint32(73856093) ^ y * np.uint32(19349663))
+        mixed = np.uint32(mixed ^ z * np.uint32(83492791))
+        mixed = np.uint32((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D))
+        slot = np.uint32((mixed ^ (mixed >> np.uint32(13))) & mask)
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot] = v
+                same[v] = v
+                break
+            if bits[other, 0] == x and bits[other, 1] == y and bits[other, 2] == z:
+                same[v] = other
+                break
+            slot = np.uint32((slot + np.uint32(1)) & mask)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -133,190 +128,7 @@ def project(vertices, pose, intrinsics, orthographic, position, screen):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def rasterize(position, screen, faces, orthographic, first_row, width, rows, samples):
-    """Find what each sample sees: the nearest triangle whose outer side is turned to the camera.
-
-    Args:
-        position, screen: (V, 2), (V, 4) from `project`.
-        faces: (F, 3) counterclockwise seen from outside.
-        first_row: the row of the picture, in samples, at which the buffers begin.
-        width, rows: the part of the buffers in use.
-        samples: results: nearness (h, w), which the caller has cleared to -inf; and, written only
-            where something is seen, face (h, w) and barycentric (h, w, 2), the weights of the
-            face's first two vertices, correct in perspective.
-    """
-    nearness, face, barycentric = samples
-    last_row = first_row + rows - 1
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
-        bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
-        cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
-        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
-        left, right = min(ax, bx, cx), max(ax, bx, cx)
-        if left == OUTSIDE:
-            _fill_homogeneous(screen, a, b, c, f, orthographic, first_row, width, rows, samples)
-            continue
-        if area <= 0:  # turned away, or degenerate
-            continue
-        # Samples lie at the middle of their cells.
-        left = max((left + HALF - 1) >> SHIFT, 0)
-        right = min((right - HALF) >> SHIFT, width - 1)
-        top = max((min(ay, by, cy) + HALF - 1) >> SHIFT, first_row)
-        bottom = min((max(ay, by, cy) - HALF) >> SHIFT, last_row)
-        if left > right or top > bottom:
-            continue
-
-        # Edge functions: the weight of a vertex is proportional to the sample's distance from
-        # the opposite edge.  They are linear, so a step to the next sample is one addition.
-        x, y = (left << SHIFT) + HALF, (top << SHIFT) + HALF
-        row_a = (bx - cx) * (y - cy) - (by - cy) * (x - cx)
-        row_b = (cx - ax) * (y - ay) - (cy - ay) * (x - ax)
-        row_c = (ax - bx) * (y - by) - (ay - by) * (x - bx)
-        step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
-        down_a, down_b, down_c = (bx - cx) << SHIFT, (cx - ax) << SHIFT, (ax - bx) << SHIFT
-        inverse_area = ONE / np.float32(area)
-        near_a = screen[a, 2] * inverse_area
-        near_b = screen[b, 2] * inverse_area
-        near_c = screen[c, 2] * inverse_area
-        for i in range(top - first_row, bottom - first_row + 1):
-            weight_a, weight_b, weight_c = row_a, row_b, row_c
-            for j in range(left, right + 1):
-                if (weight_a | weight_b | weight_c) >= 0:
-                    part_a, part_b = np.float32(weight_a) * near_a, np.float32(weight_b) * near_b
-                    near = part_a + part_b + np.float32(weight_c) * near_c
-                    if near > nearness[i, j]:
-                        nearness[i, j] = near
-                        face[i, j] = f
-                        if orthographic:
-                            barycentric[i, j, 0] = np.float32(weight_a) * inverse_area
-                            barycentric[i, j, 1] = np.float32(weight_b) * inverse_area
-                        else:
-                            depth = ONE / near
-                            barycentric[i, j, 0] = part_a * depth
-                            barycentric[i, j, 1] = part_b * depth
-                weight_a += step_a
-                weight_b += step_b
-                weight_c += step_c
-            row_a += down_a
-            row_b += down_b
-            row_c += down_c
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _fill_homogeneous(screen, a, b, c, f, orthographic, first_row, width, rows, samples):
-    """Rasterise a triangle with a vertex OUTSIDE, sample by sample, in homogeneous coordinates.
-
-    Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates" (1997): edge
-    functions need no division by depth, so a triangle that reaches behind the camera need not be
-    clipped.
-    """
-    nearness, face, barycentric = samples
-    ax, ay, az = np.float64(screen[a, 0]), np.float64(screen[a, 1]), np.float64(screen[a, 3])
-    bx, by, bz = np.float64(screen[b, 0]), np.float64(screen[b, 1]), np.float64(screen[b, 3])
-    cx, cy, cz = np.float64(screen[c, 0]), np.float64(screen[c, 1]), np.float64(screen[c, 3])
-    aw, bw, cw = (1.0, 1.0, 1.0) if orthographic else (az, bz, cz)
-    edge_a = (cy * bw - cw * by, cw * bx - cx * bw, cx * by - cy * bx)
-    edge_b = (ay * cw - aw * cy, aw * cx - ax * cw, ax * cy - ay * cx)
-    edge_c = (by * aw - bw * ay, bw * ax - bx * aw, bx * ay - by * ax)
-    if not ax * edge_a[0] + ay * edge_a[1] + aw * edge_a[2] > 0:  # turned away, or degenerate
-        return
-    for i in range(rows):
-        y = first_row + i + 0.5
-        for j in range(width):
-            x = j + 0.5
-            weight_a = edge_a[0] * x + edge_a[1] * y + edge_a[2]
-            weight_b = edge_b[0] * x + edge_b[1] * y + edge_b[2]
-            weight_c = edge_c[0] * x + edge_c[1] * y + edge_c[2]
-            total = weight_a + weight_b + weight_c
-            if weight_a < 0 or weight_b < 0 or weight_c < 0 or total <= 0:
-                continue
-            weight_a, weight_b, weight_c = weight_a / total, weight_b / total, weight_c / total
-            depth = weight_a * az + weight_b * bz + weight_c * cz
-            if depth < NEAR and not orthographic:
-                continue
-            near = np.float32(-depth if orthographic else 1 / depth)
-            if near > nearness[i, j]:
-                nearness[i, j] = near
-                face[i, j] = f
-                barycentric[i, j, 0] = weight_a
-                barycentric[i, j, 1] = weight_b
-
-
-def _resolver(supersample):
-    """`resolve` for one number of samples; knowing it, the compiler makes it twice as fast."""
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def resolve(box, orthographic, opacity, faces, shades, samples, picture):
-        """Average the samples of each pixel of `box` and lay them over what the picture holds.
-
-        Args:
-            box: pixels, top, bottom, left, right; the samples begin at row `top`.
-            opacity, faces, shades: of the body.
-            samples: from `rasterize`.
-            picture: image, alpha, depth, face, barycentric, as for `draw`.
-        """
-        nearness, face, barycentric = samples
-        image, alpha, depth_out, face_out, barycentric_out = picture
-        top, bottom, left, right = box
-        share = opacity / np.float32(supersample * supersample)
-        empty = np.float32(-np.inf)
-        with_buffers = alpha.shape[0] > 0
-        with_alpha_channel = image.shape[2] == 4
-        half = np.float32(0.5)
-        for row in range(top, bottom):
-            for column in range(left, right):
-                red = green = blue = ZERO
-                count = 0
-                nearest = empty
-                at_i, at_j = 0, 0
-                for i in range((row - top) * supersample, (row - top + 1) * supersample):
-                    for j in range(column * supersample, (column + 1) * supersample):
-                        near = nearness[i, j]
-                        if near == empty:
-                            continue
-                        count += 1
-                        if near > nearest:
-                            nearest = near
-                            at_i, at_j = i, j
-                        f = face[i, j]
-                        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                        u, v = barycentric[i, j, 0], barycentric[i, j, 1]
-                        w = ONE - u - v
-                        red += u * shades[a, 0] + v * shades[b, 0] + w * shades[c, 0]
-                        green += u * shades[a, 1] + v * shades[b, 1] + w * shades[c, 1]
-                        blue += u * shades[a, 2] + v * shades[b, 2] + w * shades[c, 2]
-                if count == 0:
-                    continue
-                cover = share * np.float32(count)
-                if with_alpha_channel:
-                    scale, rest = ONE / np.float32(count), ZERO
-                    image[row, column, 3] = np.uint8(np.float32(255) * cover + half)
-                else:
-                    scale, rest = share, ONE - cover
-                image[row, column, 0] = np.uint8(red * scale + image[row, column, 0] * rest + half)
-                image[row, column, 1] = np.uint8(
-                    green * scale + image[row, column, 1] * rest + half
-                )
-                image[row, column, 2] = np.uint8(blue * scale + image[row, column, 2] * rest + half)
-                if with_buffers:
-                    alpha[row, column] = cover
-                    depth_out[row, column] = -nearest if orthographic else ONE / nearest
-                    face_out[row, column] = face[at_i, at_j]
-                    barycentric_out[row, column, 0] = barycentric[at_i, at_j, 0]
-                    barycentric_out[row, column, 1] = barycentric[at_i, at_j, 1]
-                    barycentric_out[row, column, 2] = (
-                        ONE - barycentric[at_i, at_j, 0] - barycentric[at_i, at_j, 1]
-                    )
-
-    return resolve
-
-
-resolve_1, resolve_2, resolve_4 = _resolver(1), _resolver(2), _resolver(4)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _bounds(position, supersample, width, height):
+def bounds(position, supersample, width, height):
     """Pixels (top, bottom, left, right; half open) outside which nothing can be seen."""
     left, top, right, bottom = np.int32(GUARD), np.int32(GUARD), np.int32(-GUARD), np.int32(-GUARD)
     for v in range(position.shape[0]):
@@ -334,58 +146,195 @@ def _bounds(position, supersample, width, height):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def draw(
-    vertices, faces, albedo, camera, lighting, opacity, supersample, encoding, scratch, picture
+def _facing(position, faces, two_sided, first_row, last_row, width, found):
+    """List the faces that may cover a sample; return how many.  Free of branches, as which way
+    a face is turned, and whether it falls between the samples, is beyond a processor's guess."""
+    count = 0
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
+        bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
+        cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
+        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
+        left, right = min(ax, bx, cx), max(ax, bx, cx)
+        top, bottom = min(ay, by, cy), max(ay, by, cy)
+        seen = (area > 0) | (two_sided & (area < 0))
+        # Samples lie at the middle of their cells.
+        seen &= max((left + HALF - 1) >> SHIFT, 0) <= min((right - HALF) >> SHIFT, width - 1)
+        seen &= max((top + HALF - 1) >> SHIFT, first_row) <= min((bottom - HALF) >> SHIFT, last_row)
+        found[count] = f
+        count += seen | (left == OUTSIDE)
+    return count
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rasterize(
+    position, screen, faces, first_face, two_sided, orthographic, first_row, width, rows, samples
 ):
-    """Draw one body over `image`.
+    """Find what each sample sees: the nearest triangle whose outer side is turned to the camera.
 
     Args:
-        vertices: (V, 3) float32.
-        faces: (F, 3) uint32; unsigned, as numba then spares itself a test for negative indices.
-        albedo: (V, 3) float32, linear.
-        camera: pose (3, 4), intrinsics (3,) in samples, orthographic.
-        lighting: lights (L, 2, 3), ambient (3, 3), wrap; see `shade`.
-        opacity: 0 to 1.
-        supersample: samples along each side of a pixel.
-        encoding: sRGB's curve as a table.
-        scratch: normals (V, 3), shades (V, 3), position (V, 2), screen (V, 4), and samples:
-            nearness (h, w), face (h, w), barycentric (h, w, 2), where w is the picture's width in
-            samples; a picture taller than h samples is drawn in bands.
-        picture: image (H, W, 3 or 4) uint8, the background on entry; and alpha (H, W), depth
-            (H, W), face (H, W), barycentric (H, W, 3), empty on entry, or of no size at all if
-            they are not wanted.
+        position, screen: (V, 2), (V, 4) from `project`.
+        faces: (F, 3) counterclockwise seen from outside.
+        first_face: what to add to an index into `faces` before it is written.
+        two_sided: see inner sides as well.
+        first_row: the row of the picture, in samples, at which the buffers begin.
+        width, rows: the part of the buffers in use.
+        samples: nearness (h, w), which the caller has cleared to -inf; face (h, w), written only
+            where something is seen; and found (at least F + 1,), scratch.
     """
-    pose, intrinsics, orthographic = camera
-    lights, ambient, wrap = lighting
-    normals, shades, position, screen, samples = scratch
-    nearness = samples[0]
-    vertex_normals(vertices, faces, normals)
-    shade(normals, albedo, lights, ambient, wrap, encoding, shades)
-    project(vertices, pose, intrinsics, orthographic, position, screen)
-    height, width = picture[0].shape[:2]
-    top, bottom, left, right = _bounds(position, supersample, width, height)
-    band = nearness.shape[0] // supersample
-    for first in range(top, bottom, band):
-        end = min(first + band, bottom)
-        rows = (end - first) * supersample
-        nearness[:rows, left * supersample : right * supersample] = -np.inf
-        rasterize(
-            position,
-            screen,
-            faces,
-            orthographic,
-            first * supersample,
-            width * supersample,
-            rows,
-            samples,
-        )
-        box = (first, end, left, right)
-        if supersample == 1:
-            resolve_1(box, orthographic, opacity, faces, shades, samples, picture)
-        elif supersample == 2:
-            resolve_2(box, orthographic, opacity, faces, shades, samples, picture)
-        else:
-            resolve_4(box, orthographic, opacity, faces, shades, samples, picture)
+    nearness, face, found = samples
+    last_row = first_row + rows - 1
+    count = _facing(position, faces, two_sided, first_row, last_row, width, found)
+    for n in range(count):
+        f = found[n]
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
+        bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
+        cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
+        left, right = min(ax, bx, cx), max(ax, bx, cx)
+        name = np.uint32(f + first_face)
+        if left == OUTSIDE:
+            _fill_homogeneous(
+                screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
+            )
+            continue
+        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)
+        near_a, near_b, near_c = screen[a, 2], screen[b, 2], screen[c, 2]
+        if area < 0:  # the inner side: turn it round
+            area = -area
+            bx, by, near_b, cx, cy, near_c = cx, cy, near_c, bx, by, near_b
+        left = max((left + HALF - 1) >> SHIFT, 0)
+        right = min((right - HALF) >> SHIFT, width - 1)
+        top = max((min(ay, by, cy) + HALF - 1) >> SHIFT, first_row)
+        bottom = min((max(ay, by, cy) - HALF) >> SHIFT, last_row)
+
+        # Edge functions: the weight of a vertex is proportional to the sample's distance from
+        # the opposite edge.  They are linear, so a step to the next sample is one addition.
+        x, y = (left << SHIFT) + HALF, (top << SHIFT) + HALF
+        row_a = (bx - cx) * (y - cy) - (by - cy) * (x - cx)
+        row_b = (cx - ax) * (y - ay) - (cy - ay) * (x - ax)
+        row_c = (ax - bx) * (y - by) - (ay - by) * (x - bx)
+        step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
+        down_a, down_b, down_c = (bx - cx) << SHIFT, (cx - ax) << SHIFT, (ax - bx) << SHIFT
+        inverse_area = ONE / np.float32(area)
+        near_a, near_b, near_c = near_a * inverse_area, near_b * inverse_area, near_c * inverse_area
+        for i in range(top - first_row, bottom - first_row + 1):
+            weight_a, weight_b, weight_c = row_a, row_b, row_c
+            for j in range(left, right + 1):
+                if (weight_a | weight_b | weight_c) >= 0:
+                    near = (
+                        np.float32(weight_a) * near_a
+                        + np.float32(weight_b) * near_b
+                        + np.float32(weight_c) * near_c
+                    )
+                    if near > nearness[i, j]:
+                        nearness[i, j] = near
+                        face[i, j] = name
+                weight_a += step_a
+                weight_b += step_b
+                weight_c += step_c
+            row_a += down_a
+            row_b += down_b
+            row_c += down_c
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _edges(screen, a, b, c, orthographic):
+    """Edge functions (3, 3) of a triangle with a vertex OUTSIDE, in homogeneous coordinates.
+
+    Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates" (1997): edge
+    functions need no division by depth, so a triangle that reaches behind the camera need not be
+    clipped.
+    """
+    ax, ay, az = np.float64(screen[a, 0]), np.float64(screen[a, 1]), np.float64(screen[a, 3])
+    bx, by, bz = np.float64(screen[b, 0]), np.float64(screen[b, 1]), np.float64(screen[b, 3])
+    cx, cy, cz = np.float64(screen[c, 0]), np.float64(screen[c, 1]), np.float64(screen[c, 3])
+    aw, bw, cw = (1.0, 1.0, 1.0) if orthographic else (az, bz, cz)
+    return (
+        (cy * bw - cw * by, cw * bx - cx * bw, cx * by - cy * bx),
+        (ay * cw - aw * cy, aw * cx - ax * cw, ax * cy - ay * cx),
+        (by * aw - bw * ay, bw * ax - bx * aw, bx * ay - by * ax),
+        ax * (cy * bw - cw * by) + ay * (cw * bx - cx * bw) + aw * (cx * by - cy * bx),
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_homogeneous(
+    screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
+):
+    """Rasterise a triangle with a vertex OUTSIDE, sample by sample."""
+    nearness, face, _ = samples
+    edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
+    if not (facing > 0 or (two_sided and facing < 0)):  # turned away, or degenerate
+        return
+    sign = 1.0 if facing > 0 else -1.0
+    for i in range(rows):
+        y = first_row + i + 0.5
+        for j in range(width):
+            x = j + 0.5
+            weight_a = sign * (edge_a[0] * x + edge_a[1] * y + edge_a[2])
+            weight_b = sign * (edge_b[0] * x + edge_b[1] * y + edge_b[2])
+            weight_c = sign * (edge_c[0] * x + edge_c[1] * y + edge_c[2])
+            total = weight_a + weight_b + weight_c
+            if weight_a < 0 or weight_b < 0 or weight_c < 0 or total <= 0:
+                continue
+            depth = (
+                weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
+            ) / total
+            if depth < NEAR and not orthographic:
+                continue
+            near = np.float32(-depth if orthographic else 1 / depth)
+            if near > nearness[i, j]:
+                nearness[i, j] = near
+                face[i, j] = name
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def weights(position, screen, a, b, c, x, y, orthographic):
+    """Where in the triangle a, b, c, drawn at x, y, the surface lies that is seen there.
+
+    Args:
+        x, y: in SUBPIXELths of a sample; just outside the triangle, the answer is clamped to it.
+
+    Returns:
+        the weights of a, b and c, correct in perspective; the nearness; and whether the
+        triangle's outer side is seen.
+    """
+    if position[a, 0] == OUTSIDE or position[b, 0] == OUTSIDE or position[c, 0] == OUTSIDE:
+        edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
+        sign = 1.0 if facing > 0 else -1.0
+        x_sample, y_sample = x / SUBPIXEL, y / SUBPIXEL
+        wide_a = max(sign * (edge_a[0] * x_sample + edge_a[1] * y_sample + edge_a[2]), 0.0)
+        wide_b = max(sign * (edge_b[0] * x_sample + edge_b[1] * y_sample + edge_b[2]), 0.0)
+        wide_c = max(sign * (edge_c[0] * x_sample + edge_c[1] * y_sample + edge_c[2]), 0.0)
+        scale = 1.0 / (wide_a + wide_b + wide_c)
+        weight_a, weight_b = np.float32(wide_a * scale), np.float32(wide_b * scale)
+        weight_c = np.float32(wide_c * scale)
+        depth = weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
+        return weight_a, weight_b, weight_c, -depth if orthographic else ONE / depth, facing > 0
+    ax, ay = np.float32(position[a, 0] - x), np.float32(position[a, 1] - y)
+    bx, by = np.float32(position[b, 0] - x), np.float32(position[b, 1] - y)
+    cx, cy = np.float32(position[c, 0] - x), np.float32(position[c, 1] - y)
+    weight_a = by * cx - bx * cy
+    weight_b = cy * ax - cx * ay
+    weight_c = ay * bx - ax * by
+    outer = weight_a + weight_b + weight_c > ZERO
+    if not outer:
+        weight_a, weight_b, weight_c = -weight_a, -weight_b, -weight_c
+    weight_a, weight_b, weight_c = max(weight_a, ZERO), max(weight_b, ZERO), max(weight_c, ZERO)
+    total = weight_a + weight_b + weight_c
+    part_a, part_b, part_c = (
+        weight_a * screen[a, 2],
+        weight_b * screen[b, 2],
+        weight_c * screen[c, 2],
+    )
+    near = part_a + part_b + part_c
+    if orthographic:
+        scale = ONE / total
+        return weight_a * scale, weight_b * scale, weight_c * scale, near * scale, outer
+    scale = ONE / near
+    return part_a * scale, part_b * scale, part_c * scale, near / total, outer
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -393,19 +342,18 @@ def sky_seen(vertices, faces, poses, focal, resolution):
     """The part of the sky that each vertex sees; see `hmrlib.render.ambient_occlusion`.
 
     Args:
-        vertices, faces: as for `draw`.
+        vertices, faces: as for `rasterize`.
         poses: (D, 3, 4) rotations and translations that put the body before the camera.
         focal: pixels a metre.
         resolution: of the depth pictures.
     """
     normals = np.empty(vertices.shape, np.float32)
-    vertex_normals(vertices, faces, normals)
+    vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
     position = np.empty((vertices.shape[0], 2), np.int32)
     screen = np.empty((vertices.shape[0], 4), np.float32)
     nearness = np.empty((resolution, resolution), np.float32)
     face = np.empty((resolution, resolution), np.uint32)
-    barycentric = np.empty((resolution, resolution, 2), np.float32)
-    samples = (nearness, face, barycentric)
+    samples = (nearness, face, np.empty(faces.shape[0] + 1, np.uint32))
     middle = np.float32(resolution / 2)
     intrinsics = np.array([focal, middle, middle], np.float32)
     seen = np.zeros(vertices.shape[0], np.float32)
@@ -416,7 +364,7 @@ def sky_seen(vertices, faces, poses, focal, resolution):
         pose = poses[d]
         project(vertices, pose, intrinsics, True, position, screen)
         nearness[:] = -np.inf
-        rasterize(position, screen, faces, True, 0, resolution, resolution, samples)
+        rasterize(position, screen, faces, 0, False, True, 0, resolution, resolution, samples)
         for v in range(vertices.shape[0]):
             x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
             length = np.sqrt(x * x + y * y + z * z) + np.float32(1e-30)

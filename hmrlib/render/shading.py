@@ -1,0 +1,1065 @@
+"""From what each sample sees to a picture: fragments, textures, light, shadows; compiled by numba.
+
+A fragment is what one surface gives to one pixel: all the pixel's samples that see the same face,
+or, where `merge` allows it, the same mesh at about the same depth.  Colour is worked out once a
+fragment, in loops that run over plain arrays and so on vectors of fragments:
+
+    find_fragments  group the samples of each pixel
+    interpolate     normal, colour and depth from the vertices; the place in the world
+    apply_texture   colour and bumps from pictures that cover the mesh
+    light           sky, sun, shadows, gloss
+    composite       encode for display, average, and lay over the background
+
+Textures are filtered in encoded values, light is computed in linear ones.  As in the rasteriser,
+arguments are trusted and the GIL is released.
+"""
+
+import numpy as np
+from numba import njit
+
+from hmrlib.render.rasterizer import (
+    ONE,
+    SHIFT,
+    SUBPIXEL,
+    ZERO,
+    project,
+    rasterize,
+    vertex_normals,
+    weights,
+    weld,
+)
+
+# Rows of the table of fragments' values.
+NORMAL, ALBEDO, LIGHT, POSITION = 0, 3, 6, 9
+DEPTH, WEIGHT_A, WEIGHT_B, SUNLIT, OPEN = 12, 13, 14, 15, 16
+ROWS = 17
+
+HALF = np.float32(0.5)
+FULL = np.float32(255)
+FAST = {"contract", "reassoc", "nsz", "arcp"}
+DECODING_STEPS = 16  # of the table that decodes, for each step of 8 bits
+
+
+def _tables():
+    """sRGB's transfer curve (IEC 61966-2-1), there and back, as tables.
+
+    Encoding: linear light in [0, 1], in 4095 steps, to what is displayed, 0 to 255.  Decoding:
+    what is displayed, in steps of 1 / DECODING_STEPS, to linear light.
+    """
+    linear = np.linspace(0, 1, 4096)
+    encoded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    shown = np.linspace(0, 1, 255 * DECODING_STEPS + 1)
+    decoded = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    return (255 * encoded).astype(np.float32), decoded.astype(np.float32)
+
+
+ENCODING, DECODING = _tables()
+
+# Where shadows and the openness of a surface are looked up around a point: Vogel's spiral.
+_STEPS = np.arange(12) + 0.5
+SPIRAL = (
+    np.sqrt(_STEPS / 12)[:, None]
+    * np.stack([np.cos(2.399963 * _STEPS), np.sin(2.399963 * _STEPS)], 1)
+).astype(np.float32)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def place(mesh, bits, index, first_vertex, first_face, table, same, geometry):
+    """Copy a mesh into the arrays that hold all meshes of a scene, and compute its normals.
+
+    Args:
+        mesh: vertices (V, 3), faces (F, 3), normals (V or 0, 3), colors (V or 1, 3), uv (V or 0,
+            2), labels (F or 0,).
+        bits: of the vertices (V, 3) uint32.
+        index: of the mesh.
+        first_vertex, first_face: where its own are to begin.
+        table, same: scratch for `weld`.
+        geometry: vertices, faces, normals, colors, uv, labels, mesh of each face.
+    """
+    vertices, faces, normals, colors, uv, labels = mesh
+    to_vertices, to_faces, to_normals, to_colors, to_uv, to_labels, to_mesh = geometry
+    uniform, with_uv, with_labels = colors.shape[0] == 1, uv.shape[0] > 0, labels.shape[0] > 0
+    end = first_vertex + vertices.shape[0]
+    if normals.shape[0]:
+        to_normals[first_vertex:end] = normals
+    elif with_uv:
+        weld(bits, table, same)
+        vertex_normals(vertices, faces, same, to_normals[first_vertex:end])
+    else:
+        vertex_normals(vertices, faces, same[:0], to_normals[first_vertex:end])
+    for v in range(vertices.shape[0]):
+        w = first_vertex + v
+        c = 0 if uniform else v
+        for k in range(3):
+            to_vertices[w, k] = vertices[v, k]
+            to_colors[w, k] = colors[c, k]
+        if with_uv:
+            to_uv[w, 0], to_uv[w, 1] = uv[v, 0], uv[v, 1]
+    offset = np.uint32(first_vertex)
+    for f in range(faces.shape[0]):
+        for k in range(3):
+            to_faces[first_face + f, k] = faces[f, k] + offset
+        to_mesh[first_face + f] = index
+        to_labels[first_face + f] = labels[f] if with_labels else -1
+
+
+def _finder(supersample):
+    """`find_fragments` for one number of samples; knowing it, the compiler makes it faster."""
+    num_samples = supersample * supersample
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def find_fragments(box, width, merge, orthographic, samples, mesh_of, fragments):
+        """Group the samples of each pixel of `box` into fragments; return how many there are.
+
+        Args:
+            box: pixels, top, bottom, left, right; the samples begin at row `top`.
+            width: of the picture, in pixels.
+            merge: up to which difference of nearness, as a part of it unless `orthographic`,
+                samples of one mesh make one fragment; below 0, only samples of one face do.
+            samples: from `rasterize`.
+            mesh_of: (F,) mesh of each face.
+            fragments: pixel, count of samples, face, place (N, 2) in the picture.
+        """
+        nearness, face = samples[0], samples[1]
+        pixel, count, face_of, place_of = fragments[0], fragments[1], fragments[2], fragments[3]
+        top, bottom, left, right = box
+        empty = np.float32(-np.inf)
+        found = 0
+        for row in range(top, bottom):
+            for column in range(left, right):
+                taken = 0
+                for k in range(num_samples):
+                    i = (row - top) * supersample + k // supersample
+                    j = column * supersample + k % supersample
+                    near = nearness[i, j]
+                    if (taken >> k) & 1 or near == empty:
+                        continue
+                    f = face[i, j]
+                    limit = merge if orthographic else merge * near
+                    members, x, y = 1, k % supersample, k // supersample
+                    for other in range(k + 1, num_samples):
+                        i = (row - top) * supersample + other // supersample
+                        j = column * supersample + other % supersample
+                        other_near = nearness[i, j]
+                        if (taken >> other) & 1 or other_near == empty:
+                            continue
+                        if face[i, j] == f or (
+                            abs(other_near - near) <= limit and mesh_of[face[i, j]] == mesh_of[f]
+                        ):
+                            taken |= 1 << other
+                            members += 1
+                            x += other % supersample
+                            y += other // supersample
+                    pixel[found] = row * width + column
+                    count[found] = members
+                    face_of[found] = f
+                    # The mean of the samples' places.
+                    middle = SUBPIXEL // 2
+                    place_of[found, 0] = (
+                        ((column * supersample) << SHIFT) + middle + (x << SHIFT) // members
+                    )
+                    place_of[found, 1] = (
+                        ((row * supersample) << SHIFT) + middle + (y << SHIFT) // members
+                    )
+                    found += 1
+        return found
+
+    return find_fragments
+
+
+_find_1, _find_2, _find_4 = _finder(1), _finder(2), _finder(4)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def interpolate(found, fragments, geometry, position, screen, camera, decoding):
+    """Normal, colour, depth and place in the world of each fragment, from its face's vertices."""
+    face_of, place_of, values = fragments[2], fragments[3], fragments[4]
+    faces, normals, colors = geometry[1], geometry[2], geometry[3]
+    pose, intrinsics, orthographic = camera
+    last = np.float32(decoding.shape[0] - 1)
+    for g in range(found):
+        f = face_of[g]
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        weight_a, weight_b, weight_c, near, outer = weights(
+            position, screen, a, b, c, place_of[g, 0], place_of[g, 1], orthographic
+        )
+        side = ONE if outer else -ONE
+        for k in range(3):
+            values[NORMAL + k, g] = side * (
+                weight_a * normals[a, k] + weight_b * normals[b, k] + weight_c * normals[c, k]
+            )
+            shown = weight_a * colors[a, k] + weight_b * colors[b, k] + weight_c * colors[c, k]
+            values[ALBEDO + k, g] = decoding[int(shown * last + HALF)]
+        values[DEPTH, g] = near
+        values[WEIGHT_A, g] = weight_a
+        values[WEIGHT_B, g] = weight_b
+    scale = ONE / intrinsics[0]
+    for g in range(found):
+        near = values[DEPTH, g]
+        depth = -near if orthographic else ONE / near
+        values[DEPTH, g] = depth
+        spread = scale if orthographic else scale * depth
+        x = (np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL) - intrinsics[1]) * spread
+        y = (np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL) - intrinsics[2]) * spread
+        x, y, z = x - pose[0, 3], y - pose[1, 3], depth - pose[2, 3]
+        values[POSITION, g] = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z
+        values[POSITION + 1, g] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
+        values[POSITION + 2, g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
+    for g in range(found):
+        x, y, z = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
+        scale = ONE / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
+        values[NORMAL, g], values[NORMAL + 1, g] = x * scale, y * scale
+        values[NORMAL + 2, g] = z * scale
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def picture_levels(image, texels, levels):
+    """A picture (h, w, 3) uint8 and its halved copies, as packed texels; see `Mipmap`."""
+    height, width = image.shape[:2]
+    for i in range(height):
+        for j in range(width):
+            texels[i * width + j] = (
+                np.uint32(image[i, j, 0])
+                | (np.uint32(image[i, j, 1]) << np.uint32(8))
+                | (np.uint32(image[i, j, 2]) << np.uint32(16))
+            )
+    even, carry = np.uint32(0xFF00FF), np.uint32(0x20002)
+    two, eight = np.uint32(2), np.uint32(8)
+    for level in range(1, levels.shape[0]):
+        above, from_height, from_width = levels[level - 1]
+        here, height, width = levels[level]
+        for i in range(height):
+            first = above + min(2 * i, from_height - 1) * from_width
+            second = above + min(2 * i + 1, from_height - 1) * from_width
+            for j in range(width):
+                left, right = min(2 * j, from_width - 1), min(2 * j + 1, from_width - 1)
+                p, q = texels[first + left], texels[first + right]
+                r, s = texels[second + left], texels[second + right]
+                red_blue = (p & even) + (q & even) + (r & even) + (s & even) + carry
+                green = (
+                    ((p >> eight) & even)
+                    + ((q >> eight) & even)
+                    + ((r >> eight) & even)
+                    + ((s >> eight) & even)
+                    + carry
+                )
+                texels[here + i * width + j] = ((red_blue >> two) & even) | (
+                    ((green >> two) & even) << eight
+                )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def slope_levels(heights, texels, levels):
+    """The slopes of heights (h, w) along u and v, a texture's width being 1, and halved copies."""
+    height, width = heights.shape
+    for i in range(height):
+        above, below = (i - 1) % height, (i + 1) % height
+        for j in range(width):
+            before, after = (j - 1) % width, (j + 1) % width
+            texels[i * width + j, 0] = (heights[i, after] - heights[i, before]) * (HALF * width)
+            texels[i * width + j, 1] = (heights[below, j] - heights[above, j]) * (HALF * height)
+    for level in range(1, levels.shape[0]):
+        above, from_height, from_width = levels[level - 1]
+        here, height, width = levels[level]
+        for i in range(height):
+            first = above + min(2 * i, from_height - 1) * from_width
+            second = above + min(2 * i + 1, from_height - 1) * from_width
+            for j in range(width):
+                left, right = min(2 * j, from_width - 1), min(2 * j + 1, from_width - 1)
+                for k in range(2):
+                    texels[here + i * width + j, k] = np.float32(0.25) * (
+                        texels[first + left, k]
+                        + texels[first + right, k]
+                        + texels[second + left, k]
+                        + texels[second + right, k]
+                    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _four_texels(u, v, density, levels):
+    """The four texels around a point, and how far it lies between them, 0 to 1, along u and v.
+
+    The level is the one whose texels are about as large as the pixel: `density` is how much of
+    the texture's area falls on a pixel.
+    """
+    crowd = density * np.float32(levels[0, 1] * levels[0, 2])
+    level = 0
+    while crowd > 2 and level + 1 < levels.shape[0]:
+        crowd *= np.float32(0.25)
+        level += 1
+    start, height, width = levels[level, 0], levels[level, 1], levels[level, 2]
+    x = (u - np.floor(u)) * np.float32(width) + (np.float32(width) - HALF)
+    y = (v - np.floor(v)) * np.float32(height) + (np.float32(height) - HALF)
+    left, top = int(x), int(y)
+    part_x, part_y = x - np.float32(left), y - np.float32(top)
+    left, top = left % width, top % height
+    right = left + 1 if left + 1 < width else 0
+    bottom = top + 1 if top + 1 < height else 0
+    upper, lower = start + top * width, start + bottom * width
+    return upper + left, upper + right, lower + left, lower + right, part_x, part_y
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def apply_texture(mesh, found, fragments, geometry, camera, supersample, decoding, picture, bump):
+    """Multiply the colour of a mesh's fragments by its texture, and tilt their normals by bumps.
+
+    Bumps follow Mikkelsen, "Bump mapping unparametrized surfaces on the GPU" (2010): the normal
+    is lessened by the gradient of the height along the surface.
+
+    Args:
+        mesh: its index.
+        supersample: samples along each side of a pixel.
+        decoding: sRGB's inverse curve as a table.
+        picture, bump: texels and levels; of no size if there is none.
+    """
+    face_of, values = fragments[2], fragments[4]
+    vertices, faces, uv, mesh_of = geometry[0], geometry[1], geometry[4], geometry[6]
+    pose, intrinsics, orthographic = camera
+    texels, levels = picture
+    slopes, slope_levels = bump
+    focal = intrinsics[0] / np.float32(supersample)  # of pixels
+    eye = np.empty(3, np.float32)
+    for k in range(3):
+        eye[k] = -(pose[0, k] * pose[0, 3] + pose[1, k] * pose[1, 3] + pose[2, k] * pose[2, 3])
+    mask = np.uint32(0xFF)
+    eight, sixteen = np.uint32(8), np.uint32(16)
+    step = np.float32(DECODING_STEPS)
+    for g in range(found):
+        f = face_of[g]
+        if mesh_of[f] != mesh:
+            continue
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        weight_a, weight_b = values[WEIGHT_A, g], values[WEIGHT_B, g]
+        weight_c = ONE - weight_a - weight_b
+        u = weight_a * uv[a, 0] + weight_b * uv[b, 0] + weight_c * uv[c, 0]
+        v = weight_a * uv[a, 1] + weight_b * uv[b, 1] + weight_c * uv[c, 1]
+        # The face's edges in the world and in the texture.
+        px, py, pz = (
+            vertices[b, 0] - vertices[a, 0],
+            vertices[b, 1] - vertices[a, 1],
+            vertices[b, 2] - vertices[a, 2],
+        )
+        qx, qy, qz = (
+            vertices[c, 0] - vertices[a, 0],
+            vertices[c, 1] - vertices[a, 1],
+            vertices[c, 2] - vertices[a, 2],
+        )
+        pu, pv = uv[b, 0] - uv[a, 0], uv[b, 1] - uv[a, 1]
+        qu, qv = uv[c, 0] - uv[a, 0], uv[c, 1] - uv[a, 1]
+        nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
+        determinant = pu * qv - pv * qu
+        # Seen from the camera, the face's area in pixels.
+        if orthographic:
+            area = abs(nx * pose[2, 0] + ny * pose[2, 1] + nz * pose[2, 2]) * focal * focal
+        else:
+            dx = values[POSITION, g] - eye[0]
+            dy = values[POSITION + 1, g] - eye[1]
+            dz = values[POSITION + 2, g] - eye[2]
+            depth = values[DEPTH, g]
+            area = abs(nx * dx + ny * dy + nz * dz) * focal * focal / (depth * depth * depth)
+        density = abs(determinant) / max(area, np.float32(1e-12))
+        if texels.shape[0]:
+            p, q, r, s, x, y = _four_texels(u, v, density, levels)
+            p, q, r, s = texels[p], texels[q], texels[r], texels[s]
+            part_p, part_q = (ONE - x) * (ONE - y), x * (ONE - y)
+            part_r, part_s = (ONE - x) * y, x * y
+            red = (
+                part_p * np.float32(p & mask)
+                + part_q * np.float32(q & mask)
+                + part_r * np.float32(r & mask)
+                + part_s * np.float32(s & mask)
+            )
+            green = (
+                part_p * np.float32((p >> eight) & mask)
+                + part_q * np.float32((q >> eight) & mask)
+                + part_r * np.float32((r >> eight) & mask)
+                + part_s * np.float32((s >> eight) & mask)
+            )
+            blue = (
+                part_p * np.float32(p >> sixteen)
+                + part_q * np.float32(q >> sixteen)
+                + part_r * np.float32(r >> sixteen)
+                + part_s * np.float32(s >> sixteen)
+            )
+            values[ALBEDO, g] *= decoding[int(red * step + HALF)]
+            values[ALBEDO + 1, g] *= decoding[int(green * step + HALF)]
+            values[ALBEDO + 2, g] *= decoding[int(blue * step + HALF)]
+        if slopes.shape[0] and determinant != 0:
+            p, q, r, s, x, y = _four_texels(u, v, density, slope_levels)
+            part_p, part_q = (ONE - x) * (ONE - y), x * (ONE - y)
+            part_r, part_s = (ONE - x) * y, x * y
+            slope_u = (
+                part_p * slopes[p, 0]
+                + part_q * slopes[q, 0]
+                + part_r * slopes[r, 0]
+                + part_s * slopes[s, 0]
+            )
+            slope_v = (
+                part_p * slopes[p, 1]
+                + part_q * slopes[q, 1]
+                + part_r * slopes[r, 1]
+                + part_s * slopes[s, 1]
+            )
+            # Heights along the two edges, and from them the gradient in the face's plane.
+            rise_p, rise_q = slope_u * pu + slope_v * pv, slope_u * qu + slope_v * qv
+            square = nx * nx + ny * ny + nz * nz
+            scale = ONE / max(square, np.float32(1e-30))
+            gx, gy, gz = (
+                (rise_p * (qy * nz - qz * ny) + rise_q * (ny * pz - nz * py)) * scale,
+                (rise_p * (qz * nx - qx * nz) + rise_q * (nz * px - nx * pz)) * scale,
+                (rise_p * (qx * ny - qy * nx) + rise_q * (nx * py - ny * px)) * scale,
+            )
+            outer = (
+                values[NORMAL, g] * nx + values[NORMAL + 1, g] * ny + values[NORMAL + 2, g] * nz > 0
+            )
+            side = ONE if outer else -ONE
+            x = values[NORMAL, g] - side * gx
+            y = values[NORMAL + 1, g] - side * gy
+            z = values[NORMAL + 2, g] - side * gz
+            scale = ONE / np.sqrt(x * x + y * y + z * z)
+            values[NORMAL, g], values[NORMAL + 1, g] = x * scale, y * scale
+            values[NORMAL + 2, g] = z * scale
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always", fastmath=FAST)
+def _irradiance(sky, k, x, y, z):
+    """Light from the sky on a surface with normal x, y, z; see `lights.irradiance_polynomial`."""
+    return (
+        sky[0, k]
+        + sky[1, k] * x
+        + sky[2, k] * y
+        + sky[3, k] * z
+        + x * (sky[4, k] * x + sky[5, k] * y + sky[6, k] * z)
+        + y * (sky[7, k] * y + sky[8, k] * z)
+        + sky[9, k] * z * z
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _sunlit(x, y, z, shadow, spiral):
+    """How much of the sun is seen from a point, 0 to 1, by percentage-closer soft shadows.
+
+    Fernando, "Percentage-closer soft shadows" (2005): the mean distance of what stands between
+    the point and the sun gives the width of the half-shadow, over which the map is averaged.
+
+    Args:
+        x, y, z: in the sun's view: column and row of the map, nearness to the sun.
+        shadow: map (r, r) of nearness; the tangent of half the sun's angle, times texels a metre;
+            texels a metre; nearness of the nearest thing.
+        spiral: (T, 2) where to look, in the unit disc.
+    """
+    nearness, widening, density, nearest = shadow
+    size = nearness.shape[0]
+    # What lies within a texel of the surface itself throws no shadow on it.
+    bias = np.float32(0.7) / density
+    reach = min(max(widening * (nearest - z), np.float32(1.2)), np.float32(14))
+    blockers, total = 0, ZERO
+    for k in range(8):
+        j, i = int(x + reach * spiral[k, 0]), int(y + reach * spiral[k, 1])
+        j, i = min(max(j, 0), size - 1), min(max(i, 0), size - 1)
+        near = nearness[i, j]
+        if near > z + bias:
+            blockers += 1
+            total += near
+    if blockers == 0:
+        return ONE
+    reach = min(max(widening * (total / np.float32(blockers) - z), np.float32(0.7)), np.float32(14))
+    lit = ZERO
+    taps = spiral.shape[0]
+    slack = bias + np.float32(0.35) * reach / density
+    for k in range(taps):
+        column = x + reach * spiral[k, 0] - HALF
+        row = y + reach * spiral[k, 1] - HALF
+        column = min(max(column, ZERO), np.float32(size - 2))
+        row = min(max(row, ZERO), np.float32(size - 2))
+        j, i = int(column), int(row)
+        part_x, part_y = column - np.float32(j), row - np.float32(i)
+        upper = (ZERO if nearness[i, j] > z + slack else ONE - part_x) + (
+            ZERO if nearness[i, j + 1] > z + slack else part_x
+        )
+        lower = (ZERO if nearness[i + 1, j] > z + slack else ONE - part_x) + (
+            ZERO if nearness[i + 1, j + 1] > z + slack else part_x
+        )
+        lit += upper + part_y * (lower - upper)
+    return lit / np.float32(taps)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _shadows(found, fragments, direction, sun_view, shadow, spiral):
+    """How much of the sun each fragment sees."""
+    values = fragments[4]
+    pose, intrinsics = sun_view
+    # The point steps out of its own surface, or the surface's slope would hide it from the sun.
+    offset = np.float32(1.5) / shadow[2]
+    for g in range(found):
+        nx, ny, nz = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
+        if nx * direction[0] + ny * direction[1] + nz * direction[2] <= 0:
+            values[SUNLIT, g] = ZERO
+            continue
+        x = values[POSITION, g] + offset * nx
+        y = values[POSITION + 1, g] + offset * ny
+        z = values[POSITION + 2, g] + offset * nz
+        column = intrinsics[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z) + intrinsics[1]
+        row = intrinsics[0] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z) + intrinsics[2]
+        near = -(pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z)
+        values[SUNLIT, g] = _sunlit(column, row, near, shadow, spiral)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _openness(found, fragments, samples, first_row, rows, width, camera, radius, spiral):
+    """How open to the sky each fragment is, from what is seen beside it in the picture.
+
+    Ambient occlusion in screen space, with the estimator of McGuire et al., "The alchemy
+    screen-space ambient obscurance algorithm" (2011).
+    """
+    nearness = samples[0]
+    place_of, values = fragments[3], fragments[4]
+    pose, intrinsics, orthographic = camera
+    scale = ONE / intrinsics[0]
+    square = radius * radius
+    for g in range(found):
+        nx, ny, nz = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
+        # In the camera's frame.
+        right = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
+        down = pose[1, 0] * nx + pose[1, 1] * ny + pose[1, 2] * nz
+        away = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
+        depth = values[DEPTH, g]
+        spread = scale if orthographic else scale * depth
+        column = np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL)
+        row = np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL)
+        x, y = (column - intrinsics[1]) * spread, (row - intrinsics[2]) * spread
+        reach = radius / spread
+        hidden = ZERO
+        for k in range(spiral.shape[0]):
+            j = int(column + reach * spiral[k, 0])
+            i = int(row + reach * spiral[k, 1]) - first_row
+            if j < 0 or j >= width or i < 0 or i >= rows:
+                continue
+            near = nearness[i, j]
+            if near == np.float32(-np.inf):
+                continue
+            other = -near if orthographic else ONE / near
+            other_spread = scale if orthographic else scale * other
+            dx = (np.float32(j) + HALF - intrinsics[1]) * other_spread - x
+            dy = (np.float32(i + first_row) + HALF - intrinsics[2]) * other_spread - y
+            dz = other - depth
+            distance = dx * dx + dy * dy + dz * dz
+            above = dx * right + dy * down + dz * away - np.float32(0.08) * radius
+            if above > 0 and distance < square:
+                fade = ONE - distance / square
+                hidden += fade * above / np.sqrt(distance + np.float32(1e-9))
+        share = hidden / np.float32(spiral.shape[0])
+        values[OPEN, g] = max(ONE - np.float32(2.2) * share, np.float32(0.15))
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _diffuse(found, values, sky, lights, wrap):
+    """Light on each fragment: from the sky, as far as it is open, and from all lights."""
+    for g in range(found):
+        x, y, z = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
+        clear = values[OPEN, g]
+        values[LIGHT, g] = clear * max(_irradiance(sky, 0, x, y, z), ZERO)
+        values[LIGHT + 1, g] = clear * max(_irradiance(sky, 1, x, y, z), ZERO)
+        values[LIGHT + 2, g] = clear * max(_irradiance(sky, 2, x, y, z), ZERO)
+    inverse_wrap = ONE / (ONE + wrap)
+    for n in range(lights.shape[0]):
+        dx, dy, dz = lights[n, 0, 0], lights[n, 0, 1], lights[n, 0, 2]
+        red, green, blue = lights[n, 1, 0], lights[n, 1, 1], lights[n, 1, 2]
+        for g in range(found):
+            cosine = (
+                values[NORMAL, g] * dx + values[NORMAL + 1, g] * dy + values[NORMAL + 2, g] * dz
+            )
+            lit = max((cosine + wrap) * inverse_wrap, ZERO) * values[SUNLIT, g]
+            values[LIGHT, g] += lit * red
+            values[LIGHT + 1, g] += lit * green
+            values[LIGHT + 2, g] += lit * blue
+    for g in range(found):
+        values[LIGHT, g] *= values[ALBEDO, g]
+        values[LIGHT + 1, g] *= values[ALBEDO + 1, g]
+        values[LIGHT + 2, g] *= values[ALBEDO + 2, g]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _gloss(found, fragments, mesh_of, gloss, sky, lights, camera):
+    """Add what the surface mirrors of the lights and, blurred, of the sky.
+
+    Blinn's half vector with Schlick's rational stand-in for the power and his Fresnel term
+    ("An inexpensive BRDF model for physically-based rendering", 1994).
+    """
+    face_of, values = fragments[2], fragments[4]
+    pose, orthographic = camera[0], camera[2]
+    ex = -(pose[0, 0] * pose[0, 3] + pose[1, 0] * pose[1, 3] + pose[2, 0] * pose[2, 3])
+    ey = -(pose[0, 1] * pose[0, 3] + pose[1, 1] * pose[1, 3] + pose[2, 1] * pose[2, 3])
+    ez = -(pose[0, 2] * pose[0, 3] + pose[1, 2] * pose[1, 3] + pose[2, 2] * pose[2, 3])
+    base = np.float32(0.04)
+    for g in range(found):
+        shine = gloss[mesh_of[face_of[g]]]
+        if shine == 0:
+            continue
+        x, y, z = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
+        vx, vy, vz = (
+            ex - values[POSITION, g],
+            ey - values[POSITION + 1, g],
+            ez - values[POSITION + 2, g],
+        )
+        if orthographic:
+            vx, vy, vz = -pose[2, 0], -pose[2, 1], -pose[2, 2]
+        scale = ONE / np.sqrt(vx * vx + vy * vy + vz * vz)
+        vx, vy, vz = vx * scale, vy * scale, vz * scale
+        facing = max(x * vx + y * vy + z * vz, ZERO)
+        # Fresnel's rise towards the edge, weaker on a rough surface.
+        rest = ONE - facing
+        fresnel = base + shine * (ONE - base) * rest * rest * rest * rest * rest
+        rx, ry, rz = (
+            np.float32(2) * facing * x - vx,
+            np.float32(2) * facing * y - vy,
+            np.float32(2) * facing * z - vz,
+        )
+        mirrored = fresnel * values[OPEN, g]
+        for k in range(3):
+            values[LIGHT + k, g] += mirrored * max(_irradiance(sky, k, rx, ry, rz), ZERO)
+        power = np.float32(4) * np.float32(2) ** (np.float32(5) * shine)
+        for n in range(lights.shape[0]):
+            lx, ly, lz = lights[n, 0, 0], lights[n, 0, 1], lights[n, 0, 2]
+            cosine = x * lx + y * ly + z * lz
+            if cosine <= 0 or values[SUNLIT, g] == 0:
+                continue
+            hx, hy, hz = vx + lx, vy + ly, vz + lz
+            half = (x * hx + y * hy + z * hz) / np.sqrt(hx * hx + hy * hy + hz * hz)
+            half = max(half, ZERO)
+            peak = half / (power - power * half + half)
+            rest = ONE - max(vx * hx + vy * hy + vz * hz, ZERO) / np.sqrt(
+                hx * hx + hy * hy + hz * hz
+            )
+            fresnel = base + (ONE - base) * rest * rest * rest * rest * rest
+            strength = fresnel * (power + np.float32(8)) * np.float32(0.125) * peak * cosine
+            strength *= values[SUNLIT, g]
+            for k in range(3):
+                values[LIGHT + k, g] += strength * lights[n, 1, k]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def composite(found, fragments, opacity, supersample, encoding, image):
+    """Encode the fragments' light for display and lay each pixel's mean over what `image` holds."""
+    pixel, count, values = fragments[0], fragments[1], fragments[4]
+    share = opacity / np.float32(supersample * supersample)
+    last = np.float32(encoding.shape[0] - 1)
+    width = image.shape[1]
+    with_alpha = image.shape[2] == 4
+    g = 0
+    while g < found:
+        here = pixel[g]
+        red = green = blue = ZERO
+        covered = 0
+        while g < found and pixel[g] == here:
+            samples = np.float32(count[g])
+            red += samples * encoding[int(min(values[LIGHT, g], ONE) * last + HALF)]
+            green += samples * encoding[int(min(values[LIGHT + 1, g], ONE) * last + HALF)]
+            blue += samples * encoding[int(min(values[LIGHT + 2, g], ONE) * last + HALF)]
+            covered += count[g]
+            g += 1
+        row, column = here // width, here % width
+        cover = share * np.float32(covered)
+        if with_alpha:
+            scale, rest = ONE / np.float32(covered), ZERO
+            image[row, column, 3] = np.uint8(FULL * cover + HALF)
+        else:
+            scale, rest = share, ONE - cover
+        image[row, column, 0] = np.uint8(red * scale + image[row, column, 0] * rest + HALF)
+        image[row, column, 1] = np.uint8(green * scale + image[row, column, 1] * rest + HALF)
+        image[row, column, 2] = np.uint8(blue * scale + image[row, column, 2] * rest + HALF)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def write_buffers(
+    box, supersample, opacity, samples, geometry, first_faces, position, screen, orthographic, to
+):
+    """What each pixel of `box` shows: of its samples, the one that sees the nearest surface.
+
+    Args:
+        first_faces: (M,) of the meshes.
+        to: alpha (H, W), depth (H, W), face (H, W), barycentric (H, W, 3), mesh (H, W), parts
+            (H, W); written only where something is seen.
+    """
+    nearness, face = samples[0], samples[1]
+    faces, labels, mesh_of = geometry[1], geometry[5], geometry[6]
+    alpha, depth, face_out, barycentric, mesh_out, parts = to
+    share = opacity / np.float32(supersample * supersample)
+    top, bottom, left, right = box
+    empty = np.float32(-np.inf)
+    for row in range(top, bottom):
+        for column in range(left, right):
+            nearest, count = empty, 0
+            at_i = at_j = 0
+            for i in range((row - top) * supersample, (row - top + 1) * supersample):
+                for j in range(column * supersample, (column + 1) * supersample):
+                    near = nearness[i, j]
+                    count += near > empty
+                    if near > nearest:
+                        nearest = near
+                        at_i, at_j = i, j
+            if count == 0:
+                continue
+            f = face[at_i, at_j]
+            mesh = mesh_of[f]
+            weight_a, weight_b, weight_c, near, _ = weights(
+                position,
+                screen,
+                faces[f, 0],
+                faces[f, 1],
+                faces[f, 2],
+                (at_j << SHIFT) + SUBPIXEL // 2,
+                ((at_i + top * supersample) << SHIFT) + SUBPIXEL // 2,
+                orthographic,
+            )
+            alpha[row, column] = share * np.float32(count)
+            depth[row, column] = -nearest if orthographic else ONE / nearest
+            face_out[row, column] = f - first_faces[mesh]
+            barycentric[row, column, 0] = weight_a
+            barycentric[row, column, 1] = weight_b
+            barycentric[row, column, 2] = weight_c
+            mesh_out[row, column] = mesh
+            parts[row, column] = labels[f]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def begin(geometry, meshes, camera, size, box, supersample, merge, decoding, scratch):
+    """Rasterise all meshes, find the fragments and interpolate: the first half of drawing.
+
+    Args:
+        geometry: of all meshes: vertices, faces, normals, colors, uv, labels, mesh of each face.
+        meshes: first face (M + 1,) of each, and whether it is two-sided (M,).
+        camera: pose (3, 4), intrinsics (3,) in samples, orthographic.
+        size: width and height of the picture, in pixels.
+        box: pixels to draw: top, bottom, left, right.
+        supersample: samples along each side of a pixel.
+        merge: see `find_fragments`.
+        decoding: sRGB's inverse curve as a table.
+        scratch: position and screen from `project`, samples, fragments.
+
+    Returns:
+        the number of fragments.
+    """
+    faces, mesh_of = geometry[1], geometry[6]
+    first_faces, two_sided = meshes
+    position, screen, samples, fragments = scratch
+    top, bottom, left, right = box
+    rows = (bottom - top) * supersample
+    samples[0][:rows, left * supersample : right * supersample] = -np.inf
+    for m in range(two_sided.shape[0]):
+        rasterize(
+            position,
+            screen,
+            faces[first_faces[m] : first_faces[m + 1]],
+            first_faces[m],
+            two_sided[m],
+            camera[2],
+            top * supersample,
+            size[0] * supersample,
+            rows,
+            samples,
+        )
+    if supersample == 1:
+        found = _find_1(box, size[0], merge, camera[2], samples, mesh_of, fragments)
+    elif supersample == 2:
+        found = _find_2(box, size[0], merge, camera[2], samples, mesh_of, fragments)
+    else:
+        found = _find_4(box, size[0], merge, camera[2], samples, mesh_of, fragments)
+    interpolate(found, fragments, geometry, position, screen, camera, decoding)
+    return found
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def finish(
+    found,
+    geometry,
+    gloss,
+    camera,
+    size,
+    box,
+    supersample,
+    lighting,
+    shadow,
+    opacity,
+    encoding,
+    scratch,
+    image,
+):
+    """Light the fragments and lay them over `image`: the second half of drawing.
+
+    Args:
+        found: number of fragments.
+        gloss: (M,) of the meshes.
+        lighting: sky (10, 3), lights (L, 2, 3) (the unit direction towards each and its colour),
+            wrap, radius of ambient occlusion (0 for none), spiral.
+        shadow: of the first light, from `shadow_map`; a map of no size if there is none.
+    """
+    samples, fragments = scratch[2], scratch[3]
+    values = fragments[4]
+    sky, lights, wrap, radius, spiral = lighting
+    sun_view, shadow_map = shadow
+    if shadow_map[0].shape[0]:
+        _shadows(found, fragments, lights[0, 0], sun_view, shadow_map, spiral)
+    else:
+        values[SUNLIT, :found] = ONE
+    if radius > 0:
+        first_row, rows = box[0] * supersample, (box[1] - box[0]) * supersample
+        width = size[0] * supersample
+        _openness(found, fragments, samples, first_row, rows, width, camera, radius, spiral)
+    else:
+        values[OPEN, :found] = ONE
+    _diffuse(found, values, sky, lights, wrap)
+    if gloss.max() > 0:
+        _gloss(found, fragments, geometry[6], gloss, sky, lights, camera)
+    composite(found, fragments, opacity, supersample, encoding, image)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def map_shadows(geometry, meshes, pose, margin, sun_view, scratch, samples):
+    """What the sun sees: nearness to it, in a map that holds all meshes.
+
+    Args:
+        pose: (3, 4) from the world to the sun's view, without a translation.
+        margin: texels to leave free on each side.
+        sun_view: result: pose (3, 4) and intrinsics (3,): texels a metre, column, row.
+        scratch: position, screen.
+        samples: the map, as for `rasterize`.
+
+    Returns:
+        nearness of what is nearest to the sun.
+    """
+    vertices, faces = geometry[0], geometry[1]
+    first_faces, two_sided = meshes
+    position, screen = scratch
+    size = samples[0].shape[0]
+    left = top = np.float32(np.inf)
+    right = bottom = nearest = np.float32(-np.inf)
+    for v in range(vertices.shape[0]):
+        px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        x = pose[0, 0] * px + pose[0, 1] * py + pose[0, 2] * pz
+        y = pose[1, 0] * px + pose[1, 1] * py + pose[1, 2] * pz
+        near = -(pose[2, 0] * px + pose[2, 1] * py + pose[2, 2] * pz)
+        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+        nearest = max(nearest, near)
+    extent = max(right - left, bottom - top, np.float32(1e-3))
+    density = np.float32(size - 2 * margin) / extent
+    intrinsics = sun_view[1]
+    intrinsics[0] = density
+    intrinsics[1] = HALF * size - density * HALF * (left + right)
+    intrinsics[2] = HALF * size - density * HALF * (top + bottom)
+    sun_view[0][:] = pose
+    project(vertices, pose, intrinsics, True, position, screen)
+    samples[0][:] = -np.inf
+    for m in range(two_sided.shape[0]):
+        rasterize(
+            position,
+            screen,
+            faces[first_faces[m] : first_faces[m + 1]],
+            0,
+            two_sided[m],
+            True,
+            0,
+            size,
+            size,
+            samples,
+        )
+    return nearest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def map_contact(geometry, ground, grid, spare):
+    """How much of the sky the bodies close to the ground hide from each place on it.
+
+    The lowest height above each cell of a grid is blurred at three scales: what is nearer to
+    the ground than a scale darkens the ground within about that distance.
+
+    Args:
+        ground: plane (4,), and two axes (2, 3) along it.
+        grid: (n, n) result, 1 where the sky is open, 0 where it is hidden.
+        spare: (2, n, n) scratch.
+
+    Returns:
+        place of the grid: cells a metre (0 if nothing is near the ground), and where its corner
+        lies along the two axes.
+    """
+    vertices, faces = geometry[0], geometry[1]
+    plane, axes = ground
+    size = grid.shape[0]
+    highest = np.float32(0.6)
+    left = top = np.float32(np.inf)
+    right = bottom = np.float32(-np.inf)
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        if plane[0] * x + plane[1] * y + plane[2] * z - plane[3] < highest:
+            along = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z
+            across = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z
+            left, right = min(left, along), max(right, along)
+            top, bottom = min(top, across), max(bottom, across)
+    if left > right:
+        return ZERO, ZERO, ZERO
+    border = np.float32(0.45)
+    left, top = left - border, top - border
+    density = np.float32(size) / max(right + border - left, bottom + border - top)
+    lowest, blurred = spare[0], spare[1]
+    lowest[:] = highest
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        third = np.float32(1 / 3)
+        x = third * (vertices[a, 0] + vertices[b, 0] + vertices[c, 0])
+        y = third * (vertices[a, 1] + vertices[b, 1] + vertices[c, 1])
+        z = third * (vertices[a, 2] + vertices[b, 2] + vertices[c, 2])
+        height = plane[0] * x + plane[1] * y + plane[2] * z - plane[3]
+        if height < highest:
+            j = int(density * (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z - left))
+            i = int(density * (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z - top))
+            if 0 <= i < size and 0 <= j < size:
+                lowest[i, j] = min(lowest[i, j], height)
+    grid[:] = ONE
+    for scale, strength in ((0.05, 0.5), (0.14, 0.45), (0.4, 0.35)):
+        reach = np.float32(scale)
+        for i in range(size):
+            for j in range(size):
+                blurred[i, j] = max(ONE - max(lowest[i, j], ZERO) / reach, ZERO)
+        radius = max(int(HALF * reach * density + HALF), 1)
+        for _ in range(2):
+            _box_blur(blurred, radius)
+        # A line of samples through thin things leaves gaps; what is left of full cover counts.
+        for i in range(size):
+            for j in range(size):
+                grid[i, j] *= ONE - np.float32(strength) * min(np.float32(2.5) * blurred[i, j], ONE)
+    return density, left, top
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _box_blur(picture, radius):
+    """Replace (n, n) by its mean over squares of 2 radius + 1 cells, empty beyond the border."""
+    size = picture.shape[0]
+    line = np.empty(size, np.float32)
+    scale = ONE / np.float32(2 * radius + 1)
+    for i in range(size):
+        line[:] = picture[i]
+        total = ZERO
+        for j in range(min(radius, size)):
+            total += line[j]
+        for j in range(size):
+            if j + radius < size:
+                total += line[j + radius]
+            if j - radius - 1 >= 0:
+                total -= line[j - radius - 1]
+            picture[i, j] = total * scale
+    total_of = np.zeros(size, np.float32)
+    copy = picture.copy()
+    for i in range(min(radius, size)):
+        total_of += copy[i]
+    for i in range(size):
+        if i + radius < size:
+            total_of += copy[i + radius]
+        if i - radius - 1 >= 0:
+            total_of -= copy[i - radius - 1]
+        picture[i] = total_of * scale
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def darken_ground(
+    ground, contact, camera, supersample, lighting, shadow, encoding, decoding, samples, box, image
+):
+    """Darken the picture where the bodies keep sun and sky from the ground.
+
+    Args:
+        ground: plane (4,), and two axes (2, 3) along it.
+        contact: grid (n, n), and its place, from `map_contact`.
+        camera: intrinsics in samples.
+        lighting, shadow: as for `finish`.
+        encoding, decoding: sRGB's curve and its inverse, as tables.
+        samples: what the meshes cover already, in `box`.
+        box: pixels covered by `samples`: top, bottom, left, right.
+        image: (H, W, 3), changed in place.
+    """
+    plane, axes = ground
+    grid, grid_place = contact
+    pose, intrinsics, orthographic = camera
+    sky, lights, _, _, spiral = lighting
+    sun_view, shadow_map = shadow
+    sun_pose, sun_intrinsics = sun_view
+    nearness = samples[0]
+    top, bottom, left, right = box
+    map_size, grid_size = np.float32(shadow_map[0].shape[0]), np.float32(grid.shape[0])
+    nx, ny, nz = plane[0], plane[1], plane[2]
+    cosine = ZERO
+    if map_size > 0:
+        cosine = max(nx * lights[0, 0, 0] + ny * lights[0, 0, 1] + nz * lights[0, 0, 2], ZERO)
+    from_sky, from_sun = np.empty(3, np.float32), np.empty(3, np.float32)
+    for k in range(3):
+        from_sky[k] = max(_irradiance(sky, k, nx, ny, nz), ZERO)
+        from_sun[k] = cosine * lights[0, 1, k] if lights.shape[0] else ZERO
+        total = max(from_sky[k] + from_sun[k], np.float32(1e-6))
+        from_sky[k] /= total
+        from_sun[k] = ONE - from_sky[k]
+    ex = -(pose[0, 0] * pose[0, 3] + pose[1, 0] * pose[1, 3] + pose[2, 0] * pose[2, 3])
+    ey = -(pose[0, 1] * pose[0, 3] + pose[1, 1] * pose[1, 3] + pose[2, 1] * pose[2, 3])
+    ez = -(pose[0, 2] * pose[0, 3] + pose[1, 2] * pose[1, 3] + pose[2, 2] * pose[2, 3])
+    height = plane[3] - (nx * ex + ny * ey + nz * ez)
+    scale = ONE / intrinsics[0]
+    step, last = np.float32(DECODING_STEPS), np.float32(encoding.shape[0] - 1)
+    for row in range(image.shape[0]):
+        y = ((np.float32(row) + HALF) * np.float32(supersample) - intrinsics[2]) * scale
+        for column in range(image.shape[1]):
+            if top <= row < bottom and left <= column < right:
+                i, j = (row - top) * supersample, column * supersample
+                covered = True
+                for k in range(supersample * supersample):
+                    covered &= nearness[i + k // supersample, j + k % supersample] > -np.inf
+                if covered:
+                    continue
+            x = ((np.float32(column) + HALF) * np.float32(supersample) - intrinsics[1]) * scale
+            # The ray of sight meets the plane.
+            if orthographic:
+                ox = ex + pose[0, 0] * x + pose[1, 0] * y
+                oy = ey + pose[0, 1] * x + pose[1, 1] * y
+                oz = ez + pose[0, 2] * x + pose[1, 2] * y
+                dx, dy, dz = pose[2, 0], pose[2, 1], pose[2, 2]
+                distance = plane[3] - (nx * ox + ny * oy + nz * oz)
+            else:
+                ox, oy, oz = ex, ey, ez
+                dx = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0]
+                dy = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1]
+                dz = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2]
+                distance = height
+            slope = nx * dx + ny * dy + nz * dz
+            distance /= slope
+            if not (distance > 0 and distance < np.float32(1e4)):
+                continue
+            px, py, pz = ox + distance * dx, oy + distance * dy, oz + distance * dz
+            lit = ONE
+            if cosine > 0:
+                u = sun_intrinsics[1] + sun_intrinsics[0] * (
+                    sun_pose[0, 0] * px + sun_pose[0, 1] * py + sun_pose[0, 2] * pz
+                )
+                v = sun_intrinsics[2] + sun_intrinsics[0] * (
+                    sun_pose[1, 0] * px + sun_pose[1, 1] * py + sun_pose[1, 2] * pz
+                )
+                if u > 0 and v > 0 and u < map_size and v < map_size:
+                    near = -(sun_pose[2, 0] * px + sun_pose[2, 1] * py + sun_pose[2, 2] * pz)
+                    lit = _sunlit(u, v, near, shadow_map, spiral)
+            clear = ONE
+            if grid_place[0] > 0:
+                u = grid_place[0] * (
+                    axes[0, 0] * px + axes[0, 1] * py + axes[0, 2] * pz - grid_place[1]
+                )
+                v = grid_place[0] * (
+                    axes[1, 0] * px + axes[1, 1] * py + axes[1, 2] * pz - grid_place[2]
+                )
+                u, v = u - HALF, v - HALF
+                if u > 0 and v > 0 and u < grid_size - ONE and v < grid_size - ONE:
+                    i, j = int(v), int(u)
+                    v, u = v - np.float32(i), u - np.float32(j)
+                    upper = grid[i, j] + u * (grid[i, j + 1] - grid[i, j])
+                    lower = grid[i + 1, j] + u * (grid[i + 1, j + 1] - grid[i + 1, j])
+                    clear = upper + v * (lower - upper)
+            if lit == ONE and clear == ONE:
+                continue
+            for k in range(3):
+                factor = from_sky[k] * clear + from_sun[k] * lit
+                linear = decoding[int(np.float32(image[row, column, k]) * step)]
+                encoded = encoding[int(factor * linear * last + HALF)]
+                image[row, column, k] = np.uint8(encoded + HALF)
