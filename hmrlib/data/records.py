@@ -298,7 +298,8 @@ def decode_sample(data, images=True):
 
     Args:
         data: bytes, as `encode_sample` makes them.
-        images: False leaves `image` as the bytes of its file and `segmentation` out.
+        images: False leaves `image` as the bytes of its file, with its `shape` (H, W) beside it,
+            and `segmentation` out.
 
     Raises:
         RecordError: not such a message, or of another version.
@@ -328,10 +329,11 @@ def decode_sample(data, images=True):
         image = feature["image"].bytes_list.value[0]
     except (ValueError, IndexError) as error:
         raise RecordError(f"the field {field} is damaged ({error})") from error
-    sample["image"] = decode_image(image) if images else image
-    if images:
-        stored = feature["segmentation"].bytes_list.value
-        sample["segmentation"] = np.asarray(Image.open(io.BytesIO(stored[0]))) if stored else None
+    if not images:
+        return sample | {"image": image, "shape": tuple(feature["shape"].int64_list.value)}
+    sample["image"] = decode_image(image)
+    stored = feature["segmentation"].bytes_list.value
+    sample["segmentation"] = np.asarray(Image.open(io.BytesIO(stored[0]))) if stored else None
     return sample
 
 
