@@ -76,7 +76,32 @@ def _parser():
     build.add_argument("--fresh", action="store_true", help="forget the stages finished before")
     kept = "Finished stages are kept; the same command goes on from there."
     build.set_defaults(run=_body_build, kept=kept)
+
+    _data_commands(commands)
     return parser
+
+
+def _data_commands(commands):
+    data = commands.add_parser("data", help="make, convert or look at training data")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+
+    convert = actions.add_parser("convert", help="write a real data set as records")
+    convert.add_argument("name", metavar="NAME", help="lsp, coco, ...; `list` describes them")
+    convert.add_argument("source", metavar="SOURCE", nargs="?", type=Path, help="its folder")
+    convert.add_argument("out", metavar="OUT", nargs="?", type=Path, help="the folder of records")
+    convert.add_argument("--every", metavar="N", type=int, help="take each n-th frame of videos")
+    pseudo = "lsp, lsp_extended: take BlazePose's guesses as 3D points, marked as such"
+    convert.add_argument("--pseudo-3d", action="store_const", const=True, help=pseudo)
+    kept = "Finished shards are kept; the same command goes on from there."
+    convert.set_defaults(run=_data_convert, kept=kept)
+
+    show = actions.add_parser("show", help="draw samples of records with their labels")
+    show.add_argument("records", metavar="RECORDS", type=Path, help="a folder or a shard")
+    show.add_argument("--out", metavar="PNG", type=Path, help="by default RECORDS.png")
+    show.add_argument("--split", help="train, validation or test")
+    show.add_argument("--count", type=int, default=24, help="how many samples, 24 by default")
+    show.add_argument("--seed", type=int, default=0, help="which samples")
+    show.set_defaults(run=_data_show)
 
 
 def _report(options):
@@ -158,4 +183,37 @@ def _body_build(options):
 
     settings = learn.FAST if options.fast else learn.FULL
     print(learn.build(options.out, settings, options.fresh))
+    return 0
+
+
+def _data_convert(options):
+    from hmrlib.data import datasets
+
+    if options.name == "list":
+        for name, licence in datasets.LICENCES.items():
+            print(f"{name:<14}{datasets.DATASETS[name].__doc__.splitlines()[0]} Licence: {licence}")
+        return 0
+    if options.source is None or options.out is None:
+        raise ValueError(f"expected NAME SOURCE OUT, found only {options.name}")
+    given = {"every": options.every, "pseudo_3d": options.pseudo_3d}
+    given = {name: value for name, value in given.items() if value is not None}
+    _print_entries(datasets.convert(options.name, options.source, options.out, **given))
+    return 0
+
+
+def _data_show(options):
+    import matplotlib
+
+    matplotlib.use("agg")
+    import hmrlib
+    from hmrlib.data import records
+    from hmrlib.viewing import figures
+
+    figures.use_style()
+    read = records.open_records(options.records, options.split)
+    samples = read.draw(options.count, options.seed)
+    body = hmrlib.load_body() if any(sample["has_pose"] for sample in samples) else None
+    out = options.out or options.records.with_suffix(".png")
+    figures.contact_sheet(samples, body=body).savefig(out, dpi=150)
+    print(f"{len(samples)} of {len(read)} samples: {out}")
     return 0

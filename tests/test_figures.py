@@ -178,3 +178,26 @@ def test_skeletons_in_space_and_over_a_picture():
         figures.draw_skeleton(space, pixels)
     with pytest.raises(ValueError, match="to go with 24 names"):
         figures.draw_skeleton(axis, joints[:10])
+
+
+def test_samples_of_records_with_their_labels():
+    from hmrlib.data import records
+    from tests.test_records import make_sample
+
+    points = np.zeros((records.K, 3))
+    points[:4] = [(10, 10, 1), (20, 15, 1), (30, 20, 1), (30, 30, 1)]
+    hidden = np.arange(records.K) == 1
+    samples = [
+        records.check_sample(make_sample(i, keypoints_2d=points, occluded=hidden)) for i in range(3)
+    ]
+    figure = figures.contact_sheet(samples, columns=2)
+    assert len(figure.axes) == 4 and not figure.axes[3].axison
+    assert "2D 3D θ β camera mask" in figure.axes[0].get_title()
+    axis = figure.axes[0]
+    where = axis.collections[0].get_offsets()
+    box = 256 / 1.3  # pixels of the drawn box, of which the sample's is 40
+    np.testing.assert_allclose(where, 128 + (points[:4, :2] - [32, 24]) * box / 40, rtol=1e-6)
+    rings = axis.collections[0].get_facecolors()[:, :3].min(1) == 1
+    np.testing.assert_array_equal(rings, [False, True, False, False])
+    with pytest.raises(ValueError, match="no samples"):
+        figures.contact_sheet([])

@@ -64,10 +64,7 @@ def load(file):
         ModelFileError: it is damaged, or an array in it is malformed.
     """
     try:
-        value = _RecordingUnpickler(file, encoding="latin1").load()  # latin1: Python 2's strings
-        if isinstance(value, dict):
-            return {name: _build(item) for name, item in value.items()}
-        return _build(value)
+        return _build(_RecordingUnpickler(file, encoding="latin1").load())  # Python 2's strings
     except ModelFileError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
@@ -110,7 +107,11 @@ class _RecordingUnpickler(pickle.Unpickler):
 
 
 def _build(value):
-    """The array, matrix or number that a `_Record` stands for; anything else unchanged."""
+    """The array, matrix or number that a `_Record` stands for, within lists and dicts too."""
+    if isinstance(value, dict):
+        return {name: _build(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_build(item) for item in value)
     if not isinstance(value, _Record):
         return value
     args, state = value.args, value.state

@@ -256,8 +256,8 @@ def _windows(shapes, back, crop):
     return np.concatenate([low[:, ::-1], (high - low)[:, ::-1]], 1).astype(np.int32)
 
 
-def warp(image, back, crop=SIZE):
-    """The crop of an image, by Pillow: bilinear, black outside.
+def warp(image, back, crop=SIZE, fill=(0, 0, 0)):
+    """The crop of an image, by Pillow: bilinear, and `fill` outside.
 
     Args:
         image: (H, W, 3) uint8, or the bytes of an image file.
@@ -268,10 +268,10 @@ def warp(image, back, crop=SIZE):
     """
     image = decode_image(image) if isinstance(image, bytes) else image
     picture = Image.fromarray(image)
+    bilinear = Image.Resampling.BILINEAR
+    to_image = tuple(back.ravel())
     return np.asarray(
-        picture.transform(
-            (crop, crop), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BILINEAR
-        )
+        picture.transform((crop, crop), Image.Transform.AFFINE, to_image, bilinear, fillcolor=fill)
     )
 
 

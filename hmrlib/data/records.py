@@ -148,6 +148,23 @@ def check_sample(sample):
     return checked
 
 
+def box_around(points, margin=1.3):
+    """The square box of a person of whom these points are known: the project's own measure.
+
+    Args:
+        points: (n, 3), the last column > 0 where known.
+        margin: side of the box, in the larger side of what the points span: joints lie inside.
+
+    Returns:
+        center (2,), size (): a box of at least one pixel; NaN where no point is known.
+    """
+    known = np.asarray(points, float)[np.asarray(points)[:, 2] > 0, :2]
+    if not len(known):
+        return np.full(2, np.nan), np.nan
+    low, high = known.min(0), known.max(0)
+    return (low + high) / 2, max(margin * (high - low).max(), 1.0)
+
+
 def _check_ranges(name, sample):
     points, size = sample["keypoints_2d"], sample["size"]
     confidence, known = points[:, 2], points[:, 2] > 0
@@ -349,7 +366,7 @@ def _checksum(data):
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def write_shard(path, samples, quality=QUALITY):
+def write_shard(path, samples, quality=QUALITY, notes=None):
     """Write samples to one shard; it takes its name when it is whole.
 
     A sample that breaks the schema is left out and counted, so that a long run does not die of it;
@@ -360,11 +377,12 @@ def write_shard(path, samples, quality=QUALITY):
         path: SPLIT-NUMBER.tfrecord in a folder that exists.
         samples: iterable of samples and of `Skip`s.
         quality: of the JPEG, for images given as arrays.
+        notes: {what was mended: count}, read when all samples have come.
 
     Returns:
         what the shard's .json says: `samples`, `bytes`, `lengths` of the records, `known` (how
-        many samples know keypoints_2d, keypoints_3d, pose, ...), `skipped` {reason: count} and
-        up to 20 `examples` of what was skipped.
+        many samples know keypoints_2d, keypoints_3d, pose, ...), `skipped` {reason: count}, `notes`
+        and up to 20 `examples` of what was skipped.
 
     Raises:
         SampleError: every sample breaks the schema.
@@ -399,10 +417,11 @@ def write_shard(path, samples, quality=QUALITY):
         "bytes": size,
         "known": dict(known),
         "skipped": dict(skipped),
+        "notes": dict(notes or {}),
         "examples": examples[:20],
         "lengths": lengths,
     }
-    _write_json(path.with_suffix(".json"), summary)
+    _write_json(path.with_suffix(".json"), summary, indent=None)
     return summary
 
 
@@ -431,16 +450,18 @@ def write_index(folder, **about):
         about: what else to say: source, licence, citation, the command's arguments ...
 
     Returns:
-        the index: `about`, `version`, `samples`, `splits` {split: samples}, `known`, `skipped`.
+        the index: `about`, `version`, `samples`, `splits` {split: samples}, `known`, `skipped`,
+        `notes`.
     """
     folder = Path(folder)
-    splits, known, skipped = Counter(), Counter(), Counter()
+    splits, known, skipped, notes = (Counter() for _ in range(4))
     for path in sorted(folder.glob("*.tfrecord")):
         summary = finished(path)
         if summary is not None:
             splits[path.name.rpartition("-")[0]] += summary["samples"]
             known.update(summary["known"])
             skipped.update(summary["skipped"])
+            notes.update(summary["notes"])
     index = {
         **about,
         "version": VERSION,
@@ -449,14 +470,15 @@ def write_index(folder, **about):
         "splits": dict(splits),
         "known": dict(known),
         "skipped": dict(skipped),
+        "notes": dict(notes),
     }
     _write_json(folder / "index.json", index)
     return index
 
 
-def _write_json(path, value):
+def _write_json(path, value, indent=1):
     with atomic_write(path) as file:
-        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write((json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode())
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -509,6 +531,11 @@ class Records:
                 yield self.read(index)
             except RecordError as error:
                 self.skipped[str(error.__cause__ or error)] += 1
+
+    def draw(self, count, seed=0):
+        """`count` samples drawn at random, fewer if there are fewer, in their order."""
+        order = np.random.default_rng(seed).permutation(len(self))[:count]
+        return [self[index] for index in sorted(order.tolist())]
 
     def read(self, index, images=True):
         """One sample, see `decode_sample`.

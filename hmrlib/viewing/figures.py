@@ -14,8 +14,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from hmrlib.camera import Camera, frame
+from hmrlib.data.pipeline import affine, apply_affine, invert_affine, warp
+from hmrlib.data.records import KEYPOINTS, what_is_known
 from hmrlib.render import CLAY, STUDIO, ambient_occlusion, render
-from hmrlib.skeleton import BONES, JOINT_NAMES
+from hmrlib.skeleton import BONES, JOINT_NAMES, KEYPOINT_SETS
 
 STYLE = Path(__file__).with_name("hmrlib.mplstyle")
 # Okabe and Ito's colours, distinct also to colour-blind eyes: "Color Universal Design" (2008).
@@ -251,7 +253,14 @@ def color_bar(figure, cmap="viridis", vmin=0.0, vmax=1.0, label="", axes=None):
 
 
 def draw_skeleton(
-    axis, joints, camera=None, bones=BONES, names=JOINT_NAMES, linewidth=2.0, with_names=False
+    axis,
+    joints,
+    camera=None,
+    bones=BONES,
+    names=JOINT_NAMES,
+    linewidth=2.0,
+    with_names=False,
+    hollow=None,
 ):
     """Draw joints and bones: the person's left blue, right orange, the middle dark.
 
@@ -263,6 +272,7 @@ def draw_skeleton(
         names: (J,) "left_…", "right_…" or other.
         linewidth: of bones, in points.
         with_names: write each joint's name beside it.
+        hollow: (J,) true for points to be drawn as rings, such as those that cannot be seen.
 
     Returns:
         the axis.
@@ -290,8 +300,15 @@ def draw_skeleton(
             solid_capstyle="round",
             zorder=3,
         )
+    rings = np.zeros(len(joints), bool) if hollow is None else np.asarray(hollow, bool)
+    drawn = np.flatnonzero(np.isfinite(joints).all(1))
     axis.scatter(
-        *joints.T, s=(2.2 * linewidth) ** 2, c=colors, edgecolors="white", linewidths=0.6, zorder=4
+        *joints[drawn].T,
+        s=(2.2 * linewidth) ** 2,
+        c=["white" if rings[i] else colors[i] for i in drawn],
+        edgecolors=[colors[i] if rings[i] else "white" for i in drawn],
+        linewidths=np.where(rings[drawn], linewidth / 2, 0.6),
+        zorder=4,
     )
     if with_names:
         for point, name in zip(joints, names, strict=True):
@@ -307,3 +324,99 @@ def draw_skeleton(
         for ticks in (axis.xaxis, axis.yaxis, axis.zaxis):
             ticks.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     return axis
+
+
+def draw_sample(axis, sample, body=None, context=1.3, resolution=256, opacity=0.6):
+    """A sample of the records with its labels: box, keypoints (rings where hidden), mesh.
+
+    Args:
+        axis: 2D.
+        sample: as `hmrlib.data.records` reads it.
+        body: `Body`, drawn over the picture where pose and camera are known; None leaves it out.
+        context: what is shown, in sides of the box.
+        resolution: of the picture, pixels.
+        opacity: of the body.
+
+    Returns:
+        the axis.
+    """
+    box = resolution / context
+    where = affine(
+        sample["center"], box / sample["size"], 0.0, False, np.full(2, resolution / 2)
+    )  # (2, 3)
+    image = warp(sample["image"], invert_affine(where), resolution, fill=(238, 238, 238))
+    labels = apply_affine(sample, where)
+    if body is not None and labels["has_pose"] and labels["has_camera"]:
+        out = body(*(labels[name][None] for name in ("betas", "pose", "translation")))
+        focal, *middle = labels["camera"]
+        camera = Camera(np.eye(3), np.zeros(3), focal, image.shape[1::-1], middle)
+        vertices = np.asarray(out.vertices)[0]
+        if vertices[:, 2].min() > 0:  # a body that reaches behind the camera has no picture
+            image = render(
+                vertices, body.faces, camera, background=image, supersample=4, alpha=opacity
+            ).image
+    show_image(image, axis)
+    for color, linewidth in (("black", 1.6), ("white", 0.8)):
+        corner = np.full(2, (resolution - box) / 2)
+        axis.add_patch(
+            plt.Rectangle(corner, box, box, fill=False, color=color, linewidth=linewidth)
+        )
+    keypoints = KEYPOINT_SETS[KEYPOINTS]
+    points = labels["keypoints_2d"]
+    pelvis = points[keypoints.names.index("pelvis"), 2] > 0
+    without = KEYPOINT_SETS["cocoplus-19"].bones  # of the same first 19 points
+    points = np.where(points[:, 2:] > 0, points[:, :2], np.nan)
+    draw_skeleton(
+        axis,
+        points,
+        bones=keypoints.bones if pelvis else without,
+        names=keypoints.names,
+        linewidth=1.3,
+        hollow=labels["occluded"],
+    )
+    axis.set(xlim=(0, resolution), ylim=(resolution, 0))
+    return axis
+
+
+def contact_sheet(samples, columns=6, body=None, titles=True, inches=1.7):
+    """Samples of the records in a grid, each with its labels: see `draw_sample`.
+
+    Args:
+        samples: as `hmrlib.data.records` reads them.
+        columns: samples a row.
+        body: `Body`, to draw those whose pose is known.
+        titles: write each one's id and what is known of it.
+        inches: side of a picture.
+
+    Returns:
+        the figure.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    samples = list(samples)
+    if not samples:
+        raise ValueError("there are no samples to show.")
+    rows = ceil(len(samples) / columns)
+    columns = min(columns, len(samples))
+    size = (columns * inches, rows * (inches + (0.3 if titles else 0)))
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=size)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    for axis in axes.ravel()[len(samples) :]:
+        axis.set_axis_off()
+    for axis, sample in zip(axes.ravel(), samples, strict=False):
+        draw_sample(axis, sample, body)
+        if titles:
+            known = " ".join(_SHORT.get(name, name) for name in what_is_known(sample))
+            axis.set_title(f"{sample['source']} {sample['id']}\n{known}", fontsize=5.5)
+    return figure
+
+
+_SHORT = {
+    "keypoints_2d": "2D",
+    "keypoints_3d": "3D",
+    "pose": "θ",
+    "betas": "β",
+    "pseudo_3d": "(pseudo)",
+    "segmentation": "mask",
+}
