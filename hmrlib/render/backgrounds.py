@@ -1,0 +1,961 @@
+"""Places for people to stand in: rooms, streets, fields and woods, drawn by casting one ray a pixel.
+
+A place is a dict of plain numbers (a recipe: see `draw_place`), and `paint` pictures it through any
+camera, so that horizon, ground and walls agree with the person in front. Textures are made, not
+loaded: noise with a natural 1 / f spectrum, dead leaves (discs that occlude one another, as things
+in pictures do), bricks, planks, grass, facades. Each is kept with its mipmaps, so that what is far
+away does not flicker.
+
+World frame: metres, y up, ground at y = 0. Light is linear; pictures are 8-bit sRGB.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+from PIL import Image
+
+from hmrlib.render.clothes import tile_noise
+from hmrlib.render.rasterizer import ENCODING
+
+SIDE = 256  # pixels of a texture
+LEVELS = 9  # 256, 128, ... 1
+
+
+def _mix(a, b, share):
+    share = np.asarray(share)[..., None]
+    return np.asarray(a) * (1 - share) + np.asarray(b) * share
+
+
+def dead_leaves(rng, colors, low=4, high=70, count=1400, side=SIDE, power=2.0):
+    """Discs and boxes of random sizes that occlude one another: (side, side, 3) in [0, 1], tiles.
+
+    Lee, Mumford and Huang, "Occlusion models for natural images" (2001): radii whose density falls
+    with the third power give pictures the statistics of photographs.
+    """
+    image = np.zeros((side, side, 3))
+    image[:] = colors[0]
+    sizes = np.sort(low * (1 - rng.random(count) * (1 - (low / high) ** power)) ** (-1 / power))
+    ys, xs = np.mgrid[0:side, 0:side]
+    for size in sizes[::-1]:
+        size = min(size, side / 2 - 1)
+        color = np.clip(colors[rng.integers(len(colors))] * rng.uniform(0.6, 1.3), 0, 1)
+        y, x = rng.uniform(0, side, 2)
+        reach = int(size) + 1
+        rows = np.arange(int(y) - reach, int(y) + reach + 1)
+        columns = np.arange(int(x) - reach, int(x) + reach + 1)
+        dy, dx = (rows - y)[:, None] / size, (columns - x)[None] / size
+        angle, thin = rng.uniform(0, np.pi), rng.uniform(0.35, 1)
+        u = np.cos(angle) * dx + np.sin(angle) * dy
+        v = (np.cos(angle) * dy - np.sin(angle) * dx) / thin
+        inside = u * u + v * v < 1
+        patch = np.ix_(rows % side, columns % side)
+        shade = (1 - 0.25 * v)[..., None]
+        image[patch] = np.where(inside[..., None], np.clip(color * shade, 0, 1), image[patch])
+    return image
+
+
+def _greens(rng, count=12):
+    hue = rng.uniform(0, 1, (count, 1))
+    return (
+        (0.10 + 0.22 * rng.random((count, 1)))
+        * _mix([0.8, 1.0, 0.35], [0.5, 1.0, 0.4], hue[:, 0])
+        * 1.5
+    )
+
+
+def _clutter(rng, count=14):
+    gray = rng.uniform(0.08, 0.75, (count, 1))
+    return np.clip(gray * (1 + rng.normal(0, 0.22, (count, 3))), 0.02, 0.95)
+
+
+def _rows(across, up, rng, gap=0.06, bond=0.5, spread=0.15):
+    """Bricks, tiles or planks: brightness (SIDE, SIDE) and where the joints are."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    row = np.floor(y * up).astype(int)
+    shifted = x * across + bond * (row % 2)
+    column = np.floor(shifted).astype(int) % across
+    value = 1 + spread * rng.normal(size=(up, across))[row, column]
+    fx, fy = shifted % 1, (y * up) % 1
+    joint = (fy < gap) | (fx < gap * across / up)
+    return value, joint
+
+
+def _facade(rng):
+    """A wall with windows, three storeys of three metres."""
+    image = np.ones((SIDE, SIDE, 3)) * (0.62 + 0.03 * tile_noise((SIDE, SIDE), 1.5, rng))[..., None]
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    fx, fy = (x * 4) % 1, (y * 3) % 1
+    frame = (np.abs(fx - 0.5) < 0.27) & (np.abs(fy - 0.45) < 0.33)
+    glass = (np.abs(fx - 0.5) < 0.23) & (np.abs(fy - 0.45) < 0.29) & (np.abs(fx - 0.5) > 0.015)
+    image[frame] = 0.8
+    lit = rng.random((3, 4))[np.floor(y * 3).astype(int), np.floor(x * 4).astype(int)]
+    pane = _mix([0.10, 0.12, 0.15], [0.42, 0.48, 0.55], np.clip(lit * fy * 1.5, 0, 1))
+    image[glass] = pane[glass]
+    image[(fy < 0.03)] *= 0.8
+    return image
+
+
+def _shelves(rng):
+    """Book shelves."""
+    image = np.ones((SIDE, SIDE, 3)) * [0.12, 0.09, 0.07]
+    for shelf in range(6):
+        low = round(shelf * SIDE / 6)
+        x = 0
+        while x < SIDE:
+            width = rng.integers(3, 9)
+            top = low + 5 + rng.integers(22, 34)
+            image[low + 5 : min(top, low + 40), x : x + width] = _clutter(rng, 1)[0]
+            x += width + (rng.random() < 0.05) * 14
+        image[low : low + 5] = [0.45, 0.33, 0.22]
+    return image
+
+
+def _crowd(rng):
+    """Rows of people far away, out of focus."""
+    image = np.ones((SIDE, SIDE, 3)) * 0.12
+    for y in range(SIDE, -14, -13):
+        for x in range(0, SIDE, 9):
+            cx, cy = x + rng.integers(-2, 3), y + rng.integers(-2, 3)
+            cloth, face = (
+                _clutter(rng, 1)[0] * 1.3,
+                np.array([0.75, 0.55, 0.45]) * rng.uniform(0.4, 1.1),
+            )
+            columns = np.arange(cx - 4, cx + 5) % SIDE
+            image[np.ix_(np.arange(cy - 12, cy - 2) % SIDE, columns)] = np.clip(cloth, 0, 1)
+            head = np.ix_(np.arange(cy - 2, cy + 4) % SIDE, np.arange(cx - 2, cx + 3) % SIDE)
+            image[head] = np.clip(face, 0, 1)
+    return image
+
+
+def _builders():
+    """Texture's name -> (metres that it covers, function of a generator)."""
+
+    def noise(slope, rng, across=1.0):
+        return tile_noise((SIDE, SIDE), slope, rng, across)
+
+    def plain(color, slope, amount, grain):
+        def build(rng):
+            value = 1 + amount * noise(slope, rng) + grain * rng.normal(size=(SIDE, SIDE))
+            return np.asarray(color) * value[..., None]
+
+        return build
+
+    def grass(rng):
+        mix = np.clip(0.5 + 0.3 * noise(1.3, rng), 0, 1)
+        blades = 1 + 0.22 * noise(0.3, rng, 0.5) + 0.12 * rng.normal(size=(SIDE, SIDE))
+        return _mix([0.30, 0.40, 0.16], [0.42, 0.46, 0.22], mix) * blades[..., None]
+
+    def bricks(rng):
+        value, joint = _rows(6, 20, rng, 0.12, 0.5, 0.14)
+        image = np.array([0.55, 0.33, 0.26]) * (value + 0.08 * noise(0.8, rng))[..., None]
+        return np.where(joint[..., None], [0.62, 0.59, 0.55], image)
+
+    def tiles(count, gap, spread, color):
+        def build(rng):
+            value, joint = _rows(count, count, rng, gap, 0.0, spread)
+            image = np.asarray(color) * (value + 0.05 * noise(1.2, rng))[..., None]
+            return np.where(joint[..., None], image * 0.72, image)
+
+        return build
+
+    def planks(up):
+        def build(rng):
+            value, joint = _rows(2, up, rng, 0.04, 0.37, 0.10)
+            grain = 1 + 0.10 * noise(1.1, rng, 8.0)
+            image = np.array([0.58, 0.42, 0.28]) * (value * grain)[..., None]
+            return np.where(joint[..., None], image * 0.6, image)
+
+        return build
+
+    def wallpaper(rng):
+        x = np.mgrid[0:SIDE, 0:SIDE][1] / SIDE
+        value = 1 + 0.06 * ((x * 12) % 1 < 0.5) + 0.03 * noise(1.5, rng)
+        return np.array([0.74, 0.70, 0.62]) * value[..., None]
+
+    def curtain(rng):
+        x = np.mgrid[0:SIDE, 0:SIDE][1] / SIDE
+        wave = np.sin(2 * np.pi * (x * 9 + 0.25 * noise(2.2, rng, 0.2)))
+        return np.array([0.62, 0.58, 0.52]) * (1 + 0.28 * wave)[..., None]
+
+    def leaves(rng):
+        return dead_leaves(rng, _greens(rng), 3, 26, 2600)
+
+    def trees(rng):
+        image = dead_leaves(rng, _greens(rng) * 0.8, 3, 40, 1800)
+        value = 1 + 0.45 * noise(1.8, rng)
+        return image * np.clip(value, 0.15, 1.8)[..., None]
+
+    return {
+        "grass": (2.5, grass),
+        "meadow": (
+            4.0,
+            lambda rng: (
+                grass(rng) * _mix([1, 1, 1], [1.25, 1.1, 0.9], np.clip(noise(1.4, rng), 0, 1))
+            ),
+        ),
+        "sand": (3.0, plain([0.72, 0.63, 0.49], 1.4, 0.07, 0.04)),
+        "earth": (3.0, plain([0.45, 0.36, 0.28], 1.2, 0.16, 0.07)),
+        "asphalt": (3.0, plain([0.36, 0.36, 0.37], 1.0, 0.08, 0.07)),
+        "concrete": (4.0, plain([0.56, 0.55, 0.53], 1.6, 0.09, 0.03)),
+        "snow": (5.0, plain([0.86, 0.88, 0.92], 1.8, 0.05, 0.02)),
+        "court": (6.0, plain([0.62, 0.40, 0.30], 1.2, 0.04, 0.02)),
+        "water": (
+            6.0,
+            lambda rng: np.array([0.25, 0.36, 0.42]) * (1 + 0.22 * noise(0.9, rng, 3.0))[..., None],
+        ),
+        "pavement": (2.4, tiles(6, 0.05, 0.08, [0.55, 0.53, 0.50])),
+        "tiles": (1.8, tiles(5, 0.04, 0.03, [0.72, 0.70, 0.66])),
+        "planks": (2.2, planks(14)),
+        "panels": (2.4, planks(8)),
+        "carpet": (3.0, plain([0.46, 0.42, 0.40], 0.7, 0.06, 0.06)),
+        "plaster": (4.0, plain([0.78, 0.76, 0.72], 1.9, 0.035, 0.01)),
+        "bricks": (1.5, bricks),
+        "wallpaper": (2.0, wallpaper),
+        "curtain": (2.0, curtain),
+        "facade": (9.0, _facade),
+        "shelves": (2.2, _shelves),
+        "leaves": (2.5, leaves),
+        "trees": (9.0, trees),
+        "crowd": (9.0, _crowd),
+        "clutter": (3.0, lambda rng: dead_leaves(rng, _clutter(rng), 5, 90, 900)),
+        "clouds": (
+            1.0,
+            lambda rng: np.repeat(
+                np.clip(0.5 + 0.22 * noise(1.9, rng, 0.5), 0, 1)[..., None], 3, 2
+            ),
+        ),
+    }
+
+
+@lru_cache(maxsize=1)
+def textures():
+    """All textures: names -> (number, metres), and their mipmaps (T, 87381, 3) uint8.
+
+    Each is made in two variants, `name` and `name/2`.
+    """
+    numbers, stack = {}, []
+    for name, (metres, build) in _builders().items():
+        for variant in ("", "/2"):
+            rng = np.random.default_rng([len(stack), 11])
+            image = np.clip(build(rng), 0, 1)
+            numbers[name + variant] = (len(stack), metres)
+            levels = [image]
+            while len(levels[-1]) > 1:
+                small = levels[-1]
+                levels.append(
+                    (small[::2, ::2] + small[1::2, ::2] + small[::2, 1::2] + small[1::2, 1::2]) / 4
+                )
+            flat = np.concatenate([level.reshape(-1, 3) for level in levels])
+            stack.append(np.rint(255 * flat).astype(np.uint8))
+    return numbers, np.stack(stack)
+
+
+_DECODING = np.where(
+    np.arange(256) / 255 <= 0.04045,
+    np.arange(256) / 255 / 12.92,
+    ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4,
+).astype(np.float32)
+_STARTS = np.array([sum((SIDE >> k) ** 2 for k in range(level)) for level in range(LEVELS)])
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _look_up(flat, starts, u, v, texels, red, green, blue, table):
+    """Texture at (u, v), in periods, where a pixel spans `texels`: linear colour, tinted."""
+    level = 0
+    side = 256
+    while texels > 1.3 and level < 8:
+        texels *= np.float32(0.5)
+        side >>= 1
+        level += 1
+    x = (u - np.floor(u)) * side - np.float32(0.5)
+    y = (v - np.floor(v)) * side - np.float32(0.5)
+    j, i = int(np.floor(x)), int(np.floor(y))
+    fx, fy = x - j, y - i
+    j0, i0 = j & (side - 1), i & (side - 1)
+    j1, i1 = (j + 1) & (side - 1), (i + 1) & (side - 1)
+    start = starts[level]
+    a, b = start + i0 * side + j0, start + i0 * side + j1
+    c, d = start + i1 * side + j0, start + i1 * side + j1
+    wa, wb, wc, wd = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+    r = flat[a, 0] * wa + flat[b, 0] * wb + flat[c, 0] * wc + flat[d, 0] * wd
+    g = flat[a, 1] * wa + flat[b, 1] * wb + flat[c, 1] * wc + flat[d, 1] * wd
+    h = flat[a, 2] * wa + flat[b, 2] * wb + flat[c, 2] * wc + flat[d, 2] * wd
+    return table[int(r)] * red, table[int(g)] * green, table[int(h)] * blue
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encoding, world):
+    """Picture a place; `world` as `_pack` makes it."""
+    (
+        outdoor,
+        bounds,
+        number,
+        scale,
+        tint,
+        light,
+        rects,
+        layers,
+        profiles,
+        path,
+        sky,
+        sun,
+        glow,
+        haze,
+    ) = world
+    height, width = image.shape[0], image.shape[1]
+    last = np.float32(encoding.shape[0] - 1)
+    px, py, pz = position[0], position[1], position[2]
+    pixel = np.float32(1) / focal
+    hit_u = np.float32(0)
+    hit_v = np.float32(0)
+    for i in range(height):
+        for j in range(width):
+            x = (np.float32(j + 0.5) - cx) * pixel
+            y = (np.float32(i + 0.5) - cy) * pixel
+            dx = rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0]
+            dy = rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1]
+            dz = rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2]
+            # nearest plane of the box: 0 floor, 1 ceiling, 2 -x, 3 +x, 4 -z, 5 +z
+            t, side = np.float32(1e9), -1
+            ty = (bounds[0] - py) / dy if dy < 0 else (bounds[1] - py) / dy
+            if ty < t and ty > 0:
+                t, side = ty, (0 if dy < 0 else 1)
+            tx = (bounds[2] - px) / dx if dx < 0 else (bounds[3] - px) / dx
+            if tx < t and tx > 0:
+                if not (outdoor and py + tx * dy > bounds[1]):
+                    t, side = tx, (2 if dx < 0 else 3)
+            tz = (bounds[4] - pz) / dz if dz < 0 else (bounds[5] - pz) / dz
+            if tz < t and tz > 0:
+                if not (outdoor and py + tz * dy > bounds[1]):
+                    t, side = tz, (4 if dz < 0 else 5)
+            if outdoor and side == 1:
+                t, side = np.float32(1e9), -1
+            r, g, b = np.float32(0), np.float32(0), np.float32(0)
+            flat_length = np.sqrt(dx * dx + dz * dz) + np.float32(1e-9)
+            distance = t
+            done = False
+            if outdoor:  # rows of trees or houses, nearest first
+                for k in range(layers.shape[0]):
+                    reach = layers[k, 0] / flat_length
+                    if reach >= t or layers[k, 0] <= 0:
+                        continue
+                    y_hit = py + reach * dy
+                    turn = np.arctan2(dx, dz) * np.float32(0.15915494)
+                    place = (turn - np.floor(turn)) * profiles.shape[1]
+                    low = int(place) % profiles.shape[1]
+                    if y_hit < profiles[k, low] * layers[k, 1] and y_hit > 0:
+                        texture = int(layers[k, 2])
+                        u = turn * np.float32(6.2831853) * layers[k, 0] / layers[k, 3]
+                        v = y_hit / layers[k, 3]
+                        texels = reach * pixel / layers[k, 3] * np.float32(256)
+                        r, g, b = _look_up(
+                            stack[texture],
+                            starts,
+                            u,
+                            v,
+                            texels,
+                            layers[k, 4],
+                            layers[k, 5],
+                            layers[k, 6],
+                            table,
+                        )
+                        distance = reach
+                        done = True
+                        break
+            if not done and side >= 0:
+                hx, hy, hz = px + t * dx, py + t * dy, pz + t * dz
+                if side < 2:
+                    hit_u, hit_v = hx, hz
+                    cosine = abs(dy)
+                elif side < 4:
+                    hit_u, hit_v = hz, hy
+                    cosine = abs(dx)
+                else:
+                    hit_u, hit_v = hx, hy
+                    cosine = abs(dz)
+                kind = side
+                if side == 0 and path[0] > 0:
+                    off = hx * path[1] + hz * path[2] - path[3]
+                    if abs(off) < path[0]:
+                        kind = 6
+                    elif path[4] > 0 and abs(abs(off) - path[0]) < path[4]:
+                        kind = 7
+                texture = number[kind]
+                length = np.sqrt(dx * dx + dy * dy + dz * dz)
+                texels = (
+                    t
+                    * pixel
+                    / scale[kind]
+                    * np.float32(256)
+                    * min(length / max(cosine, np.float32(0.05)), np.float32(5))
+                    * np.float32(0.6)
+                )
+                r, g, b = _look_up(
+                    stack[texture],
+                    starts,
+                    hit_u / scale[kind],
+                    hit_v / scale[kind],
+                    texels,
+                    tint[kind, 0],
+                    tint[kind, 1],
+                    tint[kind, 2],
+                    table,
+                )
+                if side == 0:  # large stains, so that the tiling does not show
+                    sr, sg, sb = _look_up(
+                        stack[number[8]],
+                        starts,
+                        hit_u * np.float32(0.06),
+                        hit_v * np.float32(0.06),
+                        np.float32(1),
+                        np.float32(1),
+                        np.float32(1),
+                        np.float32(1),
+                        table,
+                    )
+                    stain = np.float32(0.72) + np.float32(1.2) * sg
+                    r, g, b = r * stain, g * stain, b * stain
+                emitted = False
+                for k in range(rects.shape[0]):
+                    if int(rects[k, 0]) != side:
+                        continue
+                    ru = (hit_u - rects[k, 1]) / rects[k, 3]
+                    rv = (hit_v - rects[k, 2]) / rects[k, 4]
+                    if ru < 0 or ru > 1 or rv < 0 or rv > 1:
+                        continue
+                    rim_u = min(ru, 1 - ru) * rects[k, 3]
+                    rim_v = min(rv, 1 - rv) * rects[k, 4]
+                    if min(rim_u, rim_v) < rects[k, 5]:
+                        r, g, b = rects[k, 6], rects[k, 7], rects[k, 8]
+                    elif rects[k, 9] > 0:  # a window: what is outside
+                        up = np.float32(0.55) + np.float32(0.45) * rv
+                        r = rects[k, 9] * up * rects[k, 10]
+                        g = rects[k, 9] * up * rects[k, 11]
+                        b = rects[k, 9] * up * rects[k, 12]
+                        emitted = True
+                    else:
+                        r, g, b = _look_up(
+                            stack[int(rects[k, 13])],
+                            starts,
+                            ru * rects[k, 3] / rects[k, 14] + rects[k, 1],
+                            rv * rects[k, 4] / rects[k, 14],
+                            texels * scale[kind] / rects[k, 14],
+                            rects[k, 10],
+                            rects[k, 11],
+                            rects[k, 12],
+                            table,
+                        )
+                if not emitted:
+                    shade = np.float32(1)
+                    if not outdoor:  # corners are darker; light falls off from where it comes in
+                        corner = min(hy - bounds[0], bounds[1] - hy)
+                        if side < 2:
+                            corner = np.float32(1e9)
+                        corner = min(
+                            corner,
+                            np.float32(1e9)
+                            if 2 <= side < 4
+                            else min(hx - bounds[2], bounds[3] - hx),
+                        )
+                        corner = min(
+                            corner,
+                            np.float32(1e9) if side >= 4 else min(hz - bounds[4], bounds[5] - hz),
+                        )
+                        shade = 1 - np.float32(0.35) / (1 + np.float32(4) * corner)
+                        off = (hx - glow[0]) ** 2 + (hy - glow[1]) ** 2 + (hz - glow[2]) ** 2
+                        shade *= glow[4] + glow[3] / (1 + off * np.float32(0.12))
+                    elif side >= 2:
+                        shade = 1 - np.float32(0.3) / (1 + np.float32(3) * max(hy, np.float32(0)))
+                    r, g, b = (
+                        r * light[side, 0] * shade,
+                        g * light[side, 1] * shade,
+                        b * light[side, 2] * shade,
+                    )
+                done = True
+            if not done:
+                length = 1 / np.sqrt(dx * dx + dy * dy + dz * dz)
+                up = max(dy * length, np.float32(0))
+                fade = 1 - (1 - up) ** 3
+                r = sky[1, 0] + (sky[0, 0] - sky[1, 0]) * fade
+                g = sky[1, 1] + (sky[0, 1] - sky[1, 1]) * fade
+                b = sky[1, 2] + (sky[0, 2] - sky[1, 2]) * fade
+                if sky[2, 0] > 0:
+                    tilt = 1 / (up + np.float32(0.12))
+                    cr, cg, cb = _look_up(
+                        stack[int(sky[3, 0])],
+                        starts,
+                        dx * length * tilt * np.float32(0.11) + sky[3, 1],
+                        dz * length * tilt * np.float32(0.11) + sky[3, 2],
+                        pixel * tilt * np.float32(30),
+                        np.float32(1),
+                        np.float32(1),
+                        np.float32(1),
+                        table,
+                    )
+                    cover = (
+                        min(max((cg - sky[2, 1]) * np.float32(5), np.float32(0)), np.float32(1))
+                        * sky[2, 0]
+                    )
+                    r += (sky[4, 0] - r) * cover
+                    g += (sky[4, 1] - g) * cover
+                    b += (sky[4, 2] - b) * cover
+                toward = (dx * sun[0] + dy * sun[1] + dz * sun[2]) * length
+                if toward > np.float32(0.7) and sun[3] > 0:
+                    bright = ((toward - np.float32(0.7)) / np.float32(0.3)) ** 4 * sun[3]
+                    r, g, b = (
+                        r + bright,
+                        g + bright * np.float32(0.9),
+                        b + bright * np.float32(0.75),
+                    )
+            elif outdoor:
+                veil = 1 - np.exp(-distance * haze)
+                r += (sky[1, 0] - r) * veil
+                g += (sky[1, 1] - g) * veil
+                b += (sky[1, 2] - b) * veil
+            image[i, j, 0] = np.uint8(encoding[int(min(max(r, 0), 1) * last)])
+            image[i, j, 1] = np.uint8(encoding[int(min(max(g, 0), 1) * last)])
+            image[i, j, 2] = np.uint8(encoding[int(min(max(b, 0), 1) * last)])
+
+
+# --- places ---------------------------------------------------------------------------------
+
+FAR = 1e4  # metres: where a wall stands that is not there
+SURFACES = ("floor", "ceiling", "west", "east", "south", "north", "path", "edge", "stain")
+NORMALS = np.array([(0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, 1), (0, 0, -1)], float)
+KINDS = ("room", "hall", "street", "wall", "meadow", "woods", "court", "abstract")
+
+
+def draw_place(kind, rng):
+    """A place of a kind, as a recipe: plain numbers, strings and lists.
+
+    Args:
+        kind: one of `KINDS`.
+        rng: `numpy.random.Generator`.
+
+    Returns:
+        dict: kind; bounds (floor, ceiling or the walls' upper edge, west, east, south, north),
+        metres, the person standing near the origin; surfaces, texture and tint of each; rects on
+        the walls (windows, doors, pictures); layers (rows of trees or houses far away); path; sky;
+        and light: sun (direction to it, linear colour, softness in degrees) and the ambient light
+        a + b n that falls on a surface of normal n, before exposure.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of place {kind!r}; known are {', '.join(KINDS)}")
+    place = _indoors(kind, rng) if kind in ("room", "hall") else _outdoors(kind, rng)
+    place["kind"] = kind
+    return _rounded(place)
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_rounded(part) for part in value]
+    return round(float(value), 4) if isinstance(value, float | np.floating) else value
+
+
+def _pick(rng, *names):
+    name = names[rng.integers(len(names))]
+    return name + ("/2" if rng.random() < 0.5 else "")
+
+
+def _tint(rng, spread=0.08, low=0.75, high=1.15):
+    """A tint (3,) that makes one texture many: brightness, and a little colour."""
+    return rng.uniform(low, high) * np.exp(spread * rng.normal(size=3))
+
+
+def _wall_color(rng):
+    """The tint of a painted wall: mostly near white, at times a muted colour."""
+    if rng.random() < 0.6:
+        return (
+            rng.uniform(0.8, 1.2) * np.array([1.0, 0.98, 0.94]) * np.exp(0.03 * rng.normal(size=3))
+        )
+    return rng.uniform(0.3, 0.9) * np.exp(0.3 * rng.normal(size=3))
+
+
+def _indoors(kind, rng):
+    large = kind == "hall"
+    west, east = -rng.uniform(1.2, 4), rng.uniform(1.2, 4)
+    south, north = -rng.uniform(0.7, 4.5), rng.uniform(4.0, 7)
+    height = rng.uniform(2.35, 3.0)
+    if large:
+        west, east, south = 3 * west, 3 * east, 3 * south
+        height = rng.uniform(4, 9)
+    wall = _pick(rng, "plaster", "plaster", "plaster", "wallpaper", "concrete", "panels", "bricks")
+    paint = _wall_color(rng)
+    second = _pick(rng, "plaster", "shelves", "curtain", "panels", "bricks")
+    accent = rng.integers(2, 6) if rng.random() < 0.35 else -1
+    floor = _pick(rng, "planks", "planks", "panels", "carpet", "tiles", "concrete", "court")
+    if large:
+        wall = _pick(rng, "concrete", "panels", "bricks", "crowd", "plaster")
+        floor = _pick(rng, "court", "planks", "concrete", "tiles")
+    surfaces = {
+        "floor": [floor, _tint(rng, 0.12, 0.6, 1.1)],
+        "ceiling": ["plaster", [1.1, 1.1, 1.08]],
+    }
+    for number, name in enumerate(SURFACES[2:6], 2):
+        surfaces[name] = [second, _tint(rng)] if number == accent else [wall, paint]
+    surfaces["path"] = [_pick(rng, "carpet", "planks"), _tint(rng, 0.35, 0.4, 1.1)]
+    spans = {2: (south, north), 3: (south, north), 4: (west, east), 5: (west, east)}
+    rects = []
+    for side, (low, high) in spans.items():
+        at = low + rng.uniform(0.1, 0.8)
+        while at < high - 1.0:
+            thing = rng.choice(
+                ["window", "picture", "door", "shelf", "none"], p=[0.28, 0.26, 0.12, 0.12, 0.22]
+            )
+            width = {
+                "window": rng.uniform(0.8, 2.0),
+                "door": 0.9,
+                "picture": rng.uniform(0.3, 1.0),
+                "shelf": rng.uniform(0.7, 1.6),
+                "none": 1.0,
+            }[thing]
+            width = min(width, high - at - 0.1)
+            if thing == "window":
+                rects.append(
+                    [
+                        side,
+                        at,
+                        rng.uniform(0.7, 1.0),
+                        width,
+                        rng.uniform(1.0, 1.4),
+                        0.05,
+                        *(0.8 * np.ones(3)),
+                        rng.uniform(0.9, 2.2),
+                        *(np.array([0.9, 0.97, 1.05]) * _tint(rng, 0.05)),
+                        0,
+                        1,
+                    ]
+                )
+            elif thing == "door":
+                wood = _tint(rng, 0.2, 0.3, 1.0)
+                rects.append(
+                    [side, at, 0.0, width, 2.05, 0.07, *(wood * 0.5), 0, *wood, "panels", 1.2]
+                )
+            elif thing == "picture":
+                tall = rng.uniform(0.3, 0.8)
+                frame = _tint(rng, 0.1, 0.05, 0.7)
+                rects.append(
+                    [
+                        side,
+                        at,
+                        rng.uniform(1.2, 1.6),
+                        width,
+                        tall,
+                        0.03,
+                        *frame,
+                        0,
+                        *_tint(rng, 0.3, 0.4, 1.0),
+                        "clutter",
+                        rng.uniform(0.6, 2),
+                    ]
+                )
+            elif thing == "shelf":
+                rects.append(
+                    [
+                        side,
+                        at,
+                        0.0,
+                        width,
+                        rng.uniform(0.8, 2.1),
+                        0.03,
+                        *(_tint(rng, 0.15, 0.1, 0.5)),
+                        0,
+                        *_tint(rng, 0.1, 0.5, 1.0),
+                        "shelves",
+                        2.2,
+                    ]
+                )
+            at += width + rng.uniform(0.2, 1.5)
+        rects.append([side, low, 0.0, high - low, 0.1, 0.2, *(0.55 * paint), 0, 1, 1, 1, 0, 1])
+    lamp = rng.random() < 0.5
+    warm = rng.uniform(0, 1) if lamp else rng.uniform(-0.4, 0.3)
+    color = np.array([1 + 0.22 * warm, 1.0, 1 - 0.30 * warm])
+    if lamp:
+        glow = np.array(
+            [rng.uniform(west, east) * 0.5, height - 0.2, rng.uniform(south, 2.0) * 0.6]
+        )
+    else:
+        side = rng.choice([west, east])
+        glow = np.array([side, 1.8, rng.uniform(south, north) * 0.6])
+    toward = glow - [0, 0.9, 0]
+    toward = toward / np.linalg.norm(toward)
+    strength = rng.uniform(0.35, 0.8)
+    bounce = (0.42 + 0.2 * rng.random()) * color
+    return {
+        "bounds": [0.0, height, west, east, south, north],
+        "surfaces": surfaces,
+        "rects": rects,
+        "layers": [],
+        "path": [rng.uniform(0.6, 1.5), 1.0, 0.0, rng.uniform(-0.4, 0.4), 0.0]
+        if rng.random() < 0.2
+        else [0.0] * 5,
+        "sky": [],
+        "glow": [*glow, 0.9, 0.35],
+        "haze": 0.0,
+        "sun": {"direction": toward, "color": strength * color, "softness": rng.uniform(8, 25)},
+        "ambient": {
+            "a": bounce,
+            "b": [[c * f for f in (0.30 * toward[0], 0.14, 0.30 * toward[2])] for c in bounce],
+        },
+    }
+
+
+def _outdoors(kind, rng):
+    weather = rng.choice(["sunny", "hazy", "overcast", "dusk"], p=[0.42, 0.2, 0.28, 0.1])
+    height = rng.uniform(0.35, 1.2) if weather != "dusk" else rng.uniform(0.08, 0.3)
+    turn = rng.uniform(0, 2 * np.pi)
+    direction = np.array(
+        [np.cos(height) * np.sin(turn), np.sin(height), np.cos(height) * np.cos(turn)]
+    )
+    low_sun = np.clip(1 - height / 0.6, 0, 1)
+    sun = {"sunny": 1.0, "hazy": 0.45, "overcast": 0.0, "dusk": 0.5}[weather]
+    sun = sun * np.array([1.0, 0.95 - 0.2 * low_sun, 0.86 - 0.42 * low_sun])
+    blue = {"sunny": 1.0, "hazy": 0.4, "overcast": 0.08, "dusk": 0.5}[weather]
+    sky_light = {"sunny": 0.30, "hazy": 0.5, "overcast": 0.80, "dusk": 0.35}[weather]
+    sky_light = sky_light * np.array([1 - 0.16 * blue, 1.0, 1 + 0.26 * blue])
+    zenith = np.array([0.62 - 0.42 * blue, 0.70 - 0.28 * blue, 0.78 - 0.02 * blue])
+    horizon = np.array([0.80 - 0.12 * blue, 0.84 - 0.06 * blue, 0.88 + 0.02 * blue])
+    if weather == "dusk":
+        horizon, zenith = np.array([0.95, 0.72, 0.50]), np.array([0.30, 0.36, 0.50])
+    grounds = {
+        "street": ("asphalt", "pavement", "pavement", "concrete"),
+        "wall": ("pavement", "asphalt", "concrete", "grass", "earth"),
+        "meadow": ("grass", "meadow", "meadow", "grass", "sand", "snow", "earth"),
+        "woods": ("earth", "leaves", "meadow", "grass"),
+        "court": ("grass", "court", "grass", "asphalt", "sand"),
+        "abstract": ("earth", "concrete"),
+    }
+    surfaces = {"floor": [_pick(rng, *grounds[kind]), _tint(rng, 0.07, 0.7, 1.1)]}
+    bounds = [0.0, rng.uniform(1.8, 9.0), -FAR, FAR, -FAR, FAR]
+    layers, path, rects = [], [0.0] * 5, []
+    if kind in ("wall", "abstract") or (kind == "street" and rng.random() < 0.5):
+        bounds[4] = -rng.uniform(0.8, 5.0) if kind != "street" else -rng.uniform(3, 12)
+        wall = _pick(
+            rng, "bricks", "plaster", "concrete", "panels", "facade", "leaves", "planks", "shelves"
+        )
+        if kind == "abstract":
+            wall = _pick(rng, "clutter", "clutter", "trees", "crowd", "leaves", "clouds")
+            bounds[1], bounds[4] = 30.0, -rng.uniform(1, 6)
+        if kind == "street":
+            wall = _pick(rng, "facade", "bricks", "plaster", "facade")
+            bounds[1] = rng.uniform(3, 14)
+        paint = _wall_color(rng) if "plaster" in wall or "facade" in wall else _tint(rng)
+        for name in SURFACES[2:6]:
+            surfaces[name] = [wall, paint]
+        at = rng.uniform(-9, -6)
+        while at < 9 and wall.split("/")[0] in ("bricks", "plaster", "concrete"):
+            width = rng.uniform(0.9, 2.4)
+            if rng.random() < 0.45:
+                frame = _tint(rng, 0.15, 0.2, 0.8)
+                rects.append(
+                    [
+                        4,
+                        at,
+                        rng.choice([0.0, 0.9]),
+                        width,
+                        rng.uniform(1.2, 2.2),
+                        0.08,
+                        *frame,
+                        0,
+                        *_tint(rng, 0.2, 0.3, 0.9),
+                        rng.choice(["facade", "panels", "clutter", "shelves"]),
+                        rng.uniform(1.2, 5),
+                    ]
+                )
+            at += width + rng.uniform(0.5, 3)
+    if kind in ("street", "court", "meadow", "woods", "wall"):
+        rows = {"street": 3, "court": 2, "meadow": 2, "woods": 3, "wall": 1}[kind]
+        distance = {"street": 9, "court": 14, "meadow": 16, "woods": 5, "wall": 25}[
+            kind
+        ] * rng.uniform(0.7, 2.2)
+        for _ in range(rows):
+            what = {
+                "street": ("facade", "facade", "trees"),
+                "court": ("crowd", "trees", "facade", "leaves"),
+                "meadow": ("trees", "trees", "facade"),
+                "woods": ("trees", "leaves"),
+                "wall": ("trees", "facade"),
+            }[kind]
+            name = _pick(rng, *what)
+            base = name.split("/")[0]
+            tall = {
+                "facade": rng.uniform(5, 16),
+                "trees": rng.uniform(4, 12),
+                "crowd": rng.uniform(3, 8),
+                "leaves": rng.uniform(1, 3),
+            }[base]
+            tall *= max(1.0, distance / 18)
+            paint = _wall_color(rng) if base == "facade" else _tint(rng, 0.1, 0.6, 1.05)
+            profile = {"facade": "blocks", "trees": "crowns", "crowd": "flat", "leaves": "crowns"}[
+                base
+            ]
+            layers.append(
+                [
+                    distance,
+                    tall,
+                    name,
+                    profile,
+                    int(rng.integers(1 << 30)),
+                    rng.uniform(0.7, 1.3),
+                    *paint,
+                ]
+            )
+            distance *= rng.uniform(1.6, 2.6)
+    if kind in ("street", "meadow", "woods", "court") and rng.random() < (
+        0.9 if kind == "court" else 0.45
+    ):
+        turn = rng.uniform(0, np.pi)
+        line = kind == "court"
+        path = [
+            0.05 if line else rng.uniform(0.6, 2.5),
+            np.cos(turn),
+            np.sin(turn),
+            rng.uniform(-3, 3),
+            0.0 if line else rng.choice([0.0, 0.08]),
+        ]
+        surfaces["path"] = (
+            ["plaster", [1.0, 1.0, 1.0]]
+            if line
+            else [_pick(rng, "asphalt", "sand", "pavement", "earth", "concrete"), _tint(rng)]
+        )
+        surfaces["edge"] = ["concrete", [1.1, 1.1, 1.1]]
+    clouds = {"sunny": rng.uniform(0.0, 0.7), "hazy": 0.5, "overcast": 0.9, "dusk": 0.6}[weather]
+    down = 0.25 * (sky_light + sun * direction[1])  # what the ground gives back
+    if "snow" in surfaces["floor"][0]:
+        down = 2.6 * down
+    return {
+        "bounds": bounds,
+        "surfaces": surfaces,
+        "rects": rects,
+        "layers": layers,
+        "path": path,
+        "sky": [
+            zenith,
+            horizon,
+            [clouds, rng.uniform(0.42, 0.62), 0.0],
+            [_pick(rng, "clouds"), rng.random(), rng.random()],
+            np.array([0.92, 0.93, 0.95]) if weather != "dusk" else np.array([0.85, 0.66, 0.56]),
+        ],
+        "glow": [0.0] * 5,
+        "haze": float(np.exp(rng.uniform(np.log(0.0008), np.log(0.012)))),
+        "sun": {"direction": direction, "color": sun, "softness": rng.uniform(0.5, 4)},
+        "ambient": {
+            "a": (sky_light + down) / 2,
+            "b": [[0.0, (s - d) / 2, 0.0] for s, d in zip(sky_light, down, strict=True)],
+        },
+    }
+
+
+def light_on(place, normals):
+    """Light that falls on surfaces without shadow: (N, 3) linear for (N, 3) unit normals."""
+    ambient = np.asarray(place["ambient"]["a"]) + normals @ np.asarray(place["ambient"]["b"]).T
+    facing = np.maximum(normals @ np.asarray(place["sun"]["direction"]), 0)
+    return np.maximum(ambient, 0) + facing[:, None] * np.asarray(place["sun"]["color"])
+
+
+@lru_cache(maxsize=512)
+def _profile(kind, seed, roughness):
+    """The upper edge of a row of trees or houses, (1024,) of the mean height."""
+    rng = np.random.default_rng(seed)
+    if kind == "flat":
+        return np.ones(1024, np.float32)
+    if kind == "blocks":
+        edges = np.sort(rng.integers(0, 1024, 48))
+        return rng.uniform(0.4, 1.5, 49)[np.searchsorted(edges, np.arange(1024))].astype(np.float32)
+    smooth = tile_noise((2, 1024), 1.1, rng)[0]
+    crowns = np.abs(np.sin(np.arange(1024) * np.pi * 24 / 1024 + smooth))
+    return np.clip(0.75 + 0.22 * smooth * roughness + 0.3 * crowns, 0.15, None).astype(np.float32)
+
+
+def _pack(place, exposure):
+    """A place as the arrays that `_cast` takes."""
+    numbers, _ = textures()
+    outdoor = bool(place["sky"])
+    number, scale = np.zeros(9, np.int64), np.ones(9, np.float32)
+    tint = np.ones((9, 3), np.float32)
+    for i, name in enumerate(SURFACES):
+        texture, color = place["surfaces"].get(name, ["concrete", [1, 1, 1]])
+        number[i], scale[i] = numbers[texture]
+        tint[i] = color
+    number[8] = numbers["clouds"][0]
+    light = (light_on(place, NORMALS) * exposure).astype(np.float32)
+    rects = np.zeros((len(place["rects"]), 15), np.float32)
+    for row, rect in zip(rects, place["rects"], strict=True):
+        row[:] = [numbers[value][0] if isinstance(value, str) else value for value in rect]
+        if row[9] > 0:
+            row[9] *= exposure
+    layers = np.zeros((len(place["layers"]), 7), np.float32)
+    profiles = np.ones((max(len(layers), 1), 1024), np.float32)
+    side_light = light_on(place, np.array([[0.0, 0.35, 0.94]]))[0] * exposure
+    for i, (distance, tall, name, profile, seed, rough, *paint) in enumerate(place["layers"]):
+        texture, metres = numbers[name]
+        layers[i] = [
+            distance,
+            tall,
+            texture,
+            metres * max(1, distance / 30),
+            *(np.array(paint) * side_light),
+        ]
+        profiles[i] = _profile(profile, seed, rough)
+    sky = np.zeros((5, 3), np.float32)
+    if outdoor:
+        zenith, horizon, clouds, (cloud, *at), cloud_color = place["sky"]
+        sky[:] = [zenith, horizon, clouds, [numbers[cloud][0], *at], cloud_color]
+        sky[[0, 1, 4]] *= exposure
+    strength = float(np.max(place["sun"]["color"])) * exposure * 0.5
+    sun = np.array([*place["sun"]["direction"], strength if outdoor else 0], np.float32)
+    return (
+        outdoor,
+        np.array(place["bounds"], np.float32),
+        number,
+        scale,
+        tint,
+        light,
+        rects,
+        layers,
+        profiles,
+        np.array(place["path"], np.float32),
+        sky,
+        sun,
+        np.array(place["glow"], np.float32),
+        np.float32(place["haze"]),
+    )
+
+
+def paint(place, camera, exposure=1.0, coarse=1):
+    """A picture of a place.
+
+    Args:
+        place: from `draw_place`.
+        camera: a pinhole `Camera` above the ground, inside the room if the place is one.
+        exposure: linear light is multiplied by it.
+        coarse: cast a ray for every so many pixels along each side, and interpolate; for what is
+            out of focus anyway.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    width, height = camera.size
+    small = np.empty((-(-height // coarse), -(-width // coarse), 3), np.uint8)
+    _cast(
+        small,
+        camera.rotation.astype(np.float32),
+        camera.position.astype(np.float32),
+        np.float32(camera.focal / coarse),
+        np.float32(camera.center[0] / coarse),
+        np.float32(camera.center[1] / coarse),
+        textures()[1],
+        _STARTS,
+        _DECODING,
+        ENCODING,
+        _pack(place, exposure),
+    )
+    if coarse == 1:
+        return small
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))

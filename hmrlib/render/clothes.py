@@ -1,0 +1,1146 @@
+"""Clothes, hair and skin for a body: geometry with a shape of its own, and what is printed on it.
+
+Nothing here knows a vertex number. `measure` reads a body once: how far along the arm or the leg
+each vertex lies, how high, where the face is. A garment is then a *signed field* on the mean body,
+positive where the cloth is: `min(hem, neckline, cuffs)`. `cut` slices the mesh exactly along the
+field's zero, and `drape` hangs the piece on a posed body: smoothed across hollows, held off the
+skin, looser the further it is from its seams, sagging towards the ground. Skirts and coats below
+the waist bridge the legs, so they are tubes around both (`measure_tube`), skinned to the hips.
+`wear` dresses one person by a recipe.
+
+Frame: metres, y up, the body faces +z and its left is +x. V = vertices of the body.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from hmrlib.body.keypoints import landmark_vertices
+from hmrlib.render import ambient_occlusion
+from hmrlib.skeleton import JOINT_NAMES
+
+TEXTURE = 256  # pixels of a cloth's picture, which covers one metre by one metre
+SHADES = 32  # brightness steps of each colour in a cloth's palette
+RIM = 0.0015  # metres: a hem's inner edge ends this far from the skin
+NOISES = 24  # smooth random fields on the mean body, to wrinkle and to blotch
+TUBE_ANGLES, TUBE_RINGS = 40, 14
+J = {name: i for i, name in enumerate(JOINT_NAMES)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tailor:
+    """What `measure` found on the mean body; lengths in metres, one value a vertex unless said.
+
+    Attributes:
+        body: the `Body`.
+        vertices: (V, 3) the mean body in its rest pose; joints: (24, 3).
+        height: above the hip joints; torso: the shoulders' height above them, one number.
+        arm: how far beyond the shoulder joint, along the arm; negative in the trunk.
+        leg: how far below the hip joint, along the leg.
+        limb: 0 trunk and head, 1 left arm, 2 right arm, 3 left leg, 4 right leg.
+        turn: (5, V) angle around the axis of each limb, radians, 0 in front (arms: above).
+        girth: (5,) circumference of each limb.
+        head: (V, 3) position relative to the head's centre, in head heights.
+        face: the head's height in metres, one number; eyes: (2, 3) as `head`; nose: (3,).
+        open: how much of the sky a vertex of the mean body sees, 0 to 1.
+        noise: (NOISES, V) smooth, about standard normal.
+        tube: (TUBE_RINGS, TUBE_ANGLES) vertex that lies furthest out there; see `measure_tube`.
+    """
+
+    body: object
+    vertices: np.ndarray
+    joints: np.ndarray
+    height: np.ndarray
+    torso: float
+    arm: np.ndarray
+    leg: np.ndarray
+    limb: np.ndarray
+    turn: np.ndarray
+    girth: np.ndarray
+    head: np.ndarray
+    face: float
+    eyes: np.ndarray
+    nose: np.ndarray
+    open: np.ndarray
+    noise: np.ndarray
+    tube: np.ndarray
+
+
+def measure(body):
+    """Read a body's landmarks from its template and weights.
+
+    Args:
+        body: a `hmrlib.body.model.Body`, at rest with its arms out to the sides.
+
+    Returns:
+        `Tailor`.
+    """
+    v, weights = body.v_template.astype(np.float64), body.weights
+    joints = np.asarray(body.J_regressor @ v)
+    hips = (joints[J["left_hip"], 1] + joints[J["right_hip"], 1]) / 2
+    shoulders = (joints[J["left_shoulder"], 1] + joints[J["right_shoulder"], 1]) / 2
+    height = v[:, 1] - hips
+
+    def share(*names):
+        return weights[:, [J[name] for name in names]].sum(1)
+
+    arm, leg = np.full(len(v), -np.inf), np.full(len(v), -np.inf)
+    limb, turn = np.zeros(len(v), int), np.zeros((5, len(v)))
+    girth = np.zeros(5)
+    trunk_center = np.array([0.0, 0.0, joints[[J["spine1"], J["spine2"], J["spine3"]], 2].mean()])
+    is_trunk = share("pelvis", "spine1", "spine2", "spine3") > 0.5
+    trunk_radius = np.hypot(v[is_trunk, 0], v[is_trunk, 2] - trunk_center[2]).mean()
+    turn[0] = np.arctan2(v[:, 0], v[:, 2] - trunk_center[2])
+    girth[0] = 2 * np.pi * trunk_radius
+    for side, sign in (("left", 1), ("right", -1)):
+        start, end = joints[J[f"{side}_shoulder"]], joints[J[f"{side}_wrist"]]
+        axis = (end - start) / np.linalg.norm(end - start)
+        along = (v - start) @ axis
+        own = v[:, 0] * sign >= 0
+        arm[own] = along[own]
+        belongs = share(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist", f"{side}_hand") > 0.5
+        off = v - start - along[:, None] * axis
+        radius = np.linalg.norm(off[belongs], axis=1).mean()
+        number = 1 if sign > 0 else 2
+        limb[belongs] = number
+        turn[number] = np.arctan2(off[:, 2], off[:, 1])
+        girth[number] = 2 * np.pi * radius
+
+        start, end = joints[J[f"{side}_hip"]], joints[J[f"{side}_ankle"]]
+        axis = (end - start) / np.linalg.norm(end - start)
+        along = (v - start) @ axis
+        leg[own] = along[own]
+        belongs = share(f"{side}_hip", f"{side}_knee", f"{side}_ankle", f"{side}_foot") > 0.5
+        off = v - start - along[:, None] * axis
+        radius = np.linalg.norm(off[belongs & (along < 0.85)], axis=1).mean()
+        number = 3 if sign > 0 else 4
+        limb[belongs] = number
+        turn[number] = np.arctan2(off[:, 0], off[:, 2])
+        girth[number] = 2 * np.pi * radius
+
+    marks = landmark_vertices(body.v_template, weights)
+    skull = v[share("head") > 0.5]
+    face = np.ptp(skull[:, 1])
+    center = np.array([0.0, skull[:, 1].min() + 0.55 * face, (skull.min(0) + skull.max(0))[2] / 2])
+    head = (v - center) / face
+    rng = np.random.default_rng(0)
+    noise = np.empty((NOISES, len(v)))
+    for i in range(NOISES):  # sums of plane waves, 8 to 40 cm long
+        waves = rng.normal(size=(24, 3)) * rng.uniform(15, 80, (24, 1)) / np.sqrt(3)
+        noise[i] = np.cos(v @ waves.T + rng.uniform(0, 2 * np.pi, 24)).sum(1) / np.sqrt(12)
+    return Tailor(
+        body=body,
+        vertices=v,
+        joints=joints,
+        height=height,
+        torso=float(shoulders - hips),
+        arm=arm,
+        leg=leg,
+        limb=limb,
+        turn=turn,
+        girth=girth,
+        head=head,
+        face=float(face),
+        eyes=head[marks[2:4]],
+        nose=head[marks[1]],
+        open=ambient_occlusion(body.v_template, body.faces),
+        noise=noise,
+        tube=measure_tube(v, height, arm),
+    )
+
+
+# --- cutting --------------------------------------------------------------------------------
+
+
+class Cut(NamedTuple):
+    """A piece cut out of the body's mesh. W welded vertices; U vertices, split at texture seams.
+
+    Attributes:
+        ends: (W, 2) the two body vertices between which a welded vertex lies; share: (W,) of the
+            second.
+        faces: (F, 3) of the welded vertices, rim included.
+        split: (U,) the welded vertex of each; split_faces: (F, 3); uv: (U, 2) metres.
+        rim: (W,) true for the inner edge of a hem.
+        first, near: compressed rows: `near[first[i]:first[i + 1]]` are vertex i's neighbours.
+        depth: (W,) the field: metres to the nearest hem.
+        covered: (V,) body vertices that the cloth hides for sure.
+    """
+
+    ends: np.ndarray
+    share: np.ndarray
+    faces: np.ndarray
+    split: np.ndarray
+    split_faces: np.ndarray
+    uv: np.ndarray
+    rim: np.ndarray
+    first: np.ndarray
+    near: np.ndarray
+    depth: np.ndarray
+    covered: np.ndarray
+
+
+def cut(tailor, field, hidden_from=0.03):
+    """Slice the body's mesh along the zero of a field, as marching triangles do.
+
+    Args:
+        tailor: from `measure`.
+        field: (V,) positive where the cloth is, metres.
+        hidden_from: body vertices deeper in the cloth than this are counted as covered.
+
+    Returns:
+        `Cut`.
+
+    Raises:
+        ValueError: the field is positive nowhere: no cloth is left.
+    """
+    faces = np.asarray(tailor.body.faces, np.int64)
+    field = np.where(np.abs(field) < 1e-4, 1e-4, field)
+    inside = field[faces] > 0  # (F, 3)
+    count = inside.sum(1)
+    if not (count == 3).any():
+        raise ValueError("the garment covers no face of the body; its hems cross one another")
+    # turn each mixed face so that its odd vertex comes first; then the cases are two
+    mixed = faces[(count == 1) | (count == 2)]
+    odd_inside = inside[(count == 1) | (count == 2)]
+    lone = odd_inside.sum(1) == 1
+    odd = np.where(lone, odd_inside.argmax(1), (~odd_inside).argmax(1))
+    rows = np.arange(len(mixed))
+    a, b, c = (mixed[rows, (odd + k) % 3] for k in range(3))
+    edges = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), 1)
+    unique, which = np.unique(edges, axis=0, return_inverse=True)
+    kept = np.flatnonzero(
+        np.bincount(faces[(inside | False) & (count > 0)[:, None]].ravel(), minlength=len(field))
+        > 0
+    )
+    number = np.full(len(field), -1)
+    number[kept] = np.arange(len(kept))
+    f0, f1 = field[unique[:, 0]], field[unique[:, 1]]
+    ends = np.concatenate([np.stack([kept, kept], 1), unique])
+    share = np.concatenate([np.zeros(len(kept)), f0 / (f0 - f1)])
+    ab, ac = which[: len(a)] + len(kept), which[len(a) :] + len(kept)
+    n = number
+    pieces = [
+        n[faces[count == 3]],
+        np.stack([n[a], ab, ac], 1)[lone],
+        np.stack([ab, n[b], n[c]], 1)[~lone],
+        np.stack([ab, n[c], ac], 1)[~lone],
+    ]
+    owner = np.concatenate(
+        [
+            np.flatnonzero(count == 3),
+            *([np.flatnonzero((count == 1) | (count == 2))[m] for m in (lone, ~lone, ~lone)]),
+        ]
+    )
+    welded = np.concatenate(pieces)
+    hem = np.concatenate([np.stack([ac, ab], 1)[lone], np.stack([ab, ac], 1)[~lone]])
+    depth = field[ends[:, 0]] * (1 - share) + field[ends[:, 1]] * share
+
+    # a rim: the hem's edge turned in towards the skin
+    hem_points, at = np.unique(hem, return_inverse=True)
+    at = at.reshape(hem.shape) + len(ends)
+    rim_faces = np.concatenate(
+        [
+            np.stack([hem[:, 0], hem[:, 1], at[:, 1]], 1),
+            np.stack([hem[:, 0], at[:, 1], at[:, 0]], 1),
+        ]
+    )
+    rim_owner = np.tile(
+        np.concatenate([np.flatnonzero((count == 1) | (count == 2))[m] for m in (lone, ~lone)]), 2
+    )
+    ends = np.concatenate([ends, ends[hem_points]])
+    share = np.concatenate([share, share[hem_points]])
+    depth = np.concatenate([depth, depth[hem_points]])
+    rim = np.arange(len(ends)) >= len(ends) - len(hem_points)
+
+    pairs = welded[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    on_hem = np.isin(np.arange(len(ends)), hem_points)
+    crosses = on_hem[pairs].any(1)
+    along = np.concatenate([hem, hem[:, ::-1]])
+    pairs = np.concatenate(
+        [
+            pairs[~crosses],
+            pairs[~crosses][:, ::-1],
+            along,
+            pairs[crosses & ~on_hem[pairs[:, 0]]],
+            pairs[crosses & ~on_hem[pairs[:, 1]]][:, ::-1],
+        ]
+    )
+    pairs = np.unique(pairs, axis=0)
+    first = np.searchsorted(pairs[:, 0], np.arange(len(ends) + 1))
+    welded, owner = np.concatenate([welded, rim_faces]), np.concatenate([owner, rim_owner])
+    split, split_faces, uv = _unroll(tailor, ends, share, welded, faces[owner])
+    return Cut(
+        ends.astype(np.int32),
+        share.astype(np.float32),
+        np.ascontiguousarray(welded, np.uint32),
+        split.astype(np.int32),
+        np.ascontiguousarray(split_faces, np.uint32),
+        uv.astype(np.float32),
+        rim,
+        first.astype(np.int32),
+        pairs[:, 1].astype(np.int32),
+        depth.astype(np.float32),
+        field > hidden_from,
+    )
+
+
+def _unroll(tailor, ends, share, faces, of_body):
+    """Texture coordinates: each limb is unrolled by itself, and cut open where it closes."""
+    limb = np.array([np.bincount(row, minlength=5).argmax() for row in tailor.limb[of_body]])
+
+    def blend(values):
+        low, high = values[ends[:, 0]], values[ends[:, 1]]
+        return low * (1 - share) + high * share
+
+    girth = tailor.girth[limb][:, None]
+    # around a limb by its angle: blend as a point on the circle, so that no blend crosses the cut
+    phase = [np.arctan2(blend(np.sin(turn)), blend(np.cos(turn))) for turn in tailor.turn]
+    phase = np.stack(phase)[limb[:, None], faces] / (2 * np.pi)  # (F, 3)
+    phase = np.where(np.ptp(phase, axis=1)[:, None] > 0.5, phase % 1, phase)
+    u = phase * girth
+    torso, hips = tailor.torso, blend(tailor.height)
+    arm = blend(tailor.arm)
+    is_arm = ((limb == 1) | (limb == 2))[:, None]
+    v = np.where(is_arm, torso - arm[faces], hips[faces])
+    u = np.where(is_arm, u + 0.25, u)  # sleeves take the picture's side, where nothing is printed
+    key = np.stack([faces, np.repeat(limb[:, None], 3, 1), np.round(u * 50).astype(int)], -1)
+    _, index, inverse = np.unique(
+        key.reshape(-1, 3), axis=0, return_index=True, return_inverse=True
+    )
+    uv = np.stack([u.ravel(), v.ravel()], 1)[index]
+    return faces.ravel()[index], inverse.reshape(-1, 3), uv
+
+
+# --- draping --------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def drape(points, normals, ends, share, first, near, rim, ease, least, down, sag, smoothing, out):
+    """Hang a cut piece on a posed body.
+
+    Args:
+        points, normals: (V, 3) of the posed body; normals of unit length.
+        ends, share, first, near, rim: from `Cut`.
+        ease: (W,) metres that the cloth wants to stand off; least: metres it must.
+        down: (3,) unit vector; sag: (W,) metres that the cloth hangs lower where it faces down.
+        smoothing: rounds in which the cloth draws straight over hollows.
+        out: (W, 3) result.
+    """
+    count = ends.shape[0]
+    base = np.empty((count, 3), np.float32)
+    normal = np.empty((count, 3), np.float32)
+    for i in range(count):
+        a, b, s = ends[i, 0], ends[i, 1], share[i]
+        length = np.float32(0)
+        for k in range(3):
+            base[i, k] = points[a, k] * (1 - s) + points[b, k] * s
+            normal[i, k] = normals[a, k] * (1 - s) + normals[b, k] * s
+            length += normal[i, k] * normal[i, k]
+            out[i, k] = base[i, k]
+        length = 1 / np.sqrt(length + np.float32(1e-12))
+        for k in range(3):
+            normal[i, k] *= length
+    other = np.empty((count, 3), np.float32)
+    for _ in range(smoothing):
+        for i in range(count):
+            begin, end = first[i], first[i + 1]
+            if begin == end:
+                for k in range(3):
+                    other[i, k] = out[i, k]
+                continue
+            scale = np.float32(0.6) / (end - begin)
+            for k in range(3):
+                total = np.float32(0)
+                for j in range(begin, end):
+                    total += out[near[j], k]
+                other[i, k] = np.float32(0.4) * out[i, k] + total * scale
+        out, other = other, out
+    for i in range(count):
+        stands = np.float32(0)
+        faces_down = np.float32(0)
+        for k in range(3):
+            stands += (out[i, k] - base[i, k]) * normal[i, k]
+            faces_down += normal[i, k] * down[k]
+        want = max(stands + ease[i], least)
+        lower = sag[i] * max(faces_down, np.float32(0))
+        if rim[i]:
+            want, lower = np.float32(RIM), np.float32(0)
+            for k in range(3):
+                out[i, k] = base[i, k]
+            stands = np.float32(0)
+        for k in range(3):
+            out[i, k] += (want - stands) * normal[i, k] + lower * down[k]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def unit_normals(vertices, faces, normals):
+    """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
+    normals[:] = 0
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = (
+            vertices[b, 0] - vertices[a, 0],
+            vertices[b, 1] - vertices[a, 1],
+            vertices[b, 2] - vertices[a, 2],
+        )
+        vx, vy, vz = (
+            vertices[c, 0] - vertices[a, 0],
+            vertices[c, 1] - vertices[a, 1],
+            vertices[c, 2] - vertices[a, 2],
+        )
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for v in (a, b, c):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    for v in range(normals.shape[0]):
+        length = np.sqrt(
+            normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2 + np.float32(1e-20)
+        )
+        for k in range(3):
+            normals[v, k] /= length
+
+
+# --- what the garments are ------------------------------------------------------------------
+
+
+def upper_field(tailor, hem, sleeve, neck, opening=0.0):
+    """Shirts, sweaters, jackets: (V,) positive inside.
+
+    Args:
+        hem: height of the lower edge above the hip joints.
+        sleeve: length beyond the shoulder joint; below zero the armhole cuts into the trunk.
+        neck: radius of the neckline, metres; below 0.06 a collar climbs up the neck.
+        opening: half the width of an open front, metres.
+    """
+    v, joints = tailor.vertices, tailor.joints
+    center = joints[J["neck"]] + [0, -0.012, 0.012]
+    off = (v - center) / [1.0, 1.25, 1.15]
+    climb = max(0.06 - neck, 0) * 3
+    off[:, 1] = np.minimum(off[:, 1] - climb, 0)
+    neckline = np.linalg.norm(off, axis=1) - max(neck, 0.06)
+    neckline = np.minimum(neckline, center[1] + 0.035 + climb - v[:, 1])
+    if climb:
+        neckline = center[1] + climb - v[:, 1] + 0.4 * (center[2] - v[:, 2])
+    field = np.minimum(neckline, tailor.height - hem)
+    field = np.minimum(field, sleeve - tailor.arm)
+    if opening:
+        front = np.where(v[:, 2] > tailor.joints[J["spine2"], 2], np.abs(v[:, 0]) - opening, np.inf)
+        field = np.minimum(field, front)
+    return field
+
+
+def lower_field(tailor, waist, leg):
+    """Trousers and shorts: `waist` above the hip joints, `leg` below them."""
+    field = np.minimum(waist - tailor.height, leg - tailor.leg)
+    return np.where((tailor.limb == 1) | (tailor.limb == 2), -0.1, field)
+
+
+def briefs_field(tailor, waist):
+    """Briefs: what lies above two slanting leg holes."""
+    slant = tailor.height + 0.03 - 0.55 * np.abs(tailor.vertices[:, 0]) + 0.03
+    field = np.minimum(waist - tailor.height, slant + 0.05)
+    return np.where((tailor.limb == 1) | (tailor.limb == 2), -0.1, field)
+
+
+def shoe_field(tailor, collar):
+    """Shoes and socks: what lies lower than `collar` metres above the ankle joints."""
+    ankle = tailor.joints[[J["left_ankle"], J["right_ankle"]], 1].mean()
+    return collar - (tailor.vertices[:, 1] - ankle)
+
+
+def hair_field(tailor, hairline, nape, ears=True):
+    """Hair: all of the head that is not face.
+
+    Args:
+        hairline: angle of the face's cone, degrees: 50 grows low, 75 recedes.
+        nape: how far down the hair goes behind, head heights below the head's centre.
+        ears: leave the ears free.
+    """
+    off = tailor.head
+    direction = off / np.linalg.norm(off, axis=1, keepdims=True)
+    face = np.array([0, -0.30, 0.95])
+    face /= np.linalg.norm(face)
+    cone = np.arccos(np.clip(direction @ face, -1, 1)) - np.radians(hairline)
+    field = np.minimum(cone * 0.45, off[:, 1] + nape + 0.25 * np.maximum(off[:, 2] + 0.2, 0))
+    field = np.minimum(field, np.minimum(0.55 - np.abs(off[:, 0]), 0.8 + off[:, 1] - 2 * off[:, 2]))
+    if ears:
+        sides = (np.abs(off[:, 0]) > 0.28) & (off[:, 1] < 0.08)
+        field = np.where(sides & (off[:, 2] < 0.2), np.minimum(field, off[:, 1] - 0.02), field)
+    return field * tailor.face
+
+
+def beard_field(tailor, top):
+    """A beard: the chin and the cheeks below `top`, head heights, mouth left free."""
+    off = tailor.head
+    mouth = np.hypot(off[:, 0] / 0.10, (off[:, 1] - tailor.nose[1] + 0.15) / 0.035) - 1
+    field = np.minimum(top - off[:, 1], off[:, 2] - 0.02)
+    field = np.minimum(field, off[:, 1] + 0.56)
+    return np.minimum(field, 0.05 * mouth) * tailor.face
+
+
+def cap_field(tailor, level, tilt):
+    """Caps: the head above a plane at `level` head heights that rises by `tilt` forwards."""
+    off = tailor.head
+    return (off[:, 1] - level - tilt * off[:, 2]) * tailor.face
+
+
+def measure_tube(vertices, height, arm):
+    """Which vertices of the mean body lie furthest out, seen from its axis, ring by ring.
+
+    Rings run from the waist down to the ankles.
+
+    Returns:
+        (TUBE_RINGS, TUBE_ANGLES) vertex indices.
+    """
+    top, bottom = 0.16, height.min() + 0.07
+    angles = np.arange(TUBE_ANGLES) * (2 * np.pi / TUBE_ANGLES)
+    outward = np.stack([np.sin(angles), np.zeros_like(angles), np.cos(angles)], 1)
+    index = np.empty((TUBE_RINGS, TUBE_ANGLES), int)
+    for i, level in enumerate(np.linspace(top, bottom, TUBE_RINGS)):
+        band = np.flatnonzero((np.abs(height - level) < 0.05) & (arm < 0.02))
+        index[i] = band[(vertices[band] @ outward.T).argmax(0)]
+    return index
+
+
+class Tube(NamedTuple):
+    """The part of a skirt, dress or coat that hangs around both legs; see `drape_tube`.
+
+    Attributes:
+        faces: (F, 3) uint32; uv: (U, 2) metres; grid: (U, 2) ring and angle of each vertex.
+        covered: (V,) body vertices that it hides.
+    """
+
+    faces: np.ndarray
+    uv: np.ndarray
+    grid: np.ndarray
+    covered: np.ndarray
+
+
+@lru_cache(maxsize=64)
+def tube_piece(tailor, top, hem, opening=0.0):
+    """A tube from `top` to `hem`, metres above the hip joints; `opening` as for a coat, metres."""
+    angles, rings = TUBE_ANGLES, TUBE_RINGS
+    i, j = np.meshgrid(np.arange(rings), np.arange(angles + 1), indexing="ij")
+    number = np.arange(i.size).reshape(i.shape)
+    a, b = number[:-1, :-1], number[:-1, 1:]
+    c, d = number[1:, :-1], number[1:, 1:]
+    quads = np.stack([a, c, d, b], -1)
+    if opening:
+        gap = max(1, round(opening / 0.03))
+        quads = quads[:, gap : angles - gap]
+    quads = quads.reshape(-1, 4)
+    faces = np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]])
+    height = np.linspace(top, hem, rings)[i]
+    turn = j / angles
+    uv = np.stack([(turn - (turn > 0.5)) * 0 + turn * tailor.girth[0], height], -1).reshape(-1, 2)
+    grid = np.stack([i, j % angles], -1).reshape(-1, 2)
+    deep = (tailor.height < top - 0.03) & (tailor.height > hem + 0.06) & (tailor.arm < 0.0)
+    return Tube(
+        np.ascontiguousarray(faces, np.uint32), uv.astype(np.float32), grid.astype(np.int32), deep
+    )
+
+
+def drape_tube(tailor, shaped, rotations, translations, top, hem, ease, flare, folds, phase):
+    """The vertices of a tube around the legs.
+
+    At rest it hangs from the widest line above; it then moves with the hips and the thighs, each
+    side with its own leg, the middle with the mean of both.
+
+    Args:
+        shaped: (V, 3) this person's body at rest.
+        rotations, translations: (24, 3, 3), (24, 3): from rest to the pose, see
+            `joint_transforms`.
+        top, hem: metres above the hip joints.
+        ease: metres that it stands off at the top; flare: metres more a metre below.
+        folds: how many run down; phase: where the first is, radians.
+
+    Returns:
+        (TUBE_RINGS, TUBE_ANGLES, 3) metres.
+    """
+    full_top, full_bottom = 0.16, tailor.height.min() + 0.07
+    levels = np.linspace(top, hem, TUBE_RINGS)
+    place = np.clip((full_top - levels) / (full_top - full_bottom), 0, 1) * (TUBE_RINGS - 1)
+    low = np.minimum(place.astype(int), TUBE_RINGS - 2)
+    rest = shaped[tailor.tube]  # (rings, angles, 3)
+    mix = (place - low)[:, None, None]
+    rest = rest[low] * (1 - mix) + rest[low + 1] * mix
+    angles = np.arange(TUBE_ANGLES) * (2 * np.pi / TUBE_ANGLES)
+    outward = np.stack([np.sin(angles), np.cos(angles)], 1)
+    center = rest[..., [0, 2]].mean(1, keepdims=True)
+    radius = ((rest[..., [0, 2]] - center) * outward).sum(-1)
+    radius = np.maximum.accumulate(radius, 0)
+    below = (top - levels)[:, None]
+    wave = np.sin(folds * angles + phase) + 0.5 * np.sin((folds // 2 + 1) * angles + 2.3 * phase)
+    radius = radius + ease + flare * below + (0.02 + 0.05 * flare) * wave * below
+    points = np.empty_like(rest)
+    points[..., [0, 2]] = center + radius[..., None] * outward
+    points[..., 1] = rest[..., 1].mean(1, keepdims=True)
+
+    hips, knees = tailor.joints[J["left_hip"], 1], tailor.joints[J["left_knee"], 1]
+    y = levels + hips
+    thigh = _smoothstep((hips + 0.03 - y) / 0.14)
+    shank = 0.5 * _smoothstep((knees - y) / 0.15 + 0.5)
+    spine = _smoothstep((y - hips - 0.10) / 0.12)
+    left = _smoothstep(points[..., 0] / 0.22 + 0.5)
+    weights = np.zeros((24, TUBE_RINGS, TUBE_ANGLES))
+    weights[J["spine1"]] = spine[:, None]
+    weights[J["pelvis"]] = ((1 - spine) * (1 - thigh))[:, None]
+    for side, share in (("left", left), ("right", 1 - left)):
+        weights[J[f"{side}_hip"]] = (thigh * (1 - shank))[:, None] * share
+        weights[J[f"{side}_knee"]] = (thigh * shank)[:, None] * share
+    return skin(points, weights, rotations, translations)
+
+
+def skin(points, weights, rotations, translations):
+    """Linear blend skinning of rest points (..., 3) by weights (24, ...); see `drape_tube`."""
+    blend = np.tensordot(weights, rotations, (0, 0))  # (..., 3, 3)
+    shift = np.tensordot(weights, translations, (0, 0))
+    return (blend @ points[..., None])[..., 0] + shift
+
+
+def joint_transforms(pose_rotations, rest_joints, posed_joints, parents):
+    """From rest to the pose, for each joint (SMPL, eq. 3 and 4), in NumPy.
+
+    Args:
+        pose_rotations: (B, 24, 3, 3); rest_joints, posed_joints: (B, 24, 3); parents: 24 numbers.
+
+    Returns:
+        rotations (B, 24, 3, 3), translations (B, 24, 3).
+    """
+    world = pose_rotations.copy()
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            world[:, joint] = world[:, parent] @ pose_rotations[:, joint]
+    return world, posed_joints - (world @ rest_joints[..., None])[..., 0]
+
+
+def _smoothstep(x):
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+# --- what is printed on them ----------------------------------------------------------------
+
+PATTERNS = (
+    *("plain", "melange", "denim", "knit", "stripes", "bars", "pinstripe", "check", "gingham"),
+    *("dots", "blossom", "camouflage", "block", "print", "number", "shirt", "zip"),
+)
+
+
+def tile_noise(shape, slope, seed, across=1.0):
+    """Noise that tiles, with a spectrum 1 / f^slope: (H, W), mean 0, deviation 1.
+
+    Args:
+        across: stretches it: 0.3 makes features long from top to bottom.
+    """
+    rng = np.random.default_rng(seed)
+    fy = np.fft.fftfreq(shape[0])[:, None] * shape[0]
+    fx = np.fft.rfftfreq(shape[1])[None] * shape[1] * across
+    size = np.maximum(np.hypot(fx, fy), 1e-9)
+    spectrum = size**-slope * np.exp(2j * np.pi * rng.random((shape[0], shape[1] // 2 + 1)))
+    spectrum *= rng.rayleigh(size=spectrum.shape)
+    spectrum[0, 0] = 0
+    image = np.fft.irfft2(spectrum, shape)
+    return image / image.std()
+
+
+@lru_cache(maxsize=256)
+def pattern(kind, variant):
+    """A cloth's picture before it has colours: (TEXTURE, TEXTURE) uint8.
+
+    The number is 32 times the colour's place in the palette (0 to 7), plus a shade (0 to 31, 16 is
+    the colour itself). Rows go up the body, columns around it.
+
+    Args:
+        kind: one of `PATTERNS`.
+        variant: any whole number; other sizes, other prints.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in PATTERNS:
+        raise ValueError(f"unknown pattern {kind!r}; known are {', '.join(PATTERNS)}")
+    rng = np.random.default_rng([variant, PATTERNS.index(kind)])
+    n = TEXTURE
+    y, x = np.mgrid[0:n, 0:n] / n  # metres
+    region = np.zeros((n, n), int)
+    shade = 1.6 * tile_noise((n, n), 1.6, rng) + 0.7 * rng.normal(size=(n, n))
+
+    def often(low, high):  # a whole number of repeats, so that it tiles
+        return int(rng.integers(low, high))
+
+    if kind == "melange":
+        shade += 2.2 * rng.normal(size=(n, n)) + 2 * tile_noise((n, n), 0.5, rng, 0.2)
+    elif kind == "denim":
+        shade += 1.6 * tile_noise((n, n), 0.3, rng, 0.15) + 3.5 * tile_noise((n, n), 2.2, rng)
+        shade -= 5 * (np.abs((x * 4) % 1 - 0.5) > 0.49)
+    elif kind == "knit":
+        shade += 3 * np.sin(2 * np.pi * x * often(40, 64)) + rng.normal(size=(n, n))
+    elif kind == "stripes":
+        repeats = often(7, 34)
+        region[(y * repeats) % 1 < rng.uniform(0.2, 0.6)] = 1
+        if rng.random() < 0.3:
+            region[((y * repeats + 0.5) % 1 < 0.12)] = 2
+    elif kind == "bars":
+        region[(x * often(8, 24)) % 1 < rng.uniform(0.3, 0.55)] = 1
+    elif kind == "pinstripe":
+        region[(x * often(28, 50)) % 1 < 0.16] = 1
+    elif kind in ("check", "gingham"):
+        repeats = often(6, 18) if kind == "check" else often(16, 40)
+        wide = rng.uniform(0.3, 0.5)
+        across, up = (x * repeats) % 1 < wide, (y * repeats) % 1 < wide
+        region[:] = across.astype(int) + up
+        if kind == "check":
+            region[((x * repeats + 0.7) % 1 < 0.07) | ((y * repeats + 0.7) % 1 < 0.07)] = 3
+    elif kind == "dots":
+        repeats = often(14, 40)
+        px, py = (x * repeats) % 1 - 0.5, (y * repeats) % 1 - 0.5
+        region[np.hypot(px, py) < rng.uniform(0.18, 0.32)] = 1
+    elif kind == "blossom":
+        fine = tile_noise((n, n), rng.uniform(1.0, 1.5), rng)
+        other = tile_noise((n, n), 1.2, rng)
+        region[fine > 0.9] = 1
+        region[(fine > 1.5) | (other > 1.6)] = 2
+        region[other < -1.5] = 3
+    elif kind == "camouflage":
+        for i in range(1, 4):
+            region[tile_noise((n, n), 1.7, rng) > 0.6] = i
+    elif kind == "block":
+        edge = rng.uniform(0.30, 0.42)
+        region[(y > edge) & (y < 0.7)] = 1
+        region[np.abs(y - edge) < rng.uniform(0.0, 0.02)] = 2
+    elif kind == "print":
+        _paste(region, _emblem(rng), rng.uniform(0.30, 0.36), 0.0, rng.uniform(0.12, 0.26))
+        if rng.random() < 0.3:
+            _paste(region, _emblem(rng), 0.33, 0.5, 0.28)
+    elif kind == "number":
+        number = str(rng.integers(1, 100))
+        _paste(region, _lettering(number), 0.28, 0.0, 0.18)
+        _paste(region, _lettering(number), 0.30, 0.5, 0.26)
+        if rng.random() < 0.5:
+            region[np.abs((x + 0.25) % 0.5 - 0.0) < 0.03] = 2
+    elif kind in ("shirt", "zip"):
+        middle = np.minimum(x, 1 - x)
+        if kind == "shirt":
+            shade -= 4 * (np.abs(middle - 0.017) < 0.004)
+            shade += 10 * ((middle < 0.006) & ((y * 11) % 1 < 0.1))
+            if rng.random() < 0.5:
+                region[(x * often(20, 44)) % 1 < 0.2] = 1
+        else:
+            region[middle < 0.006] = 1
+            shade -= 5 * (np.abs(middle - 0.01) < 0.004)
+        pocket = (np.abs(np.abs((x + 0.5) % 1 - 0.5) - 0.10) < 0.05) & (np.abs(y - 0.02) < 0.004)
+        shade -= 6 * pocket
+    return (32 * region + np.clip(np.rint(16 + shade), 0, 31)).astype(np.uint8)
+
+
+def _lettering(text):
+    """Text as a mask, cropped to its ink."""
+    font = ImageFont.load_default(96)
+    image = Image.new("L", (96 * len(text) + 40, 160))
+    ImageDraw.Draw(image).text((20, 20), text, 255, font=font)
+    return np.asarray(image.crop(image.getbbox())) > 127
+
+
+def _emblem(rng):
+    """A made-up logo: a shape, or syllables, or both."""
+    syllables = ("ka", "lo", "ri", "no", "va", "te", "su", "mo", "pe", "zu", "an", "or")
+    word = "".join(rng.choice(syllables, rng.integers(1, 4))).upper()
+    letters = _lettering(word)
+    if rng.random() < 0.4:
+        return letters
+    size = letters.shape[1]
+    image = Image.new("L", (size, size))
+    pen = ImageDraw.Draw(image)
+    for _ in range(rng.integers(1, 4)):
+        corners = [tuple(p) for p in rng.uniform(0, size, (rng.integers(3, 6), 2))]
+        if rng.random() < 0.5:
+            pen.polygon(corners, 255)
+        else:
+            pen.ellipse([*np.min(corners, 0), *np.max(corners, 0)], 0, 255, int(size / 9))
+    if rng.random() < 0.5:
+        return np.asarray(image) > 127
+    return np.concatenate([np.asarray(image) > 127, np.zeros((size // 9, size), bool), letters])
+
+
+def _paste(region, mask, up, around, width):
+    """Put a mask into the picture of a cloth: centre `up`, `around`, and `width`, in metres."""
+    columns = max(4, round(width * TEXTURE))
+    rows = max(3, round(columns * mask.shape[0] / mask.shape[1]))
+    image = Image.fromarray(mask).convert("L").resize((columns, rows), Image.Resampling.BOX)
+    ink = np.asarray(image)[::-1] > 110  # the picture's rows go up
+    i = (np.arange(rows) + round(up * TEXTURE) - rows // 2) % TEXTURE
+    j = (np.arange(columns) + round(around * TEXTURE) - columns // 2) % TEXTURE
+    region[np.ix_(i, j)] = np.where(ink, 1, region[np.ix_(i, j)])
+
+
+def dye(kind, variant, colors, step=1):
+    """A cloth's texture: (n, n, 3) uint8 sRGB, n = TEXTURE / step, one metre by one metre.
+
+    Args:
+        kind, variant: of `pattern`.
+        colors: up to 8 sRGB colours (0 to 1); regions without one take the last.
+        step: leave out pixels where the picture is seen from afar.
+    """
+    colors = np.array([*colors, *[colors[-1]] * (8 - len(colors))])  # (8, 3)
+    brightness = 1 + (np.arange(SHADES) - 16) * 0.022
+    table = np.clip(colors[:, None] * brightness[:, None], 0, 1) * 255
+    return table.reshape(-1, 3).astype(np.uint8)[pattern(kind, variant)[::step, ::step]]
+
+
+@lru_cache(maxsize=16)
+def folds(variant, step=1):
+    """Folds of cloth as a height map, one metre by one metre: (n, n) about 0 to 1, tiles."""
+    n = TEXTURE // step
+    rng = np.random.default_rng([7, variant])
+    total = np.zeros((n, n))
+    for angle in rng.uniform(-0.9, 0.9, 3) + np.pi * (rng.random(3) < 0.25):
+        fy, fx = np.fft.fftfreq(n)[:, None] * n, np.fft.rfftfreq(n)[None] * n
+        along = np.cos(angle) * fx - np.sin(angle) * fy
+        across = np.sin(angle) * fx + np.cos(angle) * fy
+        band = np.exp(-(((np.hypot(along * 2.6, across) - 9) / 5) ** 2))
+        spectrum = band * np.exp(2j * np.pi * rng.random(band.shape))
+        ridge = np.fft.irfft2(spectrum, (n, n))
+        ridge /= ridge.std()
+        total += np.maximum(ridge, 0) ** 1.3 - 0.35 * np.abs(ridge)
+    total = ndimage.gaussian_filter(total, n / 256, mode="wrap")
+    low, high = np.percentile(total, [2, 98])
+    return np.clip((total - low) / (high - low), -0.2, 1.2).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def strands(variant):
+    """Hair as a texture of brightness and as a height map: (64, 64) each, tiles."""
+    noise = tile_noise((64, 64), 0.9, [3, variant], 0.12)
+    return (1 + 0.22 * noise).astype(np.float32), (0.0012 * noise).astype(np.float32)
+
+
+# --- skin -----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def skin_masks(tailor):
+    """Where the skin differs, (V,) 0 to 1 each: lips, brows, white, iris, flush, beard, nails."""
+    x, y, z = tailor.head.T
+    front = _smoothstep((z - 0.15) / 0.1)
+    nose = tailor.nose
+    masks = {}
+    mouth = ((x / 0.125) ** 2 + ((y - nose[1] + 0.165) / 0.042) ** 2) ** 0.5
+    masks["lips"] = front * _smoothstep((1.1 - mouth) / 0.35)
+    brows, white, iris = 0.0, 0.0, 0.0
+    for eye in tailor.eyes:
+        dx, dy = x - eye[0], y - eye[1]
+        arch = 0.095 - 1.2 * (dx - np.sign(eye[0]) * 0.02) ** 2
+        brows = brows + np.exp(-((dx / 0.095) ** 6) - ((dy - arch) / 0.022) ** 2)
+        white = white + _smoothstep(1.4 - ((dx / 0.055) ** 2 + (dy / 0.020) ** 2))
+        iris = iris + _smoothstep(1.6 - ((dx / 0.026) ** 2 + (dy / 0.024) ** 2))
+    masks["brows"], masks["white"], masks["iris"] = front * brows, front * white, front * iris
+    cheeks = np.exp(-(((np.abs(x) - 0.19) / 0.09) ** 2) - ((y - nose[1]) / 0.09) ** 2) * front
+    tip = np.exp(-np.sum((tailor.head - nose) ** 2, 1) / 0.08**2)
+    ears = _smoothstep((np.abs(x) - 0.31) / 0.04) * (np.abs(y) < 0.2)
+    flush = cheeks + tip + 0.8 * ears
+    for side in ("left", "right"):
+        for name, size in (("knee", 0.07), ("elbow", 0.05), ("hand", 0.06), ("foot", 0.08)):
+            off = tailor.vertices - tailor.joints[J[f"{side}_{name}"]]
+            flush = flush + 0.6 * np.exp(-np.sum(off**2, 1) / size**2)
+    masks["flush"] = np.clip(flush, 0, 1)
+    masks["beard"] = (
+        front
+        * _smoothstep((nose[1] - 0.02 - y) / 0.06)
+        * _smoothstep((0.33 - np.abs(x)) / 0.1)
+        * (y > -0.62)
+    )
+    return {name: mask.astype(np.float32)[:, None] for name, mask in masks.items()}
+
+
+# albedo of skin from the lightest to the darkest, sRGB
+_SKIN = np.array(
+    [
+        (0.92, 0.76, 0.68),
+        (0.86, 0.68, 0.57),
+        (0.77, 0.58, 0.46),
+        (0.64, 0.45, 0.34),
+        (0.47, 0.32, 0.24),
+        (0.33, 0.22, 0.17),
+    ]
+)
+
+
+def skin_colors(tailor, tone, flush, iris, brows, lips, stubble, blotches):
+    """The skin of the whole body: (V, 3) sRGB, 0 to 1, darker where little sky is seen.
+
+    Args:
+        tone: 0, the lightest skin, to 1, the darkest; flush: -1 to 1, paler or redder.
+        iris, brows: sRGB colours; lips: 0 to 1, how much they differ; stubble: 0 to 1.
+        blotches: index of a noise field.
+    """
+    at = tone * (len(_SKIN) - 1)
+    low = min(int(at), len(_SKIN) - 2)
+    base = _SKIN[low] + (at - low) * (_SKIN[low + 1] - _SKIN[low])
+    base = base * [1 + 0.03 * flush, 1 - 0.02 * flush, 1 - 0.03 * flush]
+    masks = skin_masks(tailor)
+    noise = tailor.noise[blotches % NOISES][:, None]
+    colors = base * (1 + 0.02 * noise + 0.012 * tailor.noise[(blotches + 7) % NOISES][:, None])
+    colors = colors * (
+        1 + masks["flush"] * (0.22 * (1 - 0.6 * tone)) * np.array([0.25, -0.6, -0.5])
+    )
+    colors = _mix(colors, base * [0.86, 0.60, 0.60], masks["lips"] * (0.45 + 0.5 * lips))
+    if stubble:
+        colors = _mix(colors, 0.55 * np.asarray(brows) + 0.25 * base, masks["beard"] * stubble)
+    colors = _mix(colors, brows, np.minimum(masks["brows"], 1) * 0.75)
+    colors = _mix(colors, [0.80, 0.77, 0.74], masks["white"] * 0.8)
+    colors = _mix(colors, iris, masks["iris"] * 0.9)
+    dark = 0.62 + 0.38 * tailor.open[:, None] ** [0.7, 0.85, 0.9]  # light in hollows is red
+    return np.clip(colors * dark, 0, 1).astype(np.float32)
+
+
+def _mix(colors, other, share):
+    return colors + (np.asarray(other) - colors) * share
+
+
+# --- dressing -------------------------------------------------------------------------------
+
+
+class Piece(NamedTuple):
+    """A `Cut` with what draping needs of it, (W,) each: how far it falls, how open it lies."""
+
+    cut: Cut
+    fall: np.ndarray
+    open: np.ndarray
+
+
+@lru_cache(maxsize=512)
+def piece(tailor, kind, *shape):
+    """The piece of a kind, cut once for each shape; see the fields' functions for its numbers.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    fields = {
+        "upper": upper_field,
+        "lower": lower_field,
+        "briefs": briefs_field,
+        "shoes": shoe_field,
+        "hair": hair_field,
+        "beard": beard_field,
+        "cap": cap_field,
+    }
+    if kind not in fields:
+        raise ValueError(f"unknown kind of clothes {kind!r}; known are {', '.join(fields)}")
+    made = cut(tailor, fields[kind](tailor, *shape), 0.012 if kind == "shoes" else 0.03)
+    if kind == "upper":
+        is_arm = (tailor.limb == 1) | (tailor.limb == 2)
+        fall = np.where(is_arm, tailor.arm, tailor.torso - 0.16 - tailor.height)
+    elif kind == "lower":
+        fall = tailor.leg
+    elif kind == "hair":  # what hangs behind the neck
+        fall = (-0.2 - tailor.head[:, 1]) * tailor.face
+    else:
+        fall = np.zeros(len(tailor.leg))
+    fall = np.clip(fall, 0, 0.9)
+
+    def blend(values):
+        low, high = values[made.ends[:, 0]], values[made.ends[:, 1]]
+        return (low * (1 - made.share) + high * made.share).astype(np.float32)
+
+    return Piece(made, blend(fall), blend(tailor.open))
+
+
+def wear(tailor, outfit, points, shaped, rotations, translations, down, step=1):
+    """One person, dressed.
+
+    Args:
+        tailor: from `measure`.
+        outfit: the recipe, a dict of
+            skin: arguments of `skin_colors`;
+            garments: from the innermost to the outermost, dicts of kind and shape (see `piece`;
+                "tube": top, hem, opening), ease and growth (metres off the skin, and more a
+                metre of fall), sag, smoothing, wrinkle (metres), noise, folds (variant),
+                fold_depth (metres), gloss, and pattern, variant, colors of `dye`;
+                hair has color and strands instead of a pattern;
+            extras: dicts of kind ("bun", "ponytail", "brim") and color, see `_extra`.
+        points: (V, 3) float32, the posed body, metres.
+        shaped: (V, 3) the same person at rest.
+        rotations, translations: of `joint_transforms`, of this person.
+        down: (3,) unit vector towards the ground.
+        step: of `dye`, larger where the person is small in the picture.
+
+    Returns:
+        list of dicts, the arguments of `render.Mesh`; the first is the skin.
+    """
+    faces = np.asarray(tailor.body.faces, np.uint32)
+    normals = np.empty_like(points)
+    unit_normals(points, faces, normals)
+    skin_tones = skin_colors(tailor, **outfit["skin"])
+    covered = np.zeros(len(points), bool)
+    surface = points.copy()  # of what is worn so far
+    worn = []
+    down = np.asarray(down, np.float32)
+    for garment in outfit["garments"]:
+        if garment["kind"] == "tube":
+            made = tube_piece(tailor, *garment["shape"])
+            covered |= made.covered
+            worn.append(_hang(tailor, garment, made, shaped, rotations, translations, step))
+            continue
+        made = piece(tailor, garment["kind"], *garment["shape"])
+        covered |= made.cut.covered
+        worn.append(_put_on(tailor, garment, made, surface, normals, down, step))
+    for extra in outfit.get("extras", ()):
+        worn.append(_extra(tailor, extra, shaped, rotations, translations))
+    seen = ~covered[faces].all(1)
+    body = {
+        "vertices": points,
+        "faces": faces[seen],
+        "colors": skin_tones,
+        "normals": normals,
+        "gloss": 0.25,
+    }
+    return [body, *worn]
+
+
+def _put_on(tailor, garment, made, surface, normals, down, step):
+    """Drape one piece over `surface`, which then includes it; see `wear`."""
+    cut = made.cut
+    noise = tailor.noise[garment.get("noise", 0) % NOISES]
+    noise = noise[cut.ends[:, 0]].astype(np.float32)
+    fall = made.fall
+    ease = garment["ease"] + garment.get("growth", 0.0) * fall
+    ease = ease + garment.get("wrinkle", 0.0) * noise * (0.35 + np.minimum(3 * fall, 1))
+    sag = garment.get("sag", 0.0) * np.minimum(4 * fall, 1)
+    tight = garment["kind"] == "shoes"  # toes must not show: drawn straight, then blown up
+    draped = drape(
+        surface,
+        normals,
+        cut.ends,
+        cut.share,
+        cut.first,
+        cut.near,
+        cut.rim,
+        np.zeros_like(fall) if tight else ease.astype(np.float32),
+        np.float32(-1 if tight else 0.004),
+        down,
+        sag.astype(np.float32),
+        garment.get("smoothing", 4),
+        np.empty((len(cut.ends), 3), np.float32),
+    )
+    smooth = np.empty_like(draped)
+    unit_normals(draped, cut.faces, smooth)
+    if tight:
+        draped = draped + np.where(cut.rim, 0, ease).astype(np.float32)[:, None] * smooth
+    own = np.flatnonzero((cut.share == 0) & ~cut.rim)
+    surface[cut.ends[own, 0]] = draped[own]
+    shade = np.where(cut.rim, 0.45, 0.72 + 0.28 * made.open)[cut.split]
+    return {
+        "vertices": draped[cut.split],
+        "faces": cut.split_faces,
+        "normals": smooth[cut.split],
+        **_cloth(garment, cut.uv, shade, step),
+    }
+
+
+def _cloth(garment, uv, shade, step):
+    """Texture, relief and shade of a piece, as arguments of `render.Mesh`."""
+    if "strands" in garment:
+        brightness, relief = strands(garment["strands"])
+        texture = np.clip(brightness[..., None] * np.asarray(garment["color"]), 0, 1) * 255
+        return {
+            "uv": uv * 5,
+            "texture": texture.astype(np.uint8),
+            "bump": relief,
+            "gloss": 0.35,
+            "colors": np.repeat(shade.astype(np.float32)[:, None], 3, 1),
+        }
+    texture = dye(garment["pattern"], garment["variant"], garment["colors"], step)
+    relief = folds(garment.get("folds", 0) % 12, max(2, step))
+    return {
+        "uv": uv,
+        "texture": texture,
+        "bump": np.float32(garment.get("fold_depth", 0.0)) * relief,
+        "gloss": garment.get("gloss", 0.0),
+        "colors": np.repeat(shade.astype(np.float32)[:, None], 3, 1),
+    }
+
+
+def _hang(tailor, garment, made, shaped, rotations, translations, step):
+    """Hang a skirt or the lower part of a dress or coat; see `wear`."""
+    top, hem = garment["shape"][:2]
+    ring = drape_tube(
+        tailor,
+        shaped,
+        rotations,
+        translations,
+        top,
+        hem,
+        garment["ease"],
+        garment.get("growth", 0.1),
+        garment.get("pleats", 7),
+        garment.get("phase", 0.0),
+    )
+    points = ring[made.grid[:, 0], made.grid[:, 1]].astype(np.float32)
+    shade = 1 - 0.25 * made.grid[:, 0] / TUBE_RINGS
+    return {
+        "vertices": points,
+        "faces": made.faces,
+        "two_sided": True,
+        **_cloth(garment, made.uv, shade, step),
+    }
+
+
+def _extra(tailor, extra, shaped, rotations, translations):
+    """What sits rigidly on the head: "bun", "ponytail", or a hat's "brim" (reach, span, tilt)."""
+    kind = extra["kind"]
+    if kind == "brim":
+        points, faces = _brim(extra["reach"], extra["span"], extra["level"], extra["tilt"])
+    else:
+        points, faces = _ball()
+        size, at = {
+            "bun": ((0.20, 0.20, 0.20), (0.0, 0.28, -0.52)),
+            "ponytail": ((0.13, 0.62, 0.15), (0.0, -0.22, -0.62)),
+        }[kind]
+        points = points * size * extra.get("size", 1.0) + at
+    skull = tailor.head[:, 1] > -0.2
+    shift = (shaped - tailor.vertices)[skull & (tailor.arm < 0)].mean(0)
+    center = (tailor.vertices - tailor.head * tailor.face)[0]
+    rest = points * tailor.face + center + shift
+    placed = rest @ rotations[J["head"]].T + translations[J["head"]]
+    return {
+        "vertices": placed.astype(np.float32),
+        "faces": faces,
+        "colors": np.asarray(extra["color"], np.float32),
+        "gloss": 0.2,
+        "two_sided": kind == "brim",
+    }
+
+
+@lru_cache(maxsize=1)
+def _ball(rows=9, columns=14):
+    """A unit sphere: (N, 3) points and (F, 3) faces."""
+    i, j = np.meshgrid(np.linspace(0, np.pi, rows), np.arange(columns + 1), indexing="ij")
+    turn = 2 * np.pi * j / columns
+    points = np.stack([np.sin(i) * np.sin(turn), np.cos(i), np.sin(i) * np.cos(turn)], -1)
+    return points.reshape(-1, 3), _grid_faces(rows, columns + 1)
+
+
+def _grid_faces(rows, columns):
+    number = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]
+    faces = np.stack([a, c, d, a, d, b], -1).reshape(-1, 3)
+    return np.ascontiguousarray(faces, np.uint32)
+
+
+def _brim(reach, span, level, tilt):
+    """A hat's brim, in head heights: `span` degrees to each side of the front."""
+    turn = np.radians(np.linspace(-span, span, 25))
+    out = np.linspace(0, 1, 3)[:, None]
+    ahead = reach * (np.cos(turn) ** 2 if span < 120 else np.ones_like(turn))
+    x = np.sin(turn) * (0.38 + ahead * out * (0.4 if span < 120 else 1))
+    z = np.cos(turn) * (0.46 + ahead * out) + 0.02
+    y = level + tilt * z - 0.10 * out * ahead * 2
+    return np.stack([x, y, z], -1).reshape(-1, 3), _grid_faces(3, 25)
