@@ -1,4 +1,4 @@
-"""Places for people to stand in: rooms, streets, fields and woods, drawn by casting one ray a pixel.
+"""Places for people to stand in: rooms, streets, fields, woods, drawn with one ray a pixel.
 
 A place is a dict of plain numbers (a recipe: see `draw_place`), and `paint` pictures it through any
 camera, so that horizon, ground and walls agree with the person in front. Textures are made, not
@@ -16,7 +16,7 @@ from numba import njit
 from PIL import Image
 
 from hmrlib.render.clothes import tile_noise
-from hmrlib.render.rasterizer import ENCODING
+from hmrlib.render.shading import DECODING, DECODING_STEPS, ENCODING
 
 SIDE = 256  # pixels of a texture
 LEVELS = 9  # 256, 128, ... 1
@@ -36,7 +36,6 @@ def dead_leaves(rng, colors, low=4, high=70, count=1400, side=SIDE, power=2.0):
     image = np.zeros((side, side, 3))
     image[:] = colors[0]
     sizes = np.sort(low * (1 - rng.random(count) * (1 - (low / high) ** power)) ** (-1 / power))
-    ys, xs = np.mgrid[0:side, 0:side]
     for size in sizes[::-1]:
         size = min(size, side / 2 - 1)
         color = np.clip(colors[rng.integers(len(colors))] * rng.uniform(0.6, 1.3), 0, 1)
@@ -251,11 +250,7 @@ def textures():
     return numbers, np.stack(stack)
 
 
-_DECODING = np.where(
-    np.arange(256) / 255 <= 0.04045,
-    np.arange(256) / 255 / 12.92,
-    ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4,
-).astype(np.float32)
+_DECODING = np.ascontiguousarray(DECODING[::DECODING_STEPS])  # of 8 bits
 _STARTS = np.array([sum((SIDE >> k) ** 2 for k in range(level)) for level in range(LEVELS)])
 
 
@@ -403,7 +398,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                     table,
                 )
                 if side == 0:  # large stains, so that the tiling does not show
-                    sr, sg, sb = _look_up(
+                    _, sg, _ = _look_up(
                         stack[number[8]],
                         starts,
                         hit_u * np.float32(0.06),
@@ -414,7 +409,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                         np.float32(1),
                         table,
                     )
-                    stain = np.float32(0.72) + np.float32(1.2) * sg
+                    stain = np.float32(0.88) + np.float32(0.5) * sg
                     r, g, b = r * stain, g * stain, b * stain
                 emitted = False
                 for k in range(rects.shape[0]):
@@ -482,7 +477,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                 b = sky[1, 2] + (sky[0, 2] - sky[1, 2]) * fade
                 if sky[2, 0] > 0:
                     tilt = 1 / (up + np.float32(0.12))
-                    cr, cg, cb = _look_up(
+                    _, cg, _ = _look_up(
                         stack[int(sky[3, 0])],
                         starts,
                         dx * length * tilt * np.float32(0.11) + sky[3, 1],
@@ -843,7 +838,7 @@ def _outdoors(kind, rng):
             np.array([0.92, 0.93, 0.95]) if weather != "dusk" else np.array([0.85, 0.66, 0.56]),
         ],
         "glow": [0.0] * 5,
-        "haze": float(np.exp(rng.uniform(np.log(0.0008), np.log(0.012)))),
+        "haze": float(np.exp(rng.uniform(np.log(0.0004), np.log(0.006)))),
         "sun": {"direction": direction, "color": sun, "softness": rng.uniform(0.5, 4)},
         "ambient": {
             "a": (sky_light + down) / 2,

@@ -1,0 +1,1214 @@
+"""People that never were: pictures of dressed bodies in made-up places, with all that is known.
+
+Every sample comes from a *recipe*, a dict of plain numbers and names that JSON can hold:
+
+    people      betas, pose, outfit and place of each; the first is the one the labels speak of
+    place       where they are, and its light          `render.backgrounds`
+    objects     furniture, plants and poles, some of them in front
+    camera      where the photographer stands, and what part of the photograph is kept
+    lens        focus, motion, exposure, colour, noise, and the JPEG's quality
+
+`draw_recipe(seed, index)` draws one, `picture` turns recipes into samples as `data.records` keeps
+them, `render_people` makes a whole data set, on all cores or on many machines. The same seed gives
+the same recipes, and a recipe the same picture, whoever draws it and in whichever order.
+
+World frame: metres, y up, the ground at y = 0, the first person at the origin, the camera at +z.
+In `segmentation` 1 is the person, 2 are other people, 3 are objects.
+"""
+
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+import hmrlib
+from hmrlib.body.keypoints import LANDMARK_NAMES
+from hmrlib.camera import Camera
+from hmrlib.data import records
+from hmrlib.render import backgrounds, clothes
+from hmrlib.render.lights import Sun, sky_of_picture
+from hmrlib.render.scene import Mesh, Scene, mipmap, render_scene
+from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_from_degrees
+
+SIZE = 224
+SHARD = 512  # samples
+BATCH = 64  # bodies posed at once; one compiled program for all
+PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
+NAMES = KEYPOINT_SETS["union-22"].names
+PERSON, OTHER, OBJECT = 1, 2, 3
+J = clothes.J
+
+
+# --- recipes: the body ----------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def pose_pool(library=None, count=20000):
+    """Poses to draw from: (N, 24, 3) axis-angle, each with the root as it stands on the ground.
+
+    Args:
+        library: a `.npz` with `pose` (N, 24, 3), as `hmr data mocap` writes it; its poses are
+            mixed half and half with the prior's. None: the prior's alone.
+        count: how many of the prior's.
+
+    Raises:
+        ValueError: the library has no such array, or one that is not finite.
+        FileNotFoundError: there is no such file.
+    """
+    from hmrlib.data.prior import load_prior
+
+    pool = _on_its_feet(load_prior().sample(count, 0))
+    if library is None:
+        return pool
+    with np.load(library, allow_pickle=False) as file:
+        if "pose" not in file:
+            raise ValueError(f"{library}: expected an array `pose` (N, 24, 3), found {file.files}")
+        poses = file["pose"]
+    if poses.ndim != 3 or poses.shape[1:] != (24, 3) or not np.isfinite(poses).all():
+        raise ValueError(
+            f"{library}: expected `pose` (N, 24, 3), finite; found {poses.dtype} {poses.shape}"
+        )
+    poses = poses[np.random.default_rng(0).permutation(len(poses))[:count]]
+    return np.concatenate([pool, poses]).astype(np.float32)
+
+
+def _on_its_feet(poses):
+    """Turn the root of poses (N, 24, 3) so that the body stands over its feet, if it can.
+
+    A prior does not know the root's rotation. The mean of the joints is brought above the ankles
+    where that needs less than half a right angle; otherwise the trunk stays upright.
+    """
+    body = _body()
+    rest = np.broadcast_to(np.asarray(body.J_regressor @ body.v_template), (len(poses), 24, 3))
+    rotations = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
+    world, place = rotations.copy(), rest.copy()
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            world[:, joint] = world[:, parent] @ rotations[:, joint]
+            bone = rest[:, joint] - rest[:, parent]
+            place[:, joint] = place[:, parent] + (world[:, parent] @ bone[..., None])[..., 0]
+    ankles = place[:, [J["left_ankle"], J["right_ankle"]]].mean(1)
+    up = place[:, [J["spine1"], J["spine3"], J["head"]]].mean(1) - ankles
+    up /= np.linalg.norm(up, axis=1, keepdims=True)
+    angle = np.arccos(np.clip(up[:, 1], -1, 1))
+    axis = np.cross(up, [0, 1, 0])
+    axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
+    turn = Rotation.from_rotvec(axis * np.where(angle < np.pi / 4, 0.85 * angle, 0)[:, None])
+    poses = np.array(poses, np.float32)
+    poses[:, 0] = (turn * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
+    return poses
+
+
+def _draw_body(rng, pool):
+    """betas (10,), pose (24, 3) with its root, and how high it floats: lists of numbers."""
+    spread = 1.0 if rng.random() < 0.85 else 1.6
+    betas = np.clip(spread * rng.normal(size=10), -3.5, 3.5)
+    pose = pool[rng.integers(len(pool))].astype(float)
+    if rng.random() < 0.5:
+        pose = pose[list(JOINT_MIRROR)] * [1, -1, -1]
+    pose[1:] += rng.normal(0, 0.03, (23, 3))
+    root = Rotation.from_rotvec(pose[0])
+    how = rng.random()
+    lift = 0.0
+    if how < 0.05:  # lying
+        axis = [(-1, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1)][rng.integers(4)]
+        tilt = Rotation.from_rotvec(np.radians(90 + 8 * rng.normal()) * np.array(axis))
+    elif how < 0.08:  # on its head, or in mid air
+        tilt = Rotation.from_euler("zxy", rng.normal([180, 0, 0], [25, 25, 180]), degrees=True)
+        lift = rng.exponential(0.2)
+    elif how < 0.14:  # leaping, falling, leaning
+        tilt = Rotation.from_rotvec(np.radians(18) * rng.normal(size=3))
+        lift = rng.exponential(0.25)
+    else:
+        tilt = Rotation.from_rotvec(np.radians(4) * rng.normal(size=3))
+    facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
+    turn = Rotation.from_euler("y", facing, degrees=True)
+    pose[0] = (turn * tilt * root).as_rotvec()
+    return {"betas": betas, "pose": pose, "lift": lift}
+
+
+# --- recipes: clothes -----------------------------------------------------------------------
+
+# hues of cloth as sold: (weight, sRGB); muted, mostly dark, some white
+_DYES = (
+    (16, (0.09, 0.09, 0.10)),
+    (9, (0.22, 0.23, 0.25)),
+    (6, (0.48, 0.48, 0.49)),
+    (12, (0.84, 0.84, 0.82)),
+    (11, (0.10, 0.14, 0.26)),
+    (7, (0.26, 0.36, 0.52)),
+    (4, (0.45, 0.58, 0.72)),
+    (6, (0.55, 0.12, 0.13)),
+    (3, (0.75, 0.24, 0.16)),
+    (4, (0.22, 0.30, 0.20)),
+    (3, (0.16, 0.36, 0.28)),
+    (5, (0.60, 0.51, 0.39)),
+    (4, (0.34, 0.24, 0.17)),
+    (3, (0.80, 0.68, 0.42)),
+    (2, (0.85, 0.62, 0.16)),
+    (3, (0.72, 0.50, 0.53)),
+    (2, (0.42, 0.22, 0.40)),
+    (2, (0.20, 0.48, 0.52)),
+)
+_DYE_WEIGHTS = np.array([weight for weight, _ in _DYES], float)
+_DYE_COLORS = np.array([color for _, color in _DYES])
+
+
+def _dye(rng, count=1):
+    """`count` colours of cloth (count, 3)."""
+    rows = rng.choice(len(_DYES), count, p=_DYE_WEIGHTS / _DYE_WEIGHTS.sum())
+    colors = _DYE_COLORS[rows] * np.exp(0.12 * rng.normal(size=(count, 1)))
+    return np.clip(colors * np.exp(0.07 * rng.normal(size=(count, 3))), 0.03, 0.92)
+
+
+def _print(rng, *kinds, plain=0.5):
+    """pattern, variant and colors of a cloth: plain, or one of `kinds`."""
+    kind = "plain" if rng.random() < plain or not kinds else kinds[rng.integers(len(kinds))]
+    colors = _dye(rng, 4)
+    if np.abs(colors[1] - colors[0]).max() < 0.15:  # a print must differ from its ground
+        colors[1] = 0.85 if colors[0].mean() < 0.5 else 0.12
+    return {"pattern": kind, "variant": int(rng.integers(12)), "colors": colors}
+
+
+def _cloth(rng, ease, growth, depth=0.004):
+    """What all garments have, with the given looseness; see `clothes.wear`."""
+    loose = np.exp(0.35 * rng.normal())
+    return {
+        "ease": ease * np.exp(0.25 * rng.normal()),
+        "growth": growth * loose,
+        "sag": 0.5 * growth * loose * 0.2,
+        "smoothing": int(rng.integers(4, 10)),
+        "wrinkle": 0.004 * rng.uniform(0.3, 1.3),
+        "noise": int(rng.integers(clothes.NOISES)),
+        "folds": int(rng.integers(12)),
+        "fold_depth": round(depth * rng.uniform(0.5, 1.6), 3),
+    }
+
+
+def _grid(value, step=0.02):
+    """Hems lie on a grid, so that pieces once cut serve again."""
+    return round(round(value / step) * step, 3)
+
+
+_HAIR = ((0.05, 0.04, 0.04), (0.10, 0.07, 0.05), (0.20, 0.13, 0.08), (0.33, 0.22, 0.13))
+_LIGHT_HAIR = ((0.55, 0.42, 0.26), (0.68, 0.56, 0.38), (0.42, 0.20, 0.11), (0.52, 0.51, 0.50))
+
+
+def draw_outfit(rng):
+    """Skin, hair and clothes for one person: the recipe that `clothes.wear` follows."""
+    tone = np.clip(rng.beta(1.3, 1.7), 0, 1)
+    light = tone < 0.5 and rng.random() < 0.45
+    palette = _LIGHT_HAIR if light else _HAIR
+    hair = np.array(palette[rng.integers(len(palette))]) * np.exp(0.15 * rng.normal())
+    if tone > 0.6:
+        hair = np.array(_HAIR[0]) * rng.uniform(0.8, 1.6)
+    if rng.random() < 0.08:
+        hair = np.array([0.6, 0.6, 0.6]) * rng.uniform(0.6, 1.2)
+    feminine = rng.random() < 0.5
+    eyes = [(0.16, 0.10, 0.07), (0.22, 0.30, 0.36), (0.24, 0.28, 0.18)][
+        rng.integers(3) if tone < 0.4 else 0
+    ]
+    outfit = {
+        "skin": {
+            "tone": tone,
+            "flush": float(np.clip(rng.normal(0, 0.6), -1.5, 1.5)),
+            "iris": eyes,
+            "brows": np.minimum(hair, 0.3) * 0.8,
+            "lips": rng.uniform(0, 0.9) if feminine else rng.uniform(0, 0.3),
+            "stubble": 0.0 if feminine or rng.random() < 0.5 else rng.uniform(0.1, 0.5),
+            "blotches": int(rng.integers(clothes.NOISES)),
+        },
+        "garments": [],
+        "extras": [],
+    }
+    worn = outfit["garments"]
+    style = rng.choice(
+        ["casual", "smart", "sport", "dress", "skirt", "coat", "bare"],
+        p=[0.36, 0.14, 0.20, 0.07, 0.07, 0.10, 0.06]
+        if feminine
+        else [0.42, 0.16, 0.24, 0.0, 0.0, 0.12, 0.06],
+    )
+    if style == "bare":
+        _draw_bare(rng, worn, feminine)
+    elif style == "dress":
+        _draw_dress(rng, worn)
+    else:
+        _draw_lower(rng, worn, style)
+        _draw_upper(rng, worn, style)
+    if style != "bare" or rng.random() < 0.2:
+        _draw_shoes(rng, worn, style)
+    _draw_head(rng, outfit, hair, feminine, style)
+    return outfit
+
+
+def _draw_lower(rng, worn, style):
+    if style == "skirt":
+        print_ = _print(rng, "check", "stripes", "dots", "blossom", "melange", plain=0.55)
+        hem = _grid(-rng.uniform(0.16, 0.75), 0.04)
+        cloth = _cloth(rng, 0.012, 0.0) | {"growth": rng.uniform(0.05, 0.4)}
+        worn.append({"kind": "tube", "shape": [0.16, hem], **cloth, **print_, **_pleats(rng)})
+        return
+    kinds = {
+        "casual": ("jeans", "jeans", "trousers", "shorts", "chinos", "leggings"),
+        "smart": ("trousers", "trousers", "chinos"),
+        "sport": ("shorts", "shorts", "track", "leggings"),
+        "coat": ("trousers", "jeans", "chinos"),
+    }[style]
+    kind = kinds[rng.integers(len(kinds))]
+    leg = rng.uniform(0.76, 0.83)
+    if kind == "shorts":
+        leg = rng.uniform(0.16, 0.46)
+    ease, growth, depth = {
+        "jeans": (0.005, 0.02, 0.004),
+        "trousers": (0.009, 0.035, 0.005),
+        "chinos": (0.008, 0.03, 0.005),
+        "shorts": (0.010, 0.08, 0.005),
+        "track": (0.010, 0.03, 0.006),
+        "leggings": (0.002, 0.0, 0.001),
+    }[kind]
+    if kind == "jeans":
+        blue = np.array([0.20, 0.27, 0.39]) * np.exp(0.45 * rng.normal())
+        color = blue if rng.random() < 0.8 else np.full(3, rng.uniform(0.08, 0.3))
+        print_ = {
+            "pattern": "denim",
+            "variant": int(rng.integers(12)),
+            "colors": [np.clip(color, 0.05, 0.8)],
+        }
+    elif kind == "shorts":
+        print_ = _print(rng, "check", "camouflage", "block", "blossom", "zip", plain=0.75)
+    elif kind == "leggings":
+        print_ = _print(rng, "melange", "block", plain=0.8)
+    else:
+        print_ = _print(rng, "melange", "pinstripe", "zip", plain=0.8)
+    worn.append(
+        {"kind": "lower", "shape": [_grid(rng.uniform(0.06, 0.14)), _grid(leg, 0.03)]}
+        | _cloth(rng, ease, growth, depth)
+        | print_
+        | {"gloss": 0.15 if kind in ("track", "leggings") and rng.random() < 0.4 else 0.0}
+    )
+
+
+def _draw_upper(rng, worn, style):
+    kind = {
+        "casual": ("t_shirt", "t_shirt", "long", "sweater", "shirt", "tank", "jacket"),
+        "smart": ("shirt", "shirt", "sweater", "blazer"),
+        "sport": ("t_shirt", "t_shirt", "jersey", "tank", "long", "track"),
+        "skirt": ("t_shirt", "shirt", "sweater", "long", "tank"),
+        "coat": ("long", "sweater", "shirt"),
+    }[style]
+    kind = kind[rng.integers(len(kind))]
+    tucked = rng.random() < (0.6 if style in ("smart", "skirt") else 0.15)
+    hem = _grid(rng.uniform(0.06, 0.10) if tucked else -rng.uniform(0.0, 0.10))
+    neck = _grid(rng.uniform(0.07, 0.11), 0.01)
+    sleeve, ease, growth, depth = {
+        "t_shirt": (rng.uniform(0.08, 0.20), 0.008, 0.05, 0.005),
+        "jersey": (rng.uniform(0.12, 0.22), 0.012, 0.05, 0.005),
+        "tank": (-rng.uniform(0.0, 0.06), 0.005, 0.03, 0.004),
+        "long": (rng.uniform(0.42, 0.48), 0.006, 0.025, 0.004),
+        "shirt": (rng.choice([0.16, 0.30, 0.46, 0.46]), 0.010, 0.045, 0.006),
+        "sweater": (rng.uniform(0.44, 0.48), 0.014, 0.035, 0.006),
+        "jacket": (0.46, 0.018, 0.04, 0.006),
+        "blazer": (0.46, 0.016, 0.03, 0.004),
+        "track": (0.46, 0.014, 0.03, 0.006),
+    }[kind]
+    print_ = {
+        "t_shirt": lambda: _print(rng, "print", "print", "stripes", "melange", "block", plain=0.4),
+        "jersey": lambda: _print(rng, "number", "block", "bars", "stripes", plain=0.15),
+        "tank": lambda: _print(rng, "print", "number", "stripes", plain=0.6),
+        "long": lambda: _print(rng, "stripes", "melange", "print", "block", plain=0.55),
+        "shirt": lambda: _print(rng, "shirt", "check", "gingham", "bars", "shirt", plain=0.15),
+        "sweater": lambda: _print(rng, "knit", "melange", "stripes", "block", plain=0.2),
+        "jacket": lambda: _print(rng, "zip", "denim", "camouflage", plain=0.3),
+        "blazer": lambda: _print(rng, "shirt", "melange", "pinstripe", plain=0.4),
+        "track": lambda: _print(rng, "zip", "block", plain=0.2),
+    }[kind]()
+    if kind in ("shirt", "blazer", "jacket"):
+        neck = _grid(rng.uniform(0.04, 0.07), 0.01)
+    layered = kind in ("jacket", "blazer", "track") or style == "coat"
+    if layered:
+        inner = _print(rng, "stripes", "print", "melange", "shirt", plain=0.6)
+        shape = [hem if hem > 0 else -0.04, 0.10, _grid(rng.uniform(0.06, 0.09), 0.01), 0.0]
+        worn.append({"kind": "upper", "shape": shape, **_cloth(rng, 0.005, 0.02), **inner})
+    opening = _grid(rng.uniform(0.02, 0.08)) if layered and rng.random() < 0.6 else 0.0
+    if style == "coat":
+        print_ = _print(rng, "melange", "zip", "check", plain=0.55)
+        hem_ = _grid(-rng.uniform(0.2, 0.6), 0.04)
+        cloth = _cloth(rng, 0.022, 0.03, 0.005)
+        shape = [0.02, 0.46, _grid(rng.uniform(0.04, 0.08), 0.01), opening]
+        worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
+        flare = {"growth": rng.uniform(0.04, 0.16), "ease": 0.03}
+        worn.append(
+            {
+                "kind": "tube",
+                "shape": [0.12, hem_, opening],
+                **cloth,
+                **print_,
+                **flare,
+                **_pleats(rng),
+            }
+        )
+        return
+    if layered:
+        hem = min(hem, -0.02)
+    worn.append(
+        {"kind": "upper", "shape": [hem, _grid(sleeve, 0.04), neck, opening]}
+        | _cloth(rng, ease, growth, depth)
+        | print_
+        | {"gloss": 0.12 if kind in ("jersey", "track") else 0.0}
+    )
+
+
+def _pleats(rng):
+    return {"pleats": int(rng.integers(4, 12)), "phase": rng.uniform(0, 6.28)}
+
+
+def _draw_dress(rng, worn):
+    print_ = _print(rng, "blossom", "dots", "stripes", "check", "block", "melange", plain=0.4)
+    cloth = _cloth(rng, 0.005, 0.015, 0.003)
+    sleeve = rng.choice([-0.04, 0.12, 0.30, 0.46])
+    shape = [0.12, _grid(sleeve, 0.04), _grid(rng.uniform(0.07, 0.12), 0.01), 0.0]
+    worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
+    hem = _grid(-rng.uniform(0.2, 0.85), 0.04)
+    flare = {"growth": rng.uniform(0.05, 0.4), "ease": 0.014}
+    worn.append({"kind": "tube", "shape": [0.16, hem], **cloth, **print_, **flare, **_pleats(rng)})
+
+
+def _draw_bare(rng, worn, feminine):
+    """Swimwear, gymnasts' suits, shorts without a shirt."""
+    cloth = _cloth(rng, 0.002, 0.0, 0.001)
+    if feminine or rng.random() < 0.3:
+        print_ = _print(rng, "block", "blossom", "stripes", "dots", plain=0.5)
+        worn.append({"kind": "briefs", "shape": [0.10], **cloth, **print_})
+        hem = 0.06 if rng.random() < 0.6 else 0.26
+        shape = [hem, -0.05, 0.12, 0.0]
+        worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
+    else:
+        print_ = _print(rng, "block", "zip", "blossom", plain=0.6)
+        shape = [0.06, _grid(rng.uniform(0.16, 0.46), 0.03)]
+        worn.append({"kind": "lower", "shape": shape, **_cloth(rng, 0.01, 0.06), **print_})
+
+
+def _draw_shoes(rng, worn, style):
+    if rng.random() < 0.06:
+        return
+    if rng.random() < 0.5:
+        color = [[0.85, 0.85, 0.84]] if rng.random() < 0.6 else [[0.1, 0.1, 0.1]]
+        sock = {"pattern": "knit", "variant": 0, "colors": color}
+        shape = [_grid(rng.uniform(0.04, 0.16))]
+        worn.insert(0, {"kind": "shoes", "shape": shape, **_cloth(rng, 0.003, 0.0, 0.002), **sock})
+        worn[0]["smoothing"] = 6
+    dark = rng.random() < (0.85 if style in ("smart", "coat") else 0.4)
+    color = np.clip(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04, 0.9)
+    if not dark and rng.random() < 0.5:
+        color = np.full(3, rng.uniform(0.6, 0.85))
+    shape = [_grid(rng.choice([-0.01, 0.0, 0.02, 0.08]))]
+    shoe = {"pattern": "plain", "variant": int(rng.integers(12)), "colors": [color]}
+    worn.append({"kind": "shoes", "shape": shape, **_cloth(rng, 0.012, 0.0, 0.002), **shoe})
+    worn[-1] |= {"smoothing": 14, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
+
+
+def _draw_head(rng, outfit, color, feminine, style):
+    strand = {"color": color, "strands": int(rng.integers(8)), "noise": int(rng.integers(24))}
+    base = {"smoothing": 6, "wrinkle": 0.006, **strand}
+    if feminine:
+        cuts, chances = ("long", "bob", "bun", "ponytail", "short"), (0.36, 0.2, 0.14, 0.2, 0.1)
+    else:
+        cuts, chances = ("short", "crop", "bald", "bob", "bun"), (0.58, 0.22, 0.1, 0.07, 0.03)
+    style_ = rng.choice(cuts, p=chances)
+    hairline = _grid(rng.uniform(54, 68), 2)
+    worn = outfit["garments"]
+    hat = rng.random() < (0.16 if style in ("sport", "casual", "coat") else 0.05)
+    if style_ in ("short", "crop", "bun", "ponytail"):
+        ease = {"short": rng.uniform(0.010, 0.028), "crop": 0.004}.get(style_, 0.007)
+        shape = [hairline, _grid(rng.uniform(0.24, 0.36), 0.04)]
+        worn.append({"kind": "hair", "shape": shape, "ease": 0.006 if hat else ease, **base})
+    elif style_ in ("bob", "long"):
+        nape = _grid(rng.uniform(0.45, 0.7) if style_ == "bob" else rng.uniform(0.9, 1.5), 0.1)
+        shape = [hairline, nape, 0]
+        ease = 0.008 if hat else rng.uniform(0.012, 0.03)
+        worn.append(
+            {"kind": "hair", "shape": shape, "ease": ease, **base}
+            | {"growth": 0.16, "smoothing": 12}
+        )
+    if style_ in ("bun", "ponytail"):
+        outfit["extras"].append({"kind": style_, "color": color, "size": rng.uniform(0.8, 1.2)})
+    if not feminine and rng.random() < 0.2:
+        shape = [_grid(rng.uniform(-0.2, -0.1), 0.05)]
+        worn.append({"kind": "beard", "shape": shape, "ease": rng.uniform(0.003, 0.014), **base})
+    if hat:
+        kind = rng.choice(["cap", "beanie", "hat", "helmet"])
+        print_ = _print(rng, "knit", "melange", plain=0.6)
+        level, tilt = {
+            "cap": (0.10, 0.12),
+            "beanie": (0.02, 0.30),
+            "hat": (0.14, 0.06),
+            "helmet": (0.06, 0.25),
+        }[kind]
+        ease = {"cap": 0.014, "beanie": 0.016, "hat": 0.02, "helmet": 0.03}[kind]
+        cloth = _cloth(rng, ease, 0.0, 0.003 if kind != "helmet" else 0.0)
+        worn.append({"kind": "cap", "shape": [level, tilt], **cloth, **print_, "wrinkle": 0.001})
+        worn[-1]["gloss"] = 0.6 if kind == "helmet" else 0.0
+        if kind in ("cap", "hat"):
+            span, reach = (70, 0.36) if kind == "cap" else (180, rng.uniform(0.15, 0.35))
+            outfit["extras"].append(
+                {"kind": "brim", "span": span, "reach": reach, "level": level + 0.02, "tilt": tilt}
+                | {"color": print_["colors"][0]}
+            )
+
+
+# --- recipes: everything else ---------------------------------------------------------------
+
+
+def draw_recipe(seed, index, pool=None, photographs=()):
+    """The recipe of one sample.
+
+    Args:
+        seed, index: whole numbers; the same two always give the same recipe (with the same pool).
+        pool: (N, 24, 3) poses to draw from; None: `pose_pool()`.
+        photographs: names of pictures to use as backgrounds for most samples.
+
+    Returns:
+        dict of numbers, names, lists and dicts, as JSON holds them.
+    """
+    rng = np.random.default_rng([seed, index])
+    pool = pose_pool() if pool is None else pool
+    kind = rng.choice(backgrounds.KINDS, p=[0.26, 0.06, 0.16, 0.12, 0.14, 0.08, 0.12, 0.06])
+    place = backgrounds.draw_place(kind, rng)
+    west, east, south, north = place["bounds"][2:]
+    people = [_draw_body(rng, pool) | {"outfit": draw_outfit(rng), "at": [0.0, 0.0]}]
+    camera = _draw_camera(rng, place)
+    company = rng.choice(4, p=[0.68, 0.18, 0.09, 0.05])
+    for _ in range(company):
+        near = rng.random() < 0.35
+        turn, off = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.8)
+        at = (
+            [off * np.sin(turn), off * np.cos(turn)]
+            if near
+            else [rng.uniform(-2.6, 2.6), rng.uniform(-5, 0.6)]
+        )
+        at = [float(np.clip(at[0], west + 0.4, east - 0.4)), float(np.clip(at[1], south + 0.4, 2))]
+        people.append(_draw_body(rng, pool) | {"outfit": draw_outfit(rng), "at": at})
+    recipe = {
+        "seed": int(seed),
+        "index": int(index),
+        "people": people,
+        "place": place,
+        "objects": _draw_objects(rng, place, camera),
+        "camera": camera,
+        "lens": _draw_lens(rng, camera),
+    }
+    if len(photographs) and rng.random() < 0.8:
+        recipe["photograph"] = {
+            "name": str(photographs[rng.integers(len(photographs))]),
+            "at": rng.random(2),
+            "side": rng.uniform(0.4, 1.0),
+            "flip": bool(rng.random() < 0.5),
+        }
+    return _plain(recipe)
+
+
+def _plain(value):
+    """Numbers, lists and dicts only, floats to four digits: JSON gives them back unchanged."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 4)
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _draw_camera(rng, place):
+    """Where the photographer stands, and the crop around the person."""
+    fov = np.clip(rng.normal(50, 12), 22, 80)
+    share = np.clip(
+        rng.beta(2.2, 2.2), 0.15, 0.95
+    )  # of the photograph's height that a person takes
+    distance = 1.75 / (2 * np.tan(np.radians(fov) / 2) * share)
+    turn = rng.normal(0, 0.25)
+    low, high = 0.25, 1.6
+    height = rng.normal(1.45, 0.22) if rng.random() < 0.72 else rng.uniform(low, 2.6)
+    if not place["sky"]:
+        _, ceiling, west, east, _, north = place["bounds"]
+        distance = min(distance, north - 0.2)
+        turn = np.clip(turn, np.arctan2(west + 0.2, distance), np.arctan2(east - 0.2, distance))
+        height = min(height, ceiling - 0.2)
+    off = np.radians(fov) * 0.5 * (1 - share)
+    kind = rng.random()
+    zoom = rng.uniform(1.15, 1.6) if kind > 0.14 else rng.uniform(0.45, 0.95)
+    return {
+        "fov": fov,
+        "distance": max(distance, 1.1),
+        "turn": turn,
+        "height": max(height, low * high),
+        "aim": [off * rng.uniform(-0.9, 0.9), off * rng.uniform(-0.6, 0.6)],  # radians beside it
+        "roll": rng.normal(0, 2.5) if rng.random() < 0.85 else rng.normal(0, 25),  # degrees
+        "zoom": zoom,  # the crop's side over the person's
+        "shift": rng.normal(0, 0.06, 2) + ([0, -0.22 * (1 - zoom)] if zoom < 1 else [0, 0]),
+    }
+
+
+def _draw_lens(rng, camera):
+    exposure = np.exp(rng.normal(0, 0.22))
+    night = rng.random() < 0.12
+    balance = np.exp(rng.normal(0, 0.035, 3))
+    return {
+        "exposure": exposure * (0.7 if night else 1),
+        "balance": balance / balance.mean(),
+        "contrast": rng.normal(1.06, 0.10),
+        "saturation": np.clip(rng.normal(0.96, 0.16), 0.0 if rng.random() < 0.03 else 0.5, 1.4),
+        "vignette": rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
+        "coarse": int(
+            rng.choice([1, 2, 3, 4], p=[0.34, 0.36, 0.18, 0.12])
+        ),  # the background's blur
+        "blur": abs(rng.normal(0.45, 0.25)),  # pixels, of everything
+        "motion": rng.normal(0, 2.2, 2) if rng.random() < 0.12 else [0.0, 0.0],  # pixels
+        "noise": rng.gamma(2.0, 2.0) * (1.8 if night else 0.8),  # of 255, in the middle greys
+        "grain": int(rng.integers(1 << 16)),
+        "quality": int(np.clip(rng.normal(82, 12), 35, 96)),
+    }
+
+
+def _draw_objects(rng, place, camera):
+    """A seat, should the pose need one; furniture around; at times something in front."""
+    objects = [
+        {"kind": "seat", "style": rng.choice(["box", "stool", "chair", "bench"]), **_material(rng)}
+    ]
+    west, east, south, _ = place["bounds"][2:]
+    indoors = not place["sky"]
+    for _ in range(rng.poisson(1.6 if indoors else 0.7)):
+        kinds = (
+            ("table", "chair", "box", "plant", "cabinet", "sofa")
+            if indoors
+            else ("box", "plant", "pole", "bench", "fence")
+        )
+        side = rng.choice([-1, 1])
+        x = np.clip(side * rng.uniform(0.7, 3.0), west + 0.4, east - 0.4)
+        z = np.clip(rng.uniform(-5, 0.3), south + 0.4, 2)
+        if abs(x) < 0.6 and z > -0.7:
+            continue
+        objects.append(
+            {
+                "kind": kinds[rng.integers(len(kinds))],
+                "at": [x, z],
+                "turn": rng.uniform(0, 6.28),
+                "size": rng.uniform(0.8, 1.25),
+                **_material(rng),
+            }
+        )
+    if rng.random() < 0.2:
+        kinds = ("table", "box", "plant", "pole", "chair", "cabinet", "fence")
+        along = rng.uniform(0.2, 0.65)
+        x = along * camera["distance"] * np.sin(camera["turn"]) + rng.choice([-1, 1]) * rng.uniform(
+            0.12, 0.4
+        )
+        z = along * camera["distance"] * np.cos(camera["turn"])
+        objects.append(
+            {
+                "kind": kinds[rng.integers(len(kinds))],
+                "at": [x, z],
+                "turn": rng.uniform(0, 6.28),
+                "size": rng.uniform(0.6, 1.0),
+                **_material(rng),
+            }
+        )
+    return objects
+
+
+def _material(rng):
+    name = rng.choice(["planks", "panels", "plaster", "concrete", "carpet", "plaster"])
+    color = np.array([1.0, 1, 1]) if name in ("planks", "panels") else _dye(rng)[0] * 1.3
+    return {
+        "texture": str(name),
+        "color": np.clip(color * rng.uniform(0.6, 1.2), 0.05, 1.0),
+        "variant": int(rng.integers(1 << 16)),
+    }
+
+
+# --- from recipes to samples ----------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _body():
+    return hmrlib.load_body()
+
+
+@lru_cache(maxsize=1)
+def _tailor():
+    return clothes.measure(_body())
+
+
+@lru_cache(maxsize=1)
+def _compiled():
+    return _body().compile()
+
+
+@lru_cache(maxsize=1)
+def _thickness():
+    """How deep below the skin each keypoint lies on the mean body, (K,) metres."""
+    body = _body()
+    points = np.asarray(body.keypoints(body()))[0]
+    return np.array([np.linalg.norm(body.v_template - p, axis=1).min() for p in points])
+
+
+def pose_people(people):
+    """Pose the bodies of people, `BATCH` at a time.
+
+    Args:
+        people: list of dicts with betas (10,) and pose (24, 3).
+
+    Returns:
+        dict of arrays, P people: vertices (P, V, 3), joints (P, 24, 3), keypoints (P, 22, 3),
+        pelvis (P, 3), where the root joint is at rest, and transforms: rotations (P, 24, 3, 3),
+        translations (P, 24, 3) of `clothes.joint_transforms`.
+    """
+    body = _body()
+    count = len(people)
+    padded = -(-count // BATCH) * BATCH
+    betas = np.zeros((padded, 10), np.float32)
+    poses = np.zeros((padded, 24, 3), np.float32)
+    betas[:count] = [person["betas"] for person in people]
+    poses[:count] = [person["pose"] for person in people]
+    parts = []
+    for first in range(0, padded, BATCH):
+        rows = slice(first, first + BATCH)
+        out = _compiled()(betas[rows], poses[rows])
+        keypoints = body.keypoints(out)
+        parts.append([np.asarray(part) for part in (out.vertices, out.joints, keypoints)])
+    vertices, joints, keypoints = (
+        np.concatenate(part)[:count] for part in zip(*parts, strict=True)
+    )
+    template = np.asarray(body.J_regressor @ body.v_template)
+    directions = np.stack([body.J_regressor @ body.shapedirs[..., s] for s in range(10)], -1)
+    rest = template + np.einsum("kcs,bs->bkc", directions, betas[:count])  # (P, 24, 3)
+    rotations = Rotation.from_rotvec(poses[:count].reshape(-1, 3)).as_matrix()
+    rotations = rotations.reshape(-1, 24, 3, 3)
+    return {
+        "vertices": vertices,
+        "joints": joints,
+        "keypoints": keypoints,
+        "pelvis": rest[:, 0],
+        "transforms": clothes.joint_transforms(rotations, rest, joints, PARENTS),
+    }
+
+
+def place_camera(camera, vertices, size):
+    """The camera of a recipe, aimed at a person: what is kept of the photograph.
+
+    Args:
+        camera: the recipe's dict.
+        vertices: (V, 3) of the person in the world, metres.
+        size: of the picture's side, pixels.
+
+    Returns:
+        `Camera`, and the side of the crop in pixels of the photograph.
+    """
+    low, high = vertices.min(0), vertices.max(0)
+    target = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
+    turn, distance = camera["turn"], camera["distance"]
+    eye = np.array([distance * np.sin(turn), camera["height"], distance * np.cos(turn)])
+    forward = target - eye
+    forward /= np.linalg.norm(forward)
+    yaw = np.arctan2(forward[0], -forward[2]) + camera["aim"][0]
+    pitch = np.clip(np.arcsin(forward[1]) + camera["aim"][1], -1.35, 1.35)
+    rotation = _look(yaw, pitch, camera["roll"])
+    depth = (vertices - eye) @ rotation[2]
+    eye = eye - rotation[2] * max(0.45 - depth.min(), 0)  # nobody stands in the lens
+    focal = PHOTOGRAPH / (2 * np.tan(np.radians(camera["fov"]) / 2))
+    photograph = Camera(rotation, -rotation @ eye, focal, (PHOTOGRAPH, PHOTOGRAPH))
+    seen, _ = photograph.project(vertices)
+    low, high = seen.min(0), seen.max(0)
+    extent = (high - low).max()
+    side = extent * camera["zoom"]
+    corner = (low + high) / 2 + np.array(camera["shift"]) * extent - side / 2
+    scale = size / side
+    center = (photograph.center - corner) * scale
+    return Camera(rotation, photograph.translation, focal * scale, (size, size), center), side
+
+
+def _look(yaw, pitch, roll):
+    """World to camera: it looks along -z, turned right by yaw, up by pitch, and rolled."""
+    forward = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), -np.cos(yaw) * np.cos(pitch)])
+    right = np.array([np.cos(yaw), 0.0, np.sin(yaw)])
+    down = np.cross(forward, right)
+    c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    return np.stack([c * right + s * down, c * down - s * right, forward])
+
+
+def picture(recipes, size=SIZE, photographs=None):
+    """Samples from recipes; the same recipe always gives the same sample.
+
+    Args:
+        recipes: list of dicts, see `draw_recipe`.
+        size: side of the pictures, pixels.
+        photographs: the folder that the recipes' photographs lie in.
+
+    Yields:
+        samples as `data.records` keeps them; the image is the bytes of a JPEG.
+
+    Raises:
+        ValueError: a recipe asks for what is not known.
+    """
+    recipes = list(recipes)
+    owners = np.repeat(np.arange(len(recipes)), [len(recipe["people"]) for recipe in recipes])
+    posed = pose_people([person for recipe in recipes for person in recipe["people"]])
+    for i, recipe in enumerate(recipes):
+        rows = np.flatnonzero(owners == i)
+        scene, seen = build_scene(recipe, posed, rows, size, photographs)
+        yield finish(recipe, scene, seen)
+
+
+def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
+    """The scene of one recipe, ready to be drawn.
+
+    Args:
+        recipe: see `draw_recipe`.
+        posed: from `pose_people`; rows: which of it are this recipe's people.
+        size, photographs: as for `picture`.
+
+    Returns:
+        `Scene`, and a dict of what is known of it: owners (PERSON, OTHER or OBJECT of each
+        mesh), keypoints (22, 3) in the world, pose, betas, translation, bounds, side.
+    """
+    tailor = _tailor()
+    place, lens = recipe["place"], recipe["lens"]
+    shifts, worlds = [], []
+    for row, person in zip(rows, recipe["people"], strict=True):
+        x, z = person["at"]
+        pelvis, lowest = posed["joints"][row, 0], posed["vertices"][row, :, 1].min()
+        shift = np.array([x - pelvis[0], person["lift"] - lowest, z - pelvis[2]], np.float32)
+        shifts.append(shift)
+        worlds.append(posed["vertices"][row] + shift)
+    camera, side = place_camera(recipe["camera"], worlds[0], size)
+    if not place["sky"]:  # the photographer stays in the room
+        camera = _stay_inside(camera, place["bounds"])
+    background, sky, sun = _surroundings(recipe, camera, photographs)
+    meshes, owners = [], []
+    for i, (row, person) in enumerate(zip(rows, recipe["people"], strict=True)):
+        depth = camera.project(worlds[i].mean(0))[1]
+        if depth < 0.5:
+            continue
+        density = camera.focal / depth  # pixels a metre
+        step = 1 if density > 130 else 2 if density > 40 else 4
+        rotations, translations = (part[row] for part in posed["transforms"])
+        worn = clothes.wear(
+            tailor,
+            person["outfit"],
+            worlds[i],
+            _shaped(person),
+            rotations,
+            translations + shifts[i],
+            (0, -1, 0),
+            step,
+        )
+        meshes += [Mesh(**part) for part in worn]
+        owners += [PERSON if i == 0 else OTHER] * len(worn)
+    for thing in recipe["objects"]:
+        parts = _thing(thing, worlds[0], posed["joints"][rows[0]] + shifts[0])
+        meshes += [Mesh(**part) for part in parts]
+        owners += [OBJECT] * len(parts)
+    scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
+    row, person = rows[0], recipe["people"][0]
+    root = Rotation.from_matrix(camera.rotation) * Rotation.from_rotvec(person["pose"][0])
+    pelvis = posed["pelvis"][row]
+    return scene, {
+        "owners": np.array([*owners, 0], np.uint8),
+        "keypoints": posed["keypoints"][row].astype(np.float64) + shifts[0],
+        "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
+        "betas": person["betas"],
+        "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
+        "outline": camera.project(worlds[0])[0],
+        "side": side,
+    }
+
+
+def _shaped(person):
+    """(V, 3) this person at rest."""
+    body = _body()
+    return body.v_template + body.shapedirs[..., :10] @ np.asarray(person["betas"], np.float32)
+
+
+def _stay_inside(camera, bounds):
+    """The camera, moved into the room if moving away from a close person took it out."""
+    low = np.array([bounds[2], bounds[0], bounds[4]]) + 0.05
+    high = np.array([bounds[3], bounds[1], bounds[5]]) - 0.05
+    position = np.clip(camera.position, low, high)
+    return Camera(
+        camera.rotation, -camera.rotation @ position, camera.focal, camera.size, camera.center
+    )
+
+
+def _surroundings(recipe, camera, photographs):
+    """Background (H, W, 3), the sky's harmonics and the sun of a recipe."""
+    place, lens = recipe["place"], recipe["lens"]
+    toward = np.array([camera.position - [0, 1, 0], [0, 2, 0]])
+    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
+    photograph = None
+    if "photograph" in recipe:
+        photograph = _crop(photographs, camera.size, **recipe["photograph"])
+    if photograph is not None:
+        sky = sky_of_picture(photograph)
+        sky = (
+            sky
+            * (
+                0.72
+                * lens["exposure"]
+                / max(sky[0].mean() * 0.282 * np.sqrt(4 * np.pi) * 0.28, 1e-3)
+            )
+            * 0.5
+        )
+        tint = np.clip(sky[0] / max(sky[0].mean(), 1e-6), 0.6, 1.5)
+        sun = Sun(place["sun"]["direction"], 0.35 * lens["exposure"] * tint, 12)
+        return photograph, sky, sun
+    light = backgrounds.light_on(place, toward).mean()
+    exposure = 0.78 * lens["exposure"] / light
+    background = backgrounds.paint(place, camera, exposure, lens["coarse"])
+    a, b = np.asarray(place["ambient"]["a"]), np.asarray(place["ambient"]["b"])  # (3,), (3, 3)
+    sky = np.zeros((9, 3))
+    sky[0] = np.pi * a / 0.886227
+    sky[[3, 1, 2]] = np.pi * b.T / (2 * 0.511664)
+    color = np.asarray(place["sun"]["color"]) * exposure
+    sun = (
+        Sun(place["sun"]["direction"], color, place["sun"]["softness"]) if color.max() > 0 else None
+    )
+    return background, sky * exposure, sun
+
+
+@lru_cache(maxsize=64)
+def _photograph(path):
+    """A photograph, at most 640 pixels along a side; None if it cannot be read."""
+    try:
+        with Image.open(path) as file:
+            file.draft("RGB", (640, 640))
+            image = file.convert("RGB")
+            image.thumbnail((640, 640))
+            return image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _crop(folder, size, name, at, side, flip):
+    """A square of a photograph as background (H, W, 3), or None if the file cannot be read."""
+    image = _photograph(str(Path(folder or ".", name)))
+    if image is None or min(image.size) < 32:
+        return None
+    length = side * min(image.size)
+    left, top = (a * (whole - length) for a, whole in zip(at, image.size, strict=True))
+    box = (left, top, left + length, top + length)
+    square = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box))
+    return np.ascontiguousarray(square[:, ::-1] if flip else square)
+
+
+def find_photographs(folder):
+    """Names of the pictures in a folder and below, sorted.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no picture in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of photographs")
+    names = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    ]
+    if not names:
+        raise FileNotFoundError(f"{folder}: no .jpg, .jpeg, .png or .webp in it")
+    return sorted(names)
+
+
+def finish(recipe, scene, seen):
+    """Draw a scene, put it through the lens, and write down what is known: the sample."""
+    size = scene.camera.size[0]
+    drawn = render_scene(scene, supersample=2)
+    lens = recipe["lens"]
+    soft = max(size / seen["side"], 1) - 1  # a crop that had to be enlarged is soft
+    image = through_lens(drawn.image, lens, 0.4 * soft)
+    points = seen["keypoints"] @ scene.camera.rotation.T + scene.camera.translation  # (22, 3)
+    points = points.astype(np.float32)
+    focal, (cx, cy) = scene.camera.focal, scene.camera.center
+    pixels = points[:, :2].astype(np.float64) * (focal / points[:, 2:]) + (cx, cy)
+    inside = ((pixels >= 0) & (pixels < size)).all(1) & (points[:, 2] > 0.05)
+    owner = seen["owners"][drawn.mesh]  # mesh -1, where nothing is seen, takes the last
+    column, row = np.clip(np.nan_to_num(pixels), 0, size - 1).astype(int).T
+    behind = points[:, 2] - drawn.depth[row, column] > 1.4 * _thickness() + 0.06
+    hidden = inside & (drawn.mesh[row, column] >= 0) & (behind | (owner[row, column] != PERSON))
+    hidden &= (owner[row, column] == PERSON) | (points[:, 2] > drawn.depth[row, column])
+    outline = np.clip(seen["outline"], 0, size)
+    low, high = np.nanmin(outline, 0), np.nanmax(outline, 0)
+    return {
+        "image": records.encode_jpeg(image, lens["quality"]),
+        "center": (low + high) / 2,
+        "size": max((high - low).max(), 1.0),
+        "keypoints_2d": np.column_stack([pixels, inside]),
+        "occluded": hidden.astype(np.uint8),
+        "keypoints_3d": np.column_stack([points, np.ones(len(points))]),
+        "pose": seen["pose"],
+        "betas": seen["betas"],
+        "translation": seen["translation"],
+        "camera": np.array([focal, cx, cy]),
+        "segmentation": owner,
+        "source": "synthetic",
+        "id": f"{recipe['seed']}-{recipe['index']}",
+        "recipe": json.dumps(recipe, separators=(",", ":")),
+    }
+
+
+# --- furniture ------------------------------------------------------------------------------
+
+# boxes (x, y, z of the middle, then the extents), metres, for things of usual size
+_FURNITURE = {
+    "table": [(0, 0.73, 0, 1.2, 0.04, 0.7)]
+    + [(x, 0.355, z, 0.06, 0.71, 0.06) for x in (-0.55, 0.55) for z in (-0.3, 0.3)],
+    "chair": [(0, 0.45, 0, 0.42, 0.04, 0.42), (0, 0.74, -0.2, 0.42, 0.45, 0.03)]
+    + [(x, 0.215, z, 0.04, 0.43, 0.04) for x in (-0.19, 0.19) for z in (-0.19, 0.19)],
+    "stool": [(0, 0.43, 0, 0.36, 0.04, 0.36)]
+    + [(x, 0.205, z, 0.04, 0.41, 0.04) for x in (-0.14, 0.14) for z in (-0.14, 0.14)],
+    "box": [(0, 0.25, 0, 0.5, 0.5, 0.5)],
+    "bench": [
+        (0, 0.43, 0, 1.5, 0.06, 0.4),
+        (-0.6, 0.2, 0, 0.08, 0.4, 0.36),
+        (0.6, 0.2, 0, 0.08, 0.4, 0.36),
+    ],
+    "cabinet": [(0, 0.48, 0, 0.9, 0.96, 0.45), (0, 0.97, 0, 0.94, 0.03, 0.48)],
+    "sofa": [
+        (0, 0.22, 0, 1.8, 0.44, 0.8),
+        (0, 0.6, -0.34, 1.8, 0.46, 0.16),
+        (-0.85, 0.33, 0, 0.14, 0.62, 0.8),
+        (0.85, 0.33, 0, 0.14, 0.62, 0.8),
+    ],
+    "fence": [(0, y, 0, 3.0, 0.09, 0.03) for y in (0.25, 0.55, 0.85)]
+    + [(x, 0.5, 0, 0.09, 1.0, 0.07) for x in (-1.5, -0.5, 0.5, 1.5)],
+    "pole": [(0, 1.8, 0, 0.09, 3.6, 0.09)],
+}
+_CORNERS = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+_SIDES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
+
+
+def _boxes(boxes):
+    """Boxes (N, 6) as one mesh with texture coordinates in metres: arguments of `Mesh`."""
+    boxes = np.asarray(boxes, float)
+    corners = boxes[:, None, :3] + _CORNERS * boxes[:, None, 3:]  # (N, 8, 3)
+    sides = corners[:, np.array(_SIDES)]  # (N, 6, 4, 3)
+    a, b, d = sides[:, :, 0], sides[:, :, 1], sides[:, :, 3]
+    normals = np.cross(b - a, d - a)
+    width, height = (np.linalg.norm(edge, axis=-1) for edge in (b - a, d - a))
+    unit = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
+    uv = unit * np.stack([width, height], -1)[:, :, None] + 0.37 * boxes[:, None, None, :2]
+    first = 4 * np.arange(len(boxes) * 6)[:, None]
+    faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
+    return {
+        "vertices": sides.reshape(-1, 3),
+        "faces": faces,
+        "uv": uv.reshape(-1, 2),
+        "normals": np.repeat(normals.reshape(-1, 3), 4, 0),
+    }
+
+
+@lru_cache(maxsize=64)
+def _surface(name):
+    """A texture of `backgrounds` for furniture, and how many metres it covers."""
+    numbers, stack = backgrounds.textures()
+    number, metres = numbers[name]
+    side = backgrounds.SIDE
+    return mipmap(stack[number][: side * side].reshape(side, side, 3)), metres
+
+
+def _thing(thing, vertices, joints):
+    """Meshes of one object: list of arguments of `Mesh`; a seat only where someone sits."""
+    kind = thing["kind"]
+    if kind == "plant":
+        return _plant(thing)
+    if kind == "seat":
+        return _seat(thing, vertices, joints)
+    part = _boxes(_FURNITURE[kind])
+    size = thing["size"]
+    stretch = [size, 1.0, size] if kind in ("fence", "pole") else [size] * 3
+    return [_placed(part, thing, stretch, thing["turn"], [thing["at"][0], 0, thing["at"][1]])]
+
+
+def _placed(part, thing, stretch, turn, at):
+    c, s = np.cos(turn), np.sin(turn)
+    rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    texture, metres = _surface(thing["texture"])
+    return {
+        "vertices": (part["vertices"] * stretch) @ rotation.T + at,
+        "faces": part["faces"],
+        "normals": (part["normals"] / np.asarray(stretch)) @ rotation.T,
+        "uv": part["uv"] / metres,
+        "texture": texture,
+        "colors": np.asarray(thing["color"], float),
+    }
+
+
+def _seat(thing, vertices, joints):
+    """What a sitting person sits on; nothing for anybody else."""
+    hips = joints[[J["left_hip"], J["right_hip"]]]
+    knees = joints[[J["left_knee"], J["right_knee"]]]
+    ankles = joints[[J["left_ankle"], J["right_ankle"]]]
+    upright = joints[J["neck"], 1] - joints[0, 1] > 0.25
+    level = np.abs(knees[:, 1] - hips[:, 1]).max() < 0.22
+    below = (hips[:, 1] - ankles[:, 1]).min() > 0.22
+    if not (upright and level and below):
+        return []
+    near = np.hypot(*(vertices[:, [0, 2]] - hips.mean(0)[[0, 2]]).T) < 0.16
+    top = vertices[near & (vertices[:, 1] > 0.1), 1].min() + 0.015
+    forward = (knees - hips).mean(0)
+    turn = np.arctan2(forward[0], forward[2])
+    style = thing["style"]
+    part = _boxes(_FURNITURE[style])
+    height = {"box": 0.5, "stool": 0.45, "chair": 0.47, "bench": 0.46}[style]
+    at = hips.mean(0) * [1, 0, 1] + [-0.02 * np.sin(turn), 0, -0.02 * np.cos(turn)]
+    return [_placed(part, thing, [0.9, top / height, 0.9], turn, at)]
+
+
+def _plant(thing):
+    """A bush: leaves about a middle, on a pot or on the ground."""
+    rng = np.random.default_rng(thing["variant"])
+    count = int(rng.integers(60, 160))
+    size = thing["size"]
+    reach, high = rng.uniform(0.2, 0.5) * size, rng.uniform(0.5, 1.5) * size
+    middle = rng.normal(size=(count, 3)) * [0.4, 0.3, 0.4]
+    middle *= np.array([reach, high, reach]) * 1.3
+    middle[:, 1] = np.maximum(middle[:, 1] + 0.62 * high, 0.05)
+    length = rng.uniform(0.06, 0.2)
+    along = rng.normal(size=(count, 3))
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    across = np.cross(along, rng.normal(size=(count, 3)))
+    across *= 0.3 * length / np.linalg.norm(across, axis=1, keepdims=True)
+    along *= length
+    points = np.stack([middle - along, middle + across, middle + along, middle - across], 1)
+    first = 4 * np.arange(count)[:, None]
+    faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
+    green = np.array([0.20, 0.33, 0.14]) * np.exp(0.25 * rng.normal(size=3))
+    shade = 0.55 + 0.45 * np.clip(middle[:, 1] / high, 0, 1)
+    colors = np.clip(green * shade[:, None] * np.exp(0.15 * rng.normal(size=(count, 1))), 0, 1)
+    leaves = {
+        "vertices": points.reshape(-1, 3) + [thing["at"][0], 0, thing["at"][1]],
+        "faces": faces,
+        "colors": np.repeat(colors, 4, 0),
+        "two_sided": True,
+        "gloss": 0.2,
+    }
+    pot = _boxes([(0, 0.16 * size, 0, 0.3 * size, 0.32 * size, 0.3 * size)])
+    at = [thing["at"][0], 0, thing["at"][1]]
+    return [leaves, _placed(pot, thing, [1, 1, 1], thing["turn"], at)]
+
+
+# --- the lens -------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _grain():
+    """Noise of a sensor, (512, 512, 3): a little softened, deviation 1."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(512, 512, 3)) * 0.75 + rng.normal(size=(512, 512, 1)) * 0.65
+    noise = noise + 0.45 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
+    return (noise / noise.std()).astype(np.float32)
+
+
+def through_lens(image, lens, soft=0.0):
+    """Blur, colour, vignette and noise of a recipe's lens, for the whole picture alike.
+
+    Args:
+        image: (H, W, 3) uint8; lens: the recipe's dict; soft: pixels of more blur.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    sigma = float(np.hypot(lens["blur"], soft))
+    radius = min(int(np.ceil(2.2 * sigma)), 6) if sigma > 0.2 else 0
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
+    out = np.empty_like(image)
+    _develop(
+        image,
+        (kernel / kernel.sum()).astype(np.float32),
+        np.array(lens["motion"], np.float32),
+        np.array(lens["balance"], np.float32),
+        np.float32(lens["contrast"]),
+        np.float32(lens["saturation"]),
+        np.float32(lens["vignette"]),
+        np.float32(lens["noise"]),
+        _grain(),
+        lens["grain"],
+        out,
+    )
+    return out
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _develop(
+    image, kernel, motion, balance, contrast, saturation, vignette, noise, grain, seed, out
+):
+    """See `through_lens`."""
+    height, width = image.shape[:2]
+    radius = kernel.shape[0] // 2
+    rows = np.empty((height, width, 3), np.float32)
+    total = np.empty((height, width, 3), np.float32)
+    taps = 1 + int(2 * np.sqrt(motion[0] ** 2 + motion[1] ** 2))
+    for i in range(height):
+        for j in range(width):
+            for k in range(3):
+                if taps == 1:
+                    total[i, j, k] = image[i, j, k]
+                else:
+                    value = np.float32(0)
+                    for t in range(taps):
+                        part = np.float32(t) / (taps - 1) - np.float32(0.5)
+                        y = min(max(int(i + part * motion[1] + np.float32(0.5)), 0), height - 1)
+                        x = min(max(int(j + part * motion[0] + np.float32(0.5)), 0), width - 1)
+                        value += image[y, x, k]
+                    total[i, j, k] = value / taps
+    if radius:
+        for i in range(height):
+            for j in range(radius, width - radius):
+                for k in range(3):
+                    value = np.float32(0)
+                    for t in range(-radius, radius + 1):
+                        value += kernel[t + radius] * total[i, j + t, k]
+                    rows[i, j, k] = value
+            for j in range(width):
+                if radius <= j < width - radius:
+                    continue
+                for k in range(3):
+                    value = np.float32(0)
+                    for t in range(-radius, radius + 1):
+                        value += kernel[t + radius] * total[i, min(max(j + t, 0), width - 1), k]
+                    rows[i, j, k] = value
+        for i in range(height):
+            for j in range(width):
+                for k in range(3):
+                    total[i, j, k] = 0
+            for t in range(-radius, radius + 1):
+                source = min(max(i + t, 0), height - 1)
+                weight = kernel[t + radius]
+                for j in range(width):
+                    for k in range(3):
+                        total[i, j, k] += weight * rows[source, j, k]
+    middle = np.float32(118)
+    for i in range(height):
+        y = (np.float32(i) - height / 2) / height
+        for j in range(width):
+            x = (np.float32(j) - width / 2) / width
+            fade = 1 - vignette * 2 * (x * x + y * y)
+            gray = (
+                np.float32(0.3) * total[i, j, 0]
+                + np.float32(0.59) * total[i, j, 1]
+                + np.float32(0.11) * total[i, j, 2]
+            )
+            strength = noise * (np.float32(0.55) + np.float32(0.04) * np.sqrt(gray))
+            if gray > 235:
+                strength *= np.float32(0.4)
+            for k in range(3):
+                value = (gray + (total[i, j, k] - gray) * saturation) * balance[k] * fade
+                value = middle + (value - middle) * contrast
+                value += strength * grain[(i + seed) & 511, (j + (seed >> 8)) & 511, k]
+                out[i, j, k] = np.uint8(min(max(value, 0), 255))
