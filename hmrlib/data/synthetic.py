@@ -17,7 +17,6 @@ In `segmentation` 1 is the person, 2 are other people, 3 are objects.
 """
 
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 import hmrlib
-from hmrlib.body.keypoints import LANDMARK_NAMES
 from hmrlib.camera import Camera
 from hmrlib.data import records
 from hmrlib.render import backgrounds, clothes
@@ -129,7 +127,7 @@ def _draw_body(rng, pool):
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
     turn = Rotation.from_euler("y", facing, degrees=True)
     pose[0] = (turn * tilt * root).as_rotvec()
-    return {"betas": betas, "pose": pose, "lift": lift}
+    return {"betas": betas.round(4), "pose": pose.round(4), "lift": lift}
 
 
 # --- recipes: clothes -----------------------------------------------------------------------
@@ -163,7 +161,7 @@ def _dye(rng, count=1):
     """`count` colours of cloth (count, 3)."""
     rows = rng.choice(len(_DYES), count, p=_DYE_WEIGHTS / _DYE_WEIGHTS.sum())
     colors = _DYE_COLORS[rows] * np.exp(0.12 * rng.normal(size=(count, 1)))
-    return np.clip(colors * np.exp(0.07 * rng.normal(size=(count, 3))), 0.03, 0.92)
+    return np.clip(colors * np.exp(0.07 * rng.normal(size=(count, 3))), 0.03, 0.92).round(3)
 
 
 def _print(rng, *kinds, plain=0.5):
@@ -209,6 +207,7 @@ def draw_outfit(rng):
         hair = np.array(_HAIR[0]) * rng.uniform(0.8, 1.6)
     if rng.random() < 0.08:
         hair = np.array([0.6, 0.6, 0.6]) * rng.uniform(0.6, 1.2)
+    hair = np.clip(hair, 0.02, 0.8)
     feminine = rng.random() < 0.5
     eyes = [(0.16, 0.10, 0.07), (0.22, 0.30, 0.36), (0.24, 0.28, 0.18)][
         rng.integers(3) if tone < 0.4 else 0
@@ -512,17 +511,9 @@ def draw_recipe(seed, index, pool=None, photographs=()):
     return _plain(recipe)
 
 
-def _plain(value):
-    """Numbers, lists and dicts only, floats to four digits: JSON gives them back unchanged."""
-    if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(part) for part in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), 4)
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    return int(value) if isinstance(value, np.integer) else value
+def _plain(recipe):
+    """The recipe as JSON gives it back: numbers, names, lists and dicts, nothing of NumPy."""
+    return json.loads(json.dumps(recipe, default=lambda value: value.tolist()))
 
 
 def _draw_camera(rng, place):
@@ -565,12 +556,10 @@ def _draw_lens(rng, camera):
         "contrast": rng.normal(1.06, 0.10),
         "saturation": np.clip(rng.normal(0.96, 0.16), 0.0 if rng.random() < 0.03 else 0.5, 1.4),
         "vignette": rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
-        "coarse": int(
-            rng.choice([1, 2, 3, 4], p=[0.34, 0.36, 0.18, 0.12])
-        ),  # the background's blur
+        "coarse": int(rng.choice([1, 2, 3, 4], p=[0.2, 0.45, 0.22, 0.13])),  # the background's blur
         "blur": abs(rng.normal(0.45, 0.25)),  # pixels, of everything
         "motion": rng.normal(0, 2.2, 2) if rng.random() < 0.12 else [0.0, 0.0],  # pixels
-        "noise": rng.gamma(2.0, 2.0) * (1.8 if night else 0.8),  # of 255, in the middle greys
+        "noise": rng.gamma(2.0, 1.1) * (1.8 if night else 0.8),  # of 255, in the middle greys
         "grain": int(rng.integers(1 << 16)),
         "quality": int(np.clip(rng.normal(82, 12), 35, 96)),
     }
@@ -710,8 +699,8 @@ def place_camera(camera, vertices, size):
     Returns:
         `Camera`, and the side of the crop in pixels of the photograph.
     """
-    low, high = vertices.min(0), vertices.max(0)
-    target = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
+    vertices = vertices[::4]  # outlines of a quarter of them are the same to a pixel
+    target = (vertices.min(0) + vertices.max(0)).astype(float) / 2
     turn, distance = camera["turn"], camera["distance"]
     eye = np.array([distance * np.sin(turn), camera["height"], distance * np.cos(turn)])
     forward = target - eye
@@ -793,7 +782,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
     meshes, owners = [], []
     for i, (row, person) in enumerate(zip(rows, recipe["people"], strict=True)):
         depth = camera.project(worlds[i].mean(0))[1]
-        if depth < 0.5:
+        if i and not _in_sight(camera, worlds[i]):
             continue
         density = camera.focal / depth  # pixels a metre
         step = 1 if density > 130 else 2 if density > 40 else 4
@@ -802,7 +791,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
             tailor,
             person["outfit"],
             worlds[i],
-            _shaped(person),
+            np.asarray(person["betas"]),
             rotations,
             translations + shifts[i],
             (0, -1, 0),
@@ -824,15 +813,18 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
         "betas": person["betas"],
         "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
-        "outline": camera.project(worlds[0])[0],
+        "outline": camera.project(worlds[0][::4])[0],
         "side": side,
     }
 
 
-def _shaped(person):
-    """(V, 3) this person at rest."""
-    body = _body()
-    return body.v_template + body.shapedirs[..., :10] @ np.asarray(person["betas"], np.float32)
+def _in_sight(camera, vertices):
+    """Whether something of a body, or near it, is in the picture; nobody stands in the lens."""
+    pixels, depth = camera.project(vertices[::16])
+    if depth.min() < 0.6:
+        return False
+    margin = 0.15 * np.ptp(pixels, axis=0)
+    return bool((pixels.max(0) > -margin).all() and (pixels.min(0) < camera.size + margin).all())
 
 
 def _stay_inside(camera, bounds):
@@ -1148,67 +1140,73 @@ def through_lens(image, lens, soft=0.0):
 def _develop(
     image, kernel, motion, balance, contrast, saturation, vignette, noise, grain, seed, out
 ):
-    """See `through_lens`."""
+    """See `through_lens`. Rows are taken as (3 W,) numbers, so that loops run on vectors."""
     height, width = image.shape[:2]
     radius = kernel.shape[0] // 2
-    rows = np.empty((height, width, 3), np.float32)
-    total = np.empty((height, width, 3), np.float32)
+    length = 3 * width
+    source = image.reshape(height, length)
+    total = np.empty((height, length), np.float32)
     taps = 1 + int(2 * np.sqrt(motion[0] ** 2 + motion[1] ** 2))
-    for i in range(height):
-        for j in range(width):
-            for k in range(3):
-                if taps == 1:
-                    total[i, j, k] = image[i, j, k]
-                else:
-                    value = np.float32(0)
-                    for t in range(taps):
-                        part = np.float32(t) / (taps - 1) - np.float32(0.5)
-                        y = min(max(int(i + part * motion[1] + np.float32(0.5)), 0), height - 1)
-                        x = min(max(int(j + part * motion[0] + np.float32(0.5)), 0), width - 1)
-                        value += image[y, x, k]
-                    total[i, j, k] = value / taps
-    if radius:
+    if taps == 1:
         for i in range(height):
-            for j in range(radius, width - radius):
-                for k in range(3):
-                    value = np.float32(0)
-                    for t in range(-radius, radius + 1):
-                        value += kernel[t + radius] * total[i, j + t, k]
-                    rows[i, j, k] = value
-            for j in range(width):
-                if radius <= j < width - radius:
-                    continue
-                for k in range(3):
-                    value = np.float32(0)
-                    for t in range(-radius, radius + 1):
-                        value += kernel[t + radius] * total[i, min(max(j + t, 0), width - 1), k]
-                    rows[i, j, k] = value
-        for i in range(height):
-            for j in range(width):
-                for k in range(3):
-                    total[i, j, k] = 0
-            for t in range(-radius, radius + 1):
-                source = min(max(i + t, 0), height - 1)
-                weight = kernel[t + radius]
+            for j in range(length):
+                total[i, j] = source[i, j]
+    else:
+        total[:] = 0
+        share = np.float32(1) / np.float32(taps)
+        for t in range(taps):
+            part = np.float32(t) / (taps - 1) - np.float32(0.5)
+            up = int(np.rint(part * motion[1]))
+            aside = int(np.rint(part * motion[0]))
+            for i in range(height):
+                row = min(max(i + up, 0), height - 1)
                 for j in range(width):
+                    column = 3 * min(max(j + aside, 0), width - 1)
                     for k in range(3):
-                        total[i, j, k] += weight * rows[source, j, k]
+                        total[i, 3 * j + k] += share * source[row, column + k]
+    if radius:
+        rows = np.empty((height, length), np.float32)
+        line = np.empty(length + 6 * radius, np.float32)
+        for i in range(height):
+            for t in range(radius):
+                for k in range(3):
+                    line[3 * t + k] = total[i, k]
+                    line[length + 3 * (radius + t) + k] = total[i, length - 3 + k]
+            line[3 * radius : 3 * radius + length] = total[i]
+            rows[i] = 0
+            for t in range(2 * radius + 1):
+                weight = kernel[t]
+                for j in range(length):
+                    rows[i, j] += weight * line[j + 3 * t]
+        for i in range(height):
+            total[i] = 0
+            for t in range(-radius, radius + 1):
+                row = min(max(i + t, 0), height - 1)
+                weight = kernel[t + radius]
+                for j in range(length):
+                    total[i, j] += weight * rows[row, j]
     middle = np.float32(118)
+    half, base = np.float32(0.5), np.float32(0.55)
+    result = out.reshape(height, length)
+    fades = np.empty(width, np.float32)
     for i in range(height):
-        y = (np.float32(i) - height / 2) / height
+        y = (np.float32(i) - half * height) / np.float32(height)
+        shift = (i + seed) & 511
+        aside = (seed >> 8) & 255
         for j in range(width):
-            x = (np.float32(j) - width / 2) / width
-            fade = 1 - vignette * 2 * (x * x + y * y)
-            gray = (
-                np.float32(0.3) * total[i, j, 0]
-                + np.float32(0.59) * total[i, j, 1]
-                + np.float32(0.11) * total[i, j, 2]
-            )
-            strength = noise * (np.float32(0.55) + np.float32(0.04) * np.sqrt(gray))
-            if gray > 235:
-                strength *= np.float32(0.4)
-            for k in range(3):
-                value = (gray + (total[i, j, k] - gray) * saturation) * balance[k] * fade
-                value = middle + (value - middle) * contrast
-                value += strength * grain[(i + seed) & 511, (j + (seed >> 8)) & 511, k]
-                out[i, j, k] = np.uint8(min(max(value, 0), 255))
+            x = (np.float32(j) - half * width) / np.float32(width)
+            fades[j] = 1 - vignette * np.float32(2) * (x * x + y * y)
+        for j in range(width):
+            r, g, b = total[i, 3 * j], total[i, 3 * j + 1], total[i, 3 * j + 2]
+            gray = np.float32(0.3) * r + np.float32(0.59) * g + np.float32(0.11) * b
+            strength = noise * (base + np.float32(0.04) * np.sqrt(gray))
+            n = (j + aside) & 511
+            r = (gray + (r - gray) * saturation) * balance[0] * fades[j]
+            g = (gray + (g - gray) * saturation) * balance[1] * fades[j]
+            b = (gray + (b - gray) * saturation) * balance[2] * fades[j]
+            r = middle + (r - middle) * contrast + strength * grain[shift, n, 0]
+            g = middle + (g - middle) * contrast + strength * grain[shift, n, 1]
+            b = middle + (b - middle) * contrast + strength * grain[shift, n, 2]
+            result[i, 3 * j] = np.uint8(min(max(r, np.float32(0)), np.float32(255)))
+            result[i, 3 * j + 1] = np.uint8(min(max(g, np.float32(0)), np.float32(255)))
+            result[i, 3 * j + 2] = np.uint8(min(max(b, np.float32(0)), np.float32(255)))

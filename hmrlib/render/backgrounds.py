@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numba import njit
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from hmrlib.render.clothes import tile_noise
 from hmrlib.render.shading import DECODING, DECODING_STEPS, ENCODING
@@ -117,7 +117,7 @@ def _crowd(rng):
         for x in range(0, SIDE, 9):
             cx, cy = x + rng.integers(-2, 3), y + rng.integers(-2, 3)
             cloth, face = (
-                _clutter(rng, 1)[0] * 1.3,
+                rng.uniform(0.08, 0.8) + 0.07 * rng.normal(size=3),
                 np.array([0.75, 0.55, 0.45]) * rng.uniform(0.4, 1.1),
             )
             columns = np.arange(cx - 4, cx + 5) % SIDE
@@ -541,16 +541,8 @@ def draw_place(kind, rng):
     if kind not in KINDS:
         raise ValueError(f"unknown kind of place {kind!r}; known are {', '.join(KINDS)}")
     place = _indoors(kind, rng) if kind in ("room", "hall") else _outdoors(kind, rng)
-    place["kind"] = kind
-    return _rounded(place)
-
-
-def _rounded(value):
-    if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_rounded(part) for part in value]
-    return round(float(value), 4) if isinstance(value, float | np.floating) else value
+    place["kind"] = str(kind)
+    return place
 
 
 def _pick(rng, *names):
@@ -735,7 +727,7 @@ def _outdoors(kind, rng):
             rng, "bricks", "plaster", "concrete", "panels", "facade", "leaves", "planks", "shelves"
         )
         if kind == "abstract":
-            wall = _pick(rng, "clutter", "clutter", "trees", "crowd", "leaves", "clouds")
+            wall = _pick(rng, "clutter", "clutter", "trees", "leaves", "curtain", "trees")
             bounds[1], bounds[4] = 30.0, -rng.uniform(1, 6)
         if kind == "street":
             wall = _pick(rng, "facade", "bricks", "plaster", "facade")
@@ -953,4 +945,5 @@ def paint(place, camera, exposure=1.0, coarse=1):
     )
     if coarse == 1:
         return small
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    soft = Image.fromarray(small).filter(ImageFilter.GaussianBlur(0.75))
+    return np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC))

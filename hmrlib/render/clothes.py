@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import ambient_occlusion
+from hmrlib.render.scene import mipmap
 from hmrlib.skeleton import JOINT_NAMES
 
 TEXTURE = 256  # pixels of a cloth's picture, which covers one metre by one metre
@@ -50,6 +51,7 @@ class Tailor:
         open: how much of the sky a vertex of the mean body sees, 0 to 1.
         noise: (NOISES, V) smooth, about standard normal.
         tube: (TUBE_RINGS, TUBE_ANGLES) vertex that lies furthest out there; see `measure_tube`.
+        tube_shape, skull_shape: (TUBE_RINGS, TUBE_ANGLES, 3, S), (3, S) how betas move them.
     """
 
     body: object
@@ -69,6 +71,8 @@ class Tailor:
     open: np.ndarray
     noise: np.ndarray
     tube: np.ndarray
+    tube_shape: np.ndarray
+    skull_shape: np.ndarray
 
 
 def measure(body):
@@ -133,6 +137,7 @@ def measure(body):
     for i in range(NOISES):  # sums of plane waves, 8 to 40 cm long
         waves = rng.normal(size=(24, 3)) * rng.uniform(15, 80, (24, 1)) / np.sqrt(3)
         noise[i] = np.cos(v @ waves.T + rng.uniform(0, 2 * np.pi, 24)).sum(1) / np.sqrt(12)
+    tube = measure_tube(v, height, arm)
     return Tailor(
         body=body,
         vertices=v,
@@ -148,9 +153,11 @@ def measure(body):
         face=float(face),
         eyes=head[marks[2:4]],
         nose=head[marks[1]],
-        open=ambient_occlusion(body.v_template, body.faces),
-        noise=noise,
-        tube=measure_tube(v, height, arm),
+        open=np.minimum(ambient_occlusion(body.v_template, body.faces), 1),
+        noise=noise.astype(np.float32),
+        tube=tube,
+        tube_shape=body.shapedirs[tube],
+        skull_shape=body.shapedirs[head[:, 1] > -0.2].mean(0),
     )
 
 
@@ -169,6 +176,7 @@ class Cut(NamedTuple):
         first, near: compressed rows: `near[first[i]:first[i + 1]]` are vertex i's neighbours.
         depth: (W,) the field: metres to the nearest hem.
         covered: (V,) body vertices that the cloth hides for sure.
+        whole: how many of the welded vertices, the first ones, are vertices of the body.
     """
 
     ends: np.ndarray
@@ -182,6 +190,7 @@ class Cut(NamedTuple):
     near: np.ndarray
     depth: np.ndarray
     covered: np.ndarray
+    whole: int
 
 
 def cut(tailor, field, hidden_from=0.03):
@@ -286,6 +295,7 @@ def cut(tailor, field, hidden_from=0.03):
         pairs[:, 1].astype(np.int32),
         depth.astype(np.float32),
         field > hidden_from,
+        len(kept),
     )
 
 
@@ -319,7 +329,7 @@ def _unroll(tailor, ends, share, faces, of_body):
 # --- draping --------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
 def drape(points, normals, ends, share, first, near, rim, ease, least, down, sag, smoothing, out):
     """Hang a cut piece on a posed body.
 
@@ -334,51 +344,55 @@ def drape(points, normals, ends, share, first, near, rim, ease, least, down, sag
     count = ends.shape[0]
     base = np.empty((count, 3), np.float32)
     normal = np.empty((count, 3), np.float32)
+    one, keep = np.float32(1), np.float32(0.4)
     for i in range(count):
         a, b, s = ends[i, 0], ends[i, 1], share[i]
-        length = np.float32(0)
+        r = one - s
         for k in range(3):
-            base[i, k] = points[a, k] * (1 - s) + points[b, k] * s
-            normal[i, k] = normals[a, k] * (1 - s) + normals[b, k] * s
-            length += normal[i, k] * normal[i, k]
+            base[i, k] = points[a, k] * r + points[b, k] * s
+            normal[i, k] = normals[a, k] * r + normals[b, k] * s
             out[i, k] = base[i, k]
-        length = 1 / np.sqrt(length + np.float32(1e-12))
-        for k in range(3):
-            normal[i, k] *= length
-    other = np.empty((count, 3), np.float32)
+        x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
+        length = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-12))
+        normal[i, 0], normal[i, 1], normal[i, 2] = x * length, y * length, z * length
+    other = out.copy()
     for _ in range(smoothing):
         for i in range(count):
             begin, end = first[i], first[i + 1]
             if begin == end:
-                for k in range(3):
-                    other[i, k] = out[i, k]
                 continue
-            scale = np.float32(0.6) / (end - begin)
-            for k in range(3):
-                total = np.float32(0)
-                for j in range(begin, end):
-                    total += out[near[j], k]
-                other[i, k] = np.float32(0.4) * out[i, k] + total * scale
+            x, y, z = np.float32(0), np.float32(0), np.float32(0)
+            for j in range(begin, end):
+                n = near[j]
+                x += out[n, 0]
+                y += out[n, 1]
+                z += out[n, 2]
+            scale = np.float32(0.6) / np.float32(end - begin)
+            other[i, 0] = keep * out[i, 0] + x * scale
+            other[i, 1] = keep * out[i, 1] + y * scale
+            other[i, 2] = keep * out[i, 2] + z * scale
         out, other = other, out
     for i in range(count):
-        stands = np.float32(0)
-        faces_down = np.float32(0)
-        for k in range(3):
-            stands += (out[i, k] - base[i, k]) * normal[i, k]
-            faces_down += normal[i, k] * down[k]
-        want = max(stands + ease[i], least)
-        lower = sag[i] * max(faces_down, np.float32(0))
+        x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
         if rim[i]:
-            want, lower = np.float32(RIM), np.float32(0)
-            for k in range(3):
-                out[i, k] = base[i, k]
-            stands = np.float32(0)
-        for k in range(3):
-            out[i, k] += (want - stands) * normal[i, k] + lower * down[k]
+            out[i, 0] = base[i, 0] + np.float32(RIM) * x
+            out[i, 1] = base[i, 1] + np.float32(RIM) * y
+            out[i, 2] = base[i, 2] + np.float32(RIM) * z
+            continue
+        stands = (
+            (out[i, 0] - base[i, 0]) * x
+            + (out[i, 1] - base[i, 1]) * y
+            + (out[i, 2] - base[i, 2]) * z
+        )
+        lower = sag[i] * max(x * down[0] + y * down[1] + z * down[2], np.float32(0))
+        move = max(stands + ease[i], least) - stands
+        out[i, 0] += move * x + lower * down[0]
+        out[i, 1] += move * y + lower * down[1]
+        out[i, 2] += move * z + lower * down[2]
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
 def unit_normals(vertices, faces, normals):
     """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
     normals[:] = 0
@@ -400,11 +414,9 @@ def unit_normals(vertices, faces, normals):
             normals[v, 1] += ny
             normals[v, 2] += nz
     for v in range(normals.shape[0]):
-        length = np.sqrt(
-            normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2 + np.float32(1e-20)
-        )
-        for k in range(3):
-            normals[v, k] /= length
+        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+        scale = np.float32(1) / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
+        normals[v, 0], normals[v, 1], normals[v, 2] = x * scale, y * scale, z * scale
 
 
 # --- what the garments are ------------------------------------------------------------------
@@ -547,19 +559,19 @@ def tube_piece(tailor, top, hem, opening=0.0):
     )
 
 
-def drape_tube(tailor, shaped, rotations, translations, top, hem, ease, flare, folds, phase):
+def drape_tube(tailor, betas, rotations, translations, top, hem, ease, flare, pleats, phase):
     """The vertices of a tube around the legs.
 
     At rest it hangs from the widest line above; it then moves with the hips and the thighs, each
     side with its own leg, the middle with the mean of both.
 
     Args:
-        shaped: (V, 3) this person's body at rest.
+        betas: (n,) this person's shape.
         rotations, translations: (24, 3, 3), (24, 3): from rest to the pose, see
             `joint_transforms`.
         top, hem: metres above the hip joints.
         ease: metres that it stands off at the top; flare: metres more a metre below.
-        folds: how many run down; phase: where the first is, radians.
+        pleats: how many run down; phase: where the first is, radians.
 
     Returns:
         (TUBE_RINGS, TUBE_ANGLES, 3) metres.
@@ -568,7 +580,7 @@ def drape_tube(tailor, shaped, rotations, translations, top, hem, ease, flare, f
     levels = np.linspace(top, hem, TUBE_RINGS)
     place = np.clip((full_top - levels) / (full_top - full_bottom), 0, 1) * (TUBE_RINGS - 1)
     low = np.minimum(place.astype(int), TUBE_RINGS - 2)
-    rest = shaped[tailor.tube]  # (rings, angles, 3)
+    rest = tailor.vertices[tailor.tube] + tailor.tube_shape[..., : len(betas)] @ betas
     mix = (place - low)[:, None, None]
     rest = rest[low] * (1 - mix) + rest[low + 1] * mix
     angles = np.arange(TUBE_ANGLES) * (2 * np.pi / TUBE_ANGLES)
@@ -577,7 +589,8 @@ def drape_tube(tailor, shaped, rotations, translations, top, hem, ease, flare, f
     radius = ((rest[..., [0, 2]] - center) * outward).sum(-1)
     radius = np.maximum.accumulate(radius, 0)
     below = (top - levels)[:, None]
-    wave = np.sin(folds * angles + phase) + 0.5 * np.sin((folds // 2 + 1) * angles + 2.3 * phase)
+    wave = np.sin(pleats * angles + phase)
+    wave = wave + 0.5 * np.sin((pleats // 2 + 1) * angles + 2.3 * phase)
     radius = radius + ease + flare * below + (0.02 + 0.05 * flare) * wave * below
     points = np.empty_like(rest)
     points[..., [0, 2]] = center + radius[..., None] * outward
@@ -792,7 +805,19 @@ def dye(kind, variant, colors, step=1):
     colors = np.array([*colors, *[colors[-1]] * (8 - len(colors))])  # (8, 3)
     brightness = 1 + (np.arange(SHADES) - 16) * 0.022
     table = np.clip(colors[:, None] * brightness[:, None], 0, 1) * 255
-    return table.reshape(-1, 3).astype(np.uint8)[pattern(kind, variant)[::step, ::step]]
+    out = np.empty((TEXTURE // step, TEXTURE // step, 3), np.uint8)
+    _color_in(pattern(kind, variant), step, table.reshape(-1, 3).astype(np.uint8), out)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _color_in(indices, step, table, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            index = indices[i * step, j * step]
+            out[i, j, 0] = table[index, 0]
+            out[i, j, 1] = table[index, 1]
+            out[i, j, 2] = table[index, 2]
 
 
 @lru_cache(maxsize=16)
@@ -815,11 +840,17 @@ def folds(variant, step=1):
     return np.clip((total - low) / (high - low), -0.2, 1.2).astype(np.float32)
 
 
+@lru_cache(maxsize=128)
+def _relief(variant, depth, step):
+    """`folds` as a bump map, `depth` metres deep."""
+    return mipmap(np.float32(depth) * folds(variant, step))
+
+
 @lru_cache(maxsize=8)
 def strands(variant):
-    """Hair as a texture of brightness and as a height map: (64, 64) each, tiles."""
+    """Hair as a texture of brightness (64, 64), tiles, and as a bump map."""
     noise = tile_noise((64, 64), 0.9, [3, variant], 0.12)
-    return (1 + 0.22 * noise).astype(np.float32), (0.0012 * noise).astype(np.float32)
+    return (1 + 0.22 * noise).astype(np.float32), mipmap((0.0012 * noise).astype(np.float32))
 
 
 # --- skin -----------------------------------------------------------------------------------
@@ -827,7 +858,9 @@ def strands(variant):
 
 @lru_cache(maxsize=4)
 def skin_masks(tailor):
-    """Where the skin differs, (V,) 0 to 1 each: lips, brows, white, iris, flush, beard, nails."""
+    """Where the skin differs, (6, V) from 0 to 1: flush, lips, brows, white and iris of the eyes,
+    beard; and how much light reaches it, (V, 3).
+    """
     x, y, z = tailor.head.T
     front = _smoothstep((z - 0.15) / 0.1)
     nose = tailor.nose
@@ -857,7 +890,12 @@ def skin_masks(tailor):
         * _smoothstep((0.33 - np.abs(x)) / 0.1)
         * (y > -0.62)
     )
-    return {name: mask.astype(np.float32)[:, None] for name, mask in masks.items()}
+    names = ("flush", "lips", "brows", "white", "iris", "beard")
+    light = 0.62 + 0.38 * np.minimum(tailor.open, 1)[:, None] ** [0.7, 0.85, 0.9]  # red in hollows
+    return (
+        np.stack([np.clip(masks[name], 0, 1) for name in names]).astype(np.float32),
+        light.astype(np.float32),
+    )
 
 
 # albedo of skin from the lightest to the darkest, sRGB
@@ -885,35 +923,54 @@ def skin_colors(tailor, tone, flush, iris, brows, lips, stubble, blotches):
     low = min(int(at), len(_SKIN) - 2)
     base = _SKIN[low] + (at - low) * (_SKIN[low + 1] - _SKIN[low])
     base = base * [1 + 0.03 * flush, 1 - 0.02 * flush, 1 - 0.03 * flush]
-    masks = skin_masks(tailor)
-    noise = tailor.noise[blotches % NOISES][:, None]
-    colors = base * (1 + 0.02 * noise + 0.012 * tailor.noise[(blotches + 7) % NOISES][:, None])
-    colors = colors * (
-        1 + masks["flush"] * (0.22 * (1 - 0.6 * tone)) * np.array([0.25, -0.6, -0.5])
+    masks, openness = skin_masks(tailor)
+    colors = np.empty((len(openness), 3), np.float32)
+    _paint_skin(
+        masks,
+        openness,
+        tailor.noise[blotches % NOISES],
+        tailor.noise[(blotches + 7) % NOISES],
+        np.array(
+            [
+                base,
+                0.22 * (1 - 0.6 * tone) * np.array([0.25, -0.6, -0.5]),
+                base * [0.86, 0.60, 0.60],
+                np.asarray(brows),
+                [0.80, 0.77, 0.74],
+                iris,
+                0.55 * np.asarray(brows) + 0.25 * base,
+            ],
+            np.float32,
+        ),
+        np.array([0, 0, 0.45 + 0.5 * lips, 0.75, 0.8, 0.9, stubble], np.float32),
+        colors,
     )
-    colors = _mix(colors, base * [0.86, 0.60, 0.60], masks["lips"] * (0.45 + 0.5 * lips))
-    if stubble:
-        colors = _mix(colors, 0.55 * np.asarray(brows) + 0.25 * base, masks["beard"] * stubble)
-    colors = _mix(colors, brows, np.minimum(masks["brows"], 1) * 0.75)
-    colors = _mix(colors, [0.80, 0.77, 0.74], masks["white"] * 0.8)
-    colors = _mix(colors, iris, masks["iris"] * 0.9)
-    dark = 0.62 + 0.38 * tailor.open[:, None] ** [0.7, 0.85, 0.9]  # light in hollows is red
-    return np.clip(colors * dark, 0, 1).astype(np.float32)
+    return colors
 
 
-def _mix(colors, other, share):
-    return colors + (np.asarray(other) - colors) * share
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _paint_skin(masks, openness, coarse, fine, palette, strength, colors):
+    """Lay the marks over the skin, one after another; see `skin_colors`."""
+    for v in range(colors.shape[0]):
+        value = 1 + np.float32(0.02) * coarse[v] + np.float32(0.012) * fine[v]
+        for k in range(3):
+            color = palette[0, k] * value * (1 + masks[0, v] * palette[1, k])
+            for m in range(1, 6):
+                row = m + 1
+                share = min(masks[m, v], np.float32(1)) * strength[row]
+                color += (palette[row, k] - color) * share
+            colors[v, k] = min(max(color * openness[v, k], np.float32(0)), np.float32(1))
 
 
 # --- dressing -------------------------------------------------------------------------------
 
 
 class Piece(NamedTuple):
-    """A `Cut` with what draping needs of it, (W,) each: how far it falls, how open it lies."""
+    """A `Cut` with how far it falls, (W,) metres, and how light it lies, (U, 3)."""
 
     cut: Cut
     fall: np.ndarray
-    open: np.ndarray
+    shade: np.ndarray
 
 
 @lru_cache(maxsize=512)
@@ -950,10 +1007,11 @@ def piece(tailor, kind, *shape):
         low, high = values[made.ends[:, 0]], values[made.ends[:, 1]]
         return (low * (1 - made.share) + high * made.share).astype(np.float32)
 
-    return Piece(made, blend(fall), blend(tailor.open))
+    shade = np.where(made.rim, 0.45, 0.72 + 0.28 * blend(tailor.open))[made.split]
+    return Piece(made, blend(fall), np.repeat(shade.astype(np.float32)[:, None], 3, 1))
 
 
-def wear(tailor, outfit, points, shaped, rotations, translations, down, step=1):
+def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
     """One person, dressed.
 
     Args:
@@ -967,7 +1025,7 @@ def wear(tailor, outfit, points, shaped, rotations, translations, down, step=1):
                 hair has color and strands instead of a pattern;
             extras: dicts of kind ("bun", "ponytail", "brim") and color, see `_extra`.
         points: (V, 3) float32, the posed body, metres.
-        shaped: (V, 3) the same person at rest.
+        betas: (n,) the same person's shape.
         rotations, translations: of `joint_transforms`, of this person.
         down: (3,) unit vector towards the ground.
         step: of `dye`, larger where the person is small in the picture.
@@ -987,13 +1045,13 @@ def wear(tailor, outfit, points, shaped, rotations, translations, down, step=1):
         if garment["kind"] == "tube":
             made = tube_piece(tailor, *garment["shape"])
             covered |= made.covered
-            worn.append(_hang(tailor, garment, made, shaped, rotations, translations, step))
+            worn.append(_hang(tailor, garment, made, betas, rotations, translations, step))
             continue
         made = piece(tailor, garment["kind"], *garment["shape"])
         covered |= made.cut.covered
         worn.append(_put_on(tailor, garment, made, surface, normals, down, step))
     for extra in outfit.get("extras", ()):
-        worn.append(_extra(tailor, extra, shaped, rotations, translations))
+        worn.append(_extra(tailor, extra, betas, rotations, translations))
     seen = ~covered[faces].all(1)
     body = {
         "vertices": points,
@@ -1008,8 +1066,7 @@ def wear(tailor, outfit, points, shaped, rotations, translations, down, step=1):
 def _put_on(tailor, garment, made, surface, normals, down, step):
     """Drape one piece over `surface`, which then includes it; see `wear`."""
     cut = made.cut
-    noise = tailor.noise[garment.get("noise", 0) % NOISES]
-    noise = noise[cut.ends[:, 0]].astype(np.float32)
+    noise = tailor.noise[garment.get("noise", 0) % NOISES].take(cut.ends[:, 0])
     fall = made.fall
     ease = garment["ease"] + garment.get("growth", 0.0) * fall
     ease = ease + garment.get("wrinkle", 0.0) * noise * (0.35 + np.minimum(3 * fall, 1))
@@ -1034,14 +1091,12 @@ def _put_on(tailor, garment, made, surface, normals, down, step):
     unit_normals(draped, cut.faces, smooth)
     if tight:
         draped = draped + np.where(cut.rim, 0, ease).astype(np.float32)[:, None] * smooth
-    own = np.flatnonzero((cut.share == 0) & ~cut.rim)
-    surface[cut.ends[own, 0]] = draped[own]
-    shade = np.where(cut.rim, 0.45, 0.72 + 0.28 * made.open)[cut.split]
+    surface[cut.ends[: cut.whole, 0]] = draped[: cut.whole]
     return {
-        "vertices": draped[cut.split],
+        "vertices": draped.take(cut.split, 0),
         "faces": cut.split_faces,
-        "normals": smooth[cut.split],
-        **_cloth(garment, cut.uv, shade, step),
+        "normals": smooth.take(cut.split, 0),
+        **_cloth(garment, cut.uv, made.shade, step),
     }
 
 
@@ -1055,25 +1110,24 @@ def _cloth(garment, uv, shade, step):
             "texture": texture.astype(np.uint8),
             "bump": relief,
             "gloss": 0.35,
-            "colors": np.repeat(shade.astype(np.float32)[:, None], 3, 1),
+            "colors": shade,
         }
     texture = dye(garment["pattern"], garment["variant"], garment["colors"], step)
-    relief = folds(garment.get("folds", 0) % 12, max(2, step))
     return {
         "uv": uv,
         "texture": texture,
-        "bump": np.float32(garment.get("fold_depth", 0.0)) * relief,
+        "bump": _relief(garment["folds"] % 12, garment["fold_depth"], max(2, step)),
         "gloss": garment.get("gloss", 0.0),
-        "colors": np.repeat(shade.astype(np.float32)[:, None], 3, 1),
+        "colors": shade,
     }
 
 
-def _hang(tailor, garment, made, shaped, rotations, translations, step):
+def _hang(tailor, garment, made, betas, rotations, translations, step):
     """Hang a skirt or the lower part of a dress or coat; see `wear`."""
     top, hem = garment["shape"][:2]
     ring = drape_tube(
         tailor,
-        shaped,
+        betas,
         rotations,
         translations,
         top,
@@ -1084,7 +1138,7 @@ def _hang(tailor, garment, made, shaped, rotations, translations, step):
         garment.get("phase", 0.0),
     )
     points = ring[made.grid[:, 0], made.grid[:, 1]].astype(np.float32)
-    shade = 1 - 0.25 * made.grid[:, 0] / TUBE_RINGS
+    shade = np.repeat((1 - 0.25 * made.grid[:, :1] / TUBE_RINGS).astype(np.float32), 3, 1)
     return {
         "vertices": points,
         "faces": made.faces,
@@ -1093,7 +1147,7 @@ def _hang(tailor, garment, made, shaped, rotations, translations, step):
     }
 
 
-def _extra(tailor, extra, shaped, rotations, translations):
+def _extra(tailor, extra, betas, rotations, translations):
     """What sits rigidly on the head: "bun", "ponytail", or a hat's "brim" (reach, span, tilt)."""
     kind = extra["kind"]
     if kind == "brim":
@@ -1105,10 +1159,8 @@ def _extra(tailor, extra, shaped, rotations, translations):
             "ponytail": ((0.13, 0.62, 0.15), (0.0, -0.22, -0.62)),
         }[kind]
         points = points * size * extra.get("size", 1.0) + at
-    skull = tailor.head[:, 1] > -0.2
-    shift = (shaped - tailor.vertices)[skull & (tailor.arm < 0)].mean(0)
     center = (tailor.vertices - tailor.head * tailor.face)[0]
-    rest = points * tailor.face + center + shift
+    rest = points * tailor.face + center + tailor.skull_shape[:, : len(betas)] @ betas
     placed = rest @ rotations[J["head"]].T + translations[J["head"]]
     return {
         "vertices": placed.astype(np.float32),
