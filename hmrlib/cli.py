@@ -103,6 +103,17 @@ def _data_commands(commands):
     show.add_argument("--seed", type=int, default=0, help="which samples")
     show.set_defaults(run=_data_show)
 
+    render = actions.add_parser("render", help="draw synthetic people, with all that is known")
+    render.add_argument("out", metavar="OUT", type=Path, help="folder for the records")
+    render.add_argument("--n", type=int, required=True, help="how many samples")
+    render.add_argument("--seed", type=int, default=0, help="another seed, other people")
+    render.add_argument("--size", type=int, default=224, help="of a picture's side, in pixels")
+    render.add_argument("--backgrounds", metavar="DIR", type=Path, help="photographs to use")
+    render.add_argument("--library", metavar="FILE", type=Path, help="poses: .npz of `data mocap`")
+    render.add_argument("--scheduler", metavar="ADDRESS", help="of Dask; by default this machine")
+    kept = "Finished shards are kept; the same command goes on from there."
+    render.set_defaults(run=_data_render, kept=kept)
+
 
 def _report(options):
     from hmrlib import report
@@ -216,4 +227,20 @@ def _data_show(options):
     out = options.out or options.records.with_suffix(".png")
     figures.contact_sheet(samples, body=body).savefig(out, dpi=150)
     print(f"{len(samples)} of {len(read)} samples: {out}")
+    return 0
+
+
+def _data_render(options):
+    from hmrlib.data import synthetic
+
+    index = synthetic.render_people(
+        options.n,
+        options.seed,
+        options.out,
+        options.backgrounds,
+        options.library,
+        options.size,
+        options.scheduler,
+    )
+    _print_entries({"samples": index["samples"], "folder": str(options.out)})
     return 0

@@ -16,7 +16,9 @@ World frame: metres, y up, the ground at y = 0, the first person at the origin, 
 In `segmentation` 1 is the person, 2 are other people, 3 are objects.
 """
 
+import contextlib
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,8 +26,10 @@ import numpy as np
 from numba import njit
 from PIL import Image
 from scipy.spatial.transform import Rotation
+from tqdm import tqdm
 
 import hmrlib
+from hmrlib.body.files import atomic_write
 from hmrlib.camera import Camera
 from hmrlib.data import records
 from hmrlib.render import backgrounds, clothes
@@ -34,7 +38,7 @@ from hmrlib.render.scene import Mesh, Scene, mipmap, render_scene
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_from_degrees
 
 SIZE = 224
-SHARD = 512  # samples
+SHARD = 256  # samples
 BATCH = 64  # bodies posed at once; one compiled program for all
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
@@ -58,9 +62,11 @@ def pose_pool(library=None, count=20000):
         ValueError: the library has no such array, or one that is not finite.
         FileNotFoundError: there is no such file.
     """
-    from hmrlib.data.prior import load_prior
-
-    pool = _on_its_feet(load_prior().sample(count, 0))
+    rng = np.random.default_rng(0)
+    handmade = np.stack([pose_from_degrees(pose) for pose in POSES.values()])
+    pool = handmade[rng.integers(len(handmade), size=count)]
+    pool[:, 1:] += rng.normal(0, 0.12, (count, 23, 3))
+    pool = _on_its_feet(pool)
     if library is None:
         return pool
     with np.load(library, allow_pickle=False) as file:
@@ -188,9 +194,14 @@ def _cloth(rng, ease, growth, depth=0.004):
     }
 
 
-def _grid(value, step=0.02):
-    """Hems lie on a grid, so that pieces once cut serve again."""
+def _grid(value, step):
+    """Hems lie on a coarse grid, so that pieces once cut serve again."""
     return round(round(value / step) * step, 3)
+
+
+def _sleeve(length):
+    """The nearest of the sleeves that are cut."""
+    return min((-0.04, 0.0, 0.10, 0.16, 0.22, 0.32, 0.46), key=lambda cut: abs(cut - length))
 
 
 _HAIR = ((0.05, 0.04, 0.04), (0.10, 0.07, 0.05), (0.20, 0.13, 0.08), (0.33, 0.22, 0.13))
@@ -259,7 +270,7 @@ def _draw_lower(rng, worn, style):
         "coat": ("trousers", "jeans", "chinos"),
     }[style]
     kind = kinds[rng.integers(len(kinds))]
-    leg = rng.uniform(0.76, 0.83)
+    leg = rng.choice([0.78, 0.78, 0.84, 0.72])
     if kind == "shorts":
         leg = rng.uniform(0.16, 0.46)
     ease, growth, depth = {
@@ -285,7 +296,7 @@ def _draw_lower(rng, worn, style):
     else:
         print_ = _print(rng, "melange", "pinstripe", "zip", plain=0.8)
     worn.append(
-        {"kind": "lower", "shape": [_grid(rng.uniform(0.06, 0.14)), _grid(leg, 0.03)]}
+        {"kind": "lower", "shape": [_grid(rng.uniform(0.06, 0.14), 0.04), _grid(leg, 0.06)]}
         | _cloth(rng, ease, growth, depth)
         | print_
         | {"gloss": 0.15 if kind in ("track", "leggings") and rng.random() < 0.4 else 0.0}
@@ -302,8 +313,8 @@ def _draw_upper(rng, worn, style):
     }[style]
     kind = kind[rng.integers(len(kind))]
     tucked = rng.random() < (0.6 if style in ("smart", "skirt") else 0.15)
-    hem = _grid(rng.uniform(0.06, 0.10) if tucked else -rng.uniform(0.0, 0.10))
-    neck = _grid(rng.uniform(0.07, 0.11), 0.01)
+    hem = 0.08 if tucked else _grid(-rng.uniform(0.0, 0.10), 0.04)
+    neck = _grid(rng.uniform(0.07, 0.11), 0.02)
     sleeve, ease, growth, depth = {
         "t_shirt": (rng.uniform(0.08, 0.20), 0.008, 0.05, 0.005),
         "jersey": (rng.uniform(0.12, 0.22), 0.012, 0.05, 0.005),
@@ -327,18 +338,18 @@ def _draw_upper(rng, worn, style):
         "track": lambda: _print(rng, "zip", "block", plain=0.2),
     }[kind]()
     if kind in ("shirt", "blazer", "jacket"):
-        neck = _grid(rng.uniform(0.04, 0.07), 0.01)
+        neck = 0.04
     layered = kind in ("jacket", "blazer", "track") or style == "coat"
     if layered:
         inner = _print(rng, "stripes", "print", "melange", "shirt", plain=0.6)
-        shape = [hem if hem > 0 else -0.04, 0.10, _grid(rng.uniform(0.06, 0.09), 0.01), 0.0]
+        shape = [hem if hem > 0 else -0.04, 0.12, 0.08, 0.0]
         worn.append({"kind": "upper", "shape": shape, **_cloth(rng, 0.005, 0.02), **inner})
-    opening = _grid(rng.uniform(0.02, 0.08)) if layered and rng.random() < 0.6 else 0.0
+    opening = float(rng.choice([0.03, 0.06])) if layered and rng.random() < 0.6 else 0.0
     if style == "coat":
         print_ = _print(rng, "melange", "zip", "check", plain=0.55)
         hem_ = _grid(-rng.uniform(0.2, 0.6), 0.04)
         cloth = _cloth(rng, 0.022, 0.03, 0.005)
-        shape = [0.02, 0.46, _grid(rng.uniform(0.04, 0.08), 0.01), opening]
+        shape = [0.0, 0.46, 0.04, opening]
         worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
         flare = {"growth": rng.uniform(0.04, 0.16), "ease": 0.03}
         worn.append(
@@ -355,7 +366,7 @@ def _draw_upper(rng, worn, style):
     if layered:
         hem = min(hem, -0.02)
     worn.append(
-        {"kind": "upper", "shape": [hem, _grid(sleeve, 0.04), neck, opening]}
+        {"kind": "upper", "shape": [hem, _sleeve(sleeve), neck, opening]}
         | _cloth(rng, ease, growth, depth)
         | print_
         | {"gloss": 0.12 if kind in ("jersey", "track") else 0.0}
@@ -370,7 +381,7 @@ def _draw_dress(rng, worn):
     print_ = _print(rng, "blossom", "dots", "stripes", "check", "block", "melange", plain=0.4)
     cloth = _cloth(rng, 0.005, 0.015, 0.003)
     sleeve = rng.choice([-0.04, 0.12, 0.30, 0.46])
-    shape = [0.12, _grid(sleeve, 0.04), _grid(rng.uniform(0.07, 0.12), 0.01), 0.0]
+    shape = [0.12, _sleeve(sleeve), _grid(rng.uniform(0.07, 0.12), 0.02), 0.0]
     worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
     hem = _grid(-rng.uniform(0.2, 0.85), 0.04)
     flare = {"growth": rng.uniform(0.05, 0.4), "ease": 0.014}
@@ -388,7 +399,7 @@ def _draw_bare(rng, worn, feminine):
         worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
     else:
         print_ = _print(rng, "block", "zip", "blossom", plain=0.6)
-        shape = [0.06, _grid(rng.uniform(0.16, 0.46), 0.03)]
+        shape = [0.08, _grid(rng.uniform(0.16, 0.46), 0.06)]
         worn.append({"kind": "lower", "shape": shape, **_cloth(rng, 0.01, 0.06), **print_})
 
 
@@ -398,14 +409,14 @@ def _draw_shoes(rng, worn, style):
     if rng.random() < 0.5:
         color = [[0.85, 0.85, 0.84]] if rng.random() < 0.6 else [[0.1, 0.1, 0.1]]
         sock = {"pattern": "knit", "variant": 0, "colors": color}
-        shape = [_grid(rng.uniform(0.04, 0.16))]
+        shape = [_grid(rng.uniform(0.04, 0.16), 0.06)]
         worn.insert(0, {"kind": "shoes", "shape": shape, **_cloth(rng, 0.003, 0.0, 0.002), **sock})
         worn[0]["smoothing"] = 6
     dark = rng.random() < (0.85 if style in ("smart", "coat") else 0.4)
     color = np.clip(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04, 0.9)
     if not dark and rng.random() < 0.5:
         color = np.full(3, rng.uniform(0.6, 0.85))
-    shape = [_grid(rng.choice([-0.01, 0.0, 0.02, 0.08]))]
+    shape = [float(rng.choice([-0.01, 0.0, 0.02, 0.08]))]
     shoe = {"pattern": "plain", "variant": int(rng.integers(12)), "colors": [color]}
     worn.append({"kind": "shoes", "shape": shape, **_cloth(rng, 0.012, 0.0, 0.002), **shoe})
     worn[-1] |= {"smoothing": 14, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
@@ -419,7 +430,7 @@ def _draw_head(rng, outfit, color, feminine, style):
     else:
         cuts, chances = ("short", "crop", "bald", "bob", "bun"), (0.58, 0.22, 0.1, 0.07, 0.03)
     style_ = rng.choice(cuts, p=chances)
-    hairline = _grid(rng.uniform(54, 68), 2)
+    hairline = _grid(rng.uniform(54, 68), 4)
     worn = outfit["garments"]
     hat = rng.random() < (0.16 if style in ("sport", "casual", "coat") else 0.05)
     if style_ in ("short", "crop", "bun", "ponytail"):
@@ -427,7 +438,7 @@ def _draw_head(rng, outfit, color, feminine, style):
         shape = [hairline, _grid(rng.uniform(0.24, 0.36), 0.04)]
         worn.append({"kind": "hair", "shape": shape, "ease": 0.006 if hat else ease, **base})
     elif style_ in ("bob", "long"):
-        nape = _grid(rng.uniform(0.45, 0.7) if style_ == "bob" else rng.uniform(0.9, 1.5), 0.1)
+        nape = _grid(rng.uniform(0.45, 0.7) if style_ == "bob" else rng.uniform(0.9, 1.5), 0.2)
         shape = [hairline, nape, 0]
         ease = 0.008 if hat else rng.uniform(0.012, 0.03)
         worn.append(
@@ -478,7 +489,7 @@ def draw_recipe(seed, index, pool=None, photographs=()):
     pool = pose_pool() if pool is None else pool
     kind = rng.choice(backgrounds.KINDS, p=[0.26, 0.06, 0.16, 0.12, 0.14, 0.08, 0.12, 0.06])
     place = backgrounds.draw_place(kind, rng)
-    west, east, south, north = place["bounds"][2:]
+    west, east, south, _ = place["bounds"][2:]
     people = [_draw_body(rng, pool) | {"outfit": draw_outfit(rng), "at": [0.0, 0.0]}]
     camera = _draw_camera(rng, place)
     company = rng.choice(4, p=[0.68, 0.18, 0.09, 0.05])
@@ -767,7 +778,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         mesh), keypoints (22, 3) in the world, pose, betas, translation, bounds, side.
     """
     tailor = _tailor()
-    place, lens = recipe["place"], recipe["lens"]
+    place = recipe["place"]
     shifts, worlds = [], []
     for row, person in zip(rows, recipe["people"], strict=True):
         x, z = person["at"]
@@ -995,14 +1006,19 @@ def _boxes(boxes):
     width, height = (np.linalg.norm(edge, axis=-1) for edge in (b - a, d - a))
     unit = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
     uv = unit * np.stack([width, height], -1)[:, :, None] + 0.37 * boxes[:, None, None, :2]
-    first = 4 * np.arange(len(boxes) * 6)[:, None]
-    faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
+    faces = _quads(len(boxes) * 6)
     return {
         "vertices": sides.reshape(-1, 3),
         "faces": faces,
         "uv": uv.reshape(-1, 2),
         "normals": np.repeat(normals.reshape(-1, 3), 4, 0),
     }
+
+
+def _quads(count):
+    """Faces (2 count, 3) of quads that have four vertices each."""
+    first = 4 * np.arange(count)[:, None]
+    return np.concatenate([first + np.array(half) for half in ((0, 1, 2), (0, 2, 3))])
 
 
 @lru_cache(maxsize=64)
@@ -1078,13 +1094,12 @@ def _plant(thing):
     across *= 0.3 * length / np.linalg.norm(across, axis=1, keepdims=True)
     along *= length
     points = np.stack([middle - along, middle + across, middle + along, middle - across], 1)
-    first = 4 * np.arange(count)[:, None]
-    faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
+    faces = _quads(count)
     green = np.array([0.20, 0.33, 0.14]) * np.exp(0.25 * rng.normal(size=3))
     shade = 0.55 + 0.45 * np.clip(middle[:, 1] / high, 0, 1)
     colors = np.clip(green * shade[:, None] * np.exp(0.15 * rng.normal(size=(count, 1))), 0, 1)
     leaves = {
-        "vertices": points.reshape(-1, 3) + [thing["at"][0], 0, thing["at"][1]],
+        "vertices": points.reshape(-1, 3) + np.array([thing["at"][0], 0, thing["at"][1]]),
         "faces": faces,
         "colors": np.repeat(colors, 4, 0),
         "two_sided": True,
@@ -1210,3 +1225,130 @@ def _develop(
             result[i, 3 * j] = np.uint8(min(max(r, np.float32(0)), np.float32(255)))
             result[i, 3 * j + 1] = np.uint8(min(max(g, np.float32(0)), np.float32(255)))
             result[i, 3 * j + 2] = np.uint8(min(max(b, np.float32(0)), np.float32(255)))
+
+
+# --- whole data sets ------------------------------------------------------------------------
+
+# one thread a worker, no GPU, and of TensorFlow's messages the errors alone
+WORKER_ENVIRONMENT = {
+    name: "1"
+    for name in (
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    )
+} | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
+
+
+def render_people(
+    n, seed, out, photographs=None, library=None, size=SIZE, scheduler=None, workers=None
+):
+    """Make a data set of `n` people: shards of `SHARD` samples and an index, as `data.records`.
+
+    Sample i is the same whatever `n`, the number of workers or of machines. Finished shards are
+    kept: the same call goes on where an interrupted one stopped.
+
+    Args:
+        n: how many samples.
+        seed: whole number >= 0.
+        out: folder; made if it is not there.
+        photographs: folder of pictures to put behind most people; None: made-up places alone.
+            On other machines it must lie at the same path, as must `out`.
+        library: `.npz` of poses, see `pose_pool`.
+        size: side of the pictures, pixels.
+        scheduler: address of a Dask scheduler; None starts one on this machine.
+        workers: processes on this machine; None is one a core, 0 renders in this process.
+
+    Returns:
+        the index, see `records.write_index`.
+
+    Raises:
+        ValueError: a number out of range, or a folder that holds other samples.
+        FileNotFoundError: no such folder of photographs, or library.
+    """
+    if n < 1 or int(n) != n or seed < 0 or int(seed) != seed:
+        raise ValueError(f"expected n >= 1 and seed >= 0, whole numbers; found n={n}, seed={seed}")
+    if not 32 <= size <= 2048:
+        raise ValueError(f"expected a size of 32 to 2048 pixels, found {size}")
+    if photographs is not None:
+        find_photographs(photographs)  # raises before anything is started
+    if library is not None and not Path(library).is_file():
+        raise FileNotFoundError(f"{library}: no such pose library; `hmr data mocap` makes one")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {"seed": seed, "size": size, "shard": SHARD}
+    settings |= {"photographs": str(photographs or ""), "library": str(library or "")}
+    _same_settings(out, settings)
+    tasks = []
+    for number, first in enumerate(range(0, n, SHARD)):
+        path, count = out / f"train-{number:05d}.tfrecord", min(SHARD, n - first)
+        done = records.finished(path)
+        if done is None or done["samples"] + sum(done["skipped"].values()) != count:
+            tasks.append((seed, first, count, str(path), photographs, library, size))
+    with tqdm(total=n, initial=n - sum(task[2] for task in tasks), unit="sample") as progress:
+        for count in _run(tasks, scheduler, workers):
+            progress.update(count)
+    return records.write_index(
+        out, source="hmrlib's synthetic people", licence="CC0 1.0", seed=seed, size=size
+    )
+
+
+def _same_settings(out, settings):
+    """Keep the settings beside the samples; a folder made from others is not added to."""
+    path = out / SETTINGS
+    if path.exists():
+        found = json.loads(path.read_text("utf-8"))
+        if found != settings:
+            raise ValueError(
+                f"{out} holds samples of other settings: {found}, asked for {settings}. "
+                "Give another folder, or delete this one"
+            )
+    elif any(out.glob("*.tfrecord")):
+        raise ValueError(f"{out} holds records that are not synthetic people; give another folder")
+    with atomic_write(path) as file:
+        file.write(json.dumps(settings).encode())
+
+
+def _run(tasks, scheduler, workers):
+    """Make all shards, in this process or by Dask; yields the number of samples of each."""
+    if workers == 0 or not tasks:
+        yield from (_render_shard(*task) for task in tasks)
+        return
+    import dask
+    from distributed import Client, LocalCluster, as_completed
+
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+        contextlib.ExitStack() as stack,
+    ):
+        if scheduler is None:
+            workers = min(workers or os.cpu_count() or 1, len(tasks))
+            scheduler = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs="ERROR",
+                )
+            )
+        client = stack.enter_context(Client(scheduler))
+        futures = [client.submit(_render_shard, *task, pure=False) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:  # of an interrupt or an error: what has not begun never does
+            client.cancel(futures)
+
+
+def _render_shard(seed, first, count, path, photographs, library, size):
+    """Make one shard; returns its number of samples."""
+    names = find_photographs(photographs) if photographs else ()
+    pool = pose_pool(library)
+
+    def samples():
+        for begin in range(first, first + count, BATCH):
+            end = min(begin + BATCH, first + count)
+            recipes = [draw_recipe(seed, i, pool, names) for i in range(begin, end)]
+            yield from picture(recipes, size, photographs)
+
+    return records.write_shard(path, samples())["samples"]

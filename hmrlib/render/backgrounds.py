@@ -317,13 +317,11 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
             if ty < t and ty > 0:
                 t, side = ty, (0 if dy < 0 else 1)
             tx = (bounds[2] - px) / dx if dx < 0 else (bounds[3] - px) / dx
-            if tx < t and tx > 0:
-                if not (outdoor and py + tx * dy > bounds[1]):
-                    t, side = tx, (2 if dx < 0 else 3)
+            if 0 < tx < t and not (outdoor and py + tx * dy > bounds[1]):
+                t, side = tx, (2 if dx < 0 else 3)
             tz = (bounds[4] - pz) / dz if dz < 0 else (bounds[5] - pz) / dz
-            if tz < t and tz > 0:
-                if not (outdoor and py + tz * dy > bounds[1]):
-                    t, side = tz, (4 if dz < 0 else 5)
+            if 0 < tz < t and not (outdoor and py + tz * dy > bounds[1]):
+                t, side = tz, (4 if dz < 0 else 5)
             if outdoor and side == 1:
                 t, side = np.float32(1e9), -1
             r, g, b = np.float32(0), np.float32(0), np.float32(0)

@@ -220,12 +220,10 @@ def cut(tailor, field, hidden_from=0.03):
     odd = np.where(lone, odd_inside.argmax(1), (~odd_inside).argmax(1))
     rows = np.arange(len(mixed))
     a, b, c = (mixed[rows, (odd + k) % 3] for k in range(3))
-    edges = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), 1)
-    unique, which = np.unique(edges, axis=0, return_inverse=True)
-    kept = np.flatnonzero(
-        np.bincount(faces[(inside | False) & (count > 0)[:, None]].ravel(), minlength=len(field))
-        > 0
-    )
+    pairs = np.sort(np.stack([np.concatenate([a, a]), np.concatenate([b, c])], 1), 1)
+    codes, which = np.unique(pairs @ [len(field), 1], return_inverse=True)
+    unique = np.stack(np.divmod(codes, len(field)), 1)
+    kept = np.flatnonzero(np.bincount(faces[inside], minlength=len(field)) > 0)
     number = np.full(len(field), -1)
     number[kept] = np.arange(len(kept))
     f0, f1 = field[unique[:, 0]], field[unique[:, 1]]
@@ -279,7 +277,7 @@ def cut(tailor, field, hidden_from=0.03):
             pairs[crosses & ~on_hem[pairs[:, 1]]][:, ::-1],
         ]
     )
-    pairs = np.unique(pairs, axis=0)
+    pairs = np.stack(np.divmod(np.unique(pairs @ [len(ends), 1]), len(ends)), 1)
     first = np.searchsorted(pairs[:, 0], np.arange(len(ends) + 1))
     welded, owner = np.concatenate([welded, rim_faces]), np.concatenate([owner, rim_owner])
     split, split_faces, uv = _unroll(tailor, ends, share, welded, faces[owner])
@@ -301,7 +299,7 @@ def cut(tailor, field, hidden_from=0.03):
 
 def _unroll(tailor, ends, share, faces, of_body):
     """Texture coordinates: each limb is unrolled by itself, and cut open where it closes."""
-    limb = np.array([np.bincount(row, minlength=5).argmax() for row in tailor.limb[of_body]])
+    limb = np.sort(tailor.limb[of_body], 1)[:, 1]  # of most of its corners
 
     def blend(values):
         low, high = values[ends[:, 0]], values[ends[:, 1]]
@@ -318,10 +316,8 @@ def _unroll(tailor, ends, share, faces, of_body):
     is_arm = ((limb == 1) | (limb == 2))[:, None]
     v = np.where(is_arm, torso - arm[faces], hips[faces])
     u = np.where(is_arm, u + 0.25, u)  # sleeves take the picture's side, where nothing is printed
-    key = np.stack([faces, np.repeat(limb[:, None], 3, 1), np.round(u * 50).astype(int)], -1)
-    _, index, inverse = np.unique(
-        key.reshape(-1, 3), axis=0, return_index=True, return_inverse=True
-    )
+    key = (faces.astype(np.int64) * 5 + limb[:, None]) * 1000 + np.round(u * 50).astype(int) + 500
+    _, index, inverse = np.unique(key, return_index=True, return_inverse=True)
     uv = np.stack([u.ravel(), v.ravel()], 1)[index]
     return faces.ravel()[index], inverse.reshape(-1, 3), uv
 
