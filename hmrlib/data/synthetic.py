@@ -1241,9 +1241,17 @@ SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were m
 
 
 def render_people(
-    n, seed, out, photographs=None, library=None, size=SIZE, scheduler=None, workers=None
+    n,
+    seed,
+    out,
+    photographs=None,
+    library=None,
+    size=SIZE,
+    scheduler=None,
+    workers=None,
+    shard=SHARD,
 ):
-    """Make a data set of `n` people: shards of `SHARD` samples and an index, as `data.records`.
+    """Make a data set of `n` people: shards and an index, as `data.records` keeps them.
 
     Sample i is the same whatever `n`, the number of workers or of machines. Finished shards are
     kept: the same call goes on where an interrupted one stopped.
@@ -1258,6 +1266,7 @@ def render_people(
         size: side of the pictures, pixels.
         scheduler: address of a Dask scheduler; None starts one on this machine.
         workers: processes on this machine; None is one a core, 0 renders in this process.
+        shard: samples in a shard.
 
     Returns:
         the index, see `records.write_index`.
@@ -1268,6 +1277,8 @@ def render_people(
     """
     if n < 1 or int(n) != n or seed < 0 or int(seed) != seed:
         raise ValueError(f"expected n >= 1 and seed >= 0, whole numbers; found n={n}, seed={seed}")
+    if shard < 1 or int(shard) != shard:
+        raise ValueError(f"expected shards of at least one sample, found {shard}")
     if not 32 <= size <= 2048:
         raise ValueError(f"expected a size of 32 to 2048 pixels, found {size}")
     if photographs is not None:
@@ -1276,12 +1287,12 @@ def render_people(
         raise FileNotFoundError(f"{library}: no such pose library; `hmr data mocap` makes one")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"seed": seed, "size": size, "shard": SHARD}
+    settings = {"seed": seed, "size": size, "shard": shard}
     settings |= {"photographs": str(photographs or ""), "library": str(library or "")}
     _same_settings(out, settings)
     tasks = []
-    for number, first in enumerate(range(0, n, SHARD)):
-        path, count = out / f"train-{number:05d}.tfrecord", min(SHARD, n - first)
+    for number, first in enumerate(range(0, n, shard)):
+        path, count = out / f"train-{number:05d}.tfrecord", min(shard, n - first)
         done = records.finished(path)
         if done is None or done["samples"] + sum(done["skipped"].values()) != count:
             tasks.append((seed, first, count, str(path), photographs, library, size))

@@ -1,0 +1,412 @@
+import io
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial import cKDTree
+
+import hmrlib
+from hmrlib.camera import Camera, look_at
+from hmrlib.data import records, synthetic
+from hmrlib.render import backgrounds, clothes, render_scene
+from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return synthetic.pose_pool()
+
+
+@pytest.fixture(scope="module")
+def recipes(pool):
+    return [synthetic.draw_recipe(5, i, pool) for i in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def samples(recipes):
+    return list(synthetic.picture(recipes))
+
+
+@pytest.fixture(scope="module")
+def tailor():
+    return clothes.measure(hmrlib.load_body())
+
+
+def decoded(sample):
+    return np.asarray(Image.open(io.BytesIO(sample["image"])))
+
+
+def same(a, b):
+    return a["image"] == b["image"] and all(
+        np.array_equal(a[name], b[name]) for name in ("keypoints_2d", "pose", "segmentation")
+    )
+
+
+# --- recipes --------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_plain_and_drawn_from_its_seed_alone(pool, recipes):
+    assert synthetic.draw_recipe(5, 3, pool) == recipes[3]
+    assert json.loads(json.dumps(recipes[3])) == recipes[3]
+    assert synthetic.draw_recipe(5, 4, pool)["people"] != recipes[3]["people"]
+    assert synthetic.draw_recipe(6, 3, pool)["people"] != recipes[3]["people"]
+
+
+def test_a_stored_recipe_gives_the_same_sample(samples):
+    again = list(synthetic.picture([json.loads(samples[4]["recipe"])]))
+    assert same(again[0], samples[4])
+
+
+def test_a_sample_does_not_depend_on_its_neighbours(recipes, samples):
+    turned = list(synthetic.picture(recipes[::-1]))[::-1]
+    assert all(same(a, b) for a, b in zip(turned, samples, strict=True))
+
+
+def test_recipes_vary(pool):
+    drawn = [synthetic.draw_recipe(0, i, pool) for i in range(300)]
+    kinds = Counter(recipe["place"]["kind"] for recipe in drawn)
+    assert set(kinds) == set(backgrounds.KINDS)
+    assert 0.2 < np.mean([len(recipe["people"]) > 1 for recipe in drawn]) < 0.5
+    betas = np.array([recipe["people"][0]["betas"] for recipe in drawn])
+    assert 0.9 < betas.std() < 1.4 and np.abs(betas.mean(0)).max() < 0.3
+    tones = [recipe["people"][0]["outfit"]["skin"]["tone"] for recipe in drawn]
+    assert np.percentile(tones, 10) < 0.2 and np.percentile(tones, 90) > 0.7
+    worn = Counter(
+        garment["kind"] for recipe in drawn for garment in recipe["people"][0]["outfit"]["garments"]
+    )
+    assert set(worn) >= {"upper", "lower", "tube", "shoes", "hair", "cap", "beard", "briefs"}
+
+
+def test_a_pool_stands_on_its_feet(pool):
+    body = hmrlib.load_body()
+    out = body(pose=pool[:64])
+    joints = np.asarray(out.joints)
+    up = joints[:, clothes.J["head"]] - joints[:, [7, 8]].mean(1)
+    assert np.median(np.degrees(np.arccos(up[:, 1] / np.linalg.norm(up, axis=1)))) < 12
+
+
+# --- labels ---------------------------------------------------------------------------------
+
+
+def test_samples_keep_the_schema(samples):
+    for sample in samples:
+        checked = records.check_sample(sample)
+        assert checked["has_pose"] and checked["has_betas"] and checked["has_camera"]
+        assert decoded(sample).shape == (224, 224, 3)
+    assert len({sample["id"] for sample in samples}) == COUNT
+
+
+def test_keypoints_project_onto_themselves(samples):
+    for sample in samples:
+        focal, cx, cy = sample["camera"]
+        points = sample["keypoints_3d"][:, :3]
+        pixels = points[:, :2] / points[:, 2:] * focal + (cx, cy)
+        assert np.abs(pixels - sample["keypoints_2d"][:, :2]).max() <= 0.01
+
+
+def test_the_body_of_the_labels_is_the_one_in_the_picture(samples):
+    body = hmrlib.load_body()
+    out = body(
+        np.array([sample["betas"] for sample in samples]),
+        np.array([sample["pose"] for sample in samples]),
+        np.array([sample["translation"] for sample in samples]),
+    )
+    points = np.asarray(body.keypoints(out))
+    for sample, own in zip(samples, points, strict=True):
+        assert np.abs(own - sample["keypoints_3d"][:, :3]).max() < 2e-5
+        focal, cx, cy = sample["camera"]
+        pixels = own[:, :2] / own[:, 2:] * focal + (cx, cy)
+        assert np.abs(pixels - sample["keypoints_2d"][:, :2]).max() <= 0.01
+
+
+def test_segmentation_agrees_with_visible_keypoints(samples):
+    on_person, seen = 0, 0
+    for sample in samples:
+        for (x, y, known), hidden in zip(sample["keypoints_2d"], sample["occluded"], strict=True):
+            if not known or hidden:
+                continue
+            rows = slice(max(int(y) - 2, 0), int(y) + 3)
+            near = sample["segmentation"][rows, max(int(x) - 2, 0) : int(x) + 3]
+            seen += 1
+            on_person += (near == synthetic.PERSON).any()
+    assert seen > 100 and on_person / seen > 0.97
+
+
+def test_the_box_holds_the_person(samples):
+    for sample in samples:
+        rows, columns = np.nonzero(sample["segmentation"] == synthetic.PERSON)
+        assert len(rows) > 50
+        half = sample["size"] / 2 + 12  # clothes and hair stand off the body
+        assert (np.abs(columns + 0.5 - sample["center"][0]) < half).all()
+        assert (np.abs(rows + 0.5 - sample["center"][1]) < half).all()
+
+
+def wall_in_front(recipe):
+    """The recipe with a cabinet before the person, larger than the picture."""
+    camera = recipe["camera"]
+    at = [0.5 * camera["distance"] * f(camera["turn"]) for f in (np.sin, np.cos)]
+    thing = {"kind": "cabinet", "at": at, "turn": camera["turn"], "size": 6.0}
+    material = {"texture": "planks", "color": [1, 1, 1], "variant": 0}
+    return recipe | {"objects": [thing | material], "people": recipe["people"][:1]}
+
+
+def test_what_stands_in_front_hides(recipes):
+    recipe = next(r for r in recipes if r["camera"]["distance"] > 4 and r["place"]["sky"])
+    (sample,) = synthetic.picture([wall_in_front(recipe)])
+    known = sample["keypoints_2d"][:, 2] > 0
+    assert known.sum() > 5 and sample["occluded"][known].all()
+    assert (sample["segmentation"] != synthetic.PERSON).all()
+
+
+def test_facing_away_hides_the_face(pool):
+    recipe = synthetic.draw_recipe(1, 0, pool)
+    person = recipe["people"][0]
+    standing = pose_from_degrees(POSES["standing"])
+    names = KEYPOINT_SETS["union-22"].names
+    hidden = {}
+    for turn in (0.0, np.pi):
+        standing[0] = [0, turn, 0]
+        camera = recipe["camera"] | {"turn": 0.0, "zoom": 1.3, "roll": 0, "aim": [0, 0]}
+        camera |= {"height": 1.2, "shift": [0, 0], "distance": 3.5}
+        changed = {"people": [person | {"pose": standing.tolist(), "lift": 0.0}], "objects": []}
+        place = backgrounds.draw_place("meadow", np.random.default_rng(0))
+        bare = person["outfit"] | {"garments": [], "extras": []}
+        changed["people"][0]["outfit"] = bare
+        recipe = synthetic._plain(recipe | changed | {"camera": camera, "place": place})
+        (sample,) = synthetic.picture([recipe])
+        hidden[turn] = dict(zip(names, sample["occluded"], strict=True))
+    assert not hidden[0.0]["nose"] and hidden[np.pi]["nose"]
+    assert not hidden[0.0]["left_eye"] and hidden[np.pi]["left_eye"]
+    assert not hidden[0.0]["left_knee"] and not hidden[np.pi]["left_knee"]
+
+
+# --- clothes --------------------------------------------------------------------------------
+
+
+def test_a_cut_ends_at_its_hem(tailor):
+    field = clothes.upper_field(tailor, -0.03, 0.15, 0.085)
+    cut = clothes.cut(tailor, field)
+    assert cut.depth[~cut.rim].min() > -1e-6
+    assert np.abs(cut.depth[cut.rim]).max() < 1e-6
+    edges = np.sort(cut.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
+    _, uses = np.unique(edges, axis=0, return_counts=True)
+    assert uses.max() == 2
+    assert (field[cut.covered] > 0).all()
+    assert np.abs(cut.uv[:, 1]).max() < 0.8
+
+
+def test_a_field_without_inside_is_an_error(tailor):
+    with pytest.raises(ValueError, match="covers no face"):
+        clothes.piece(tailor, "upper", 3.0, 0.1, 0.08, 0.0)
+    with pytest.raises(ValueError, match="unknown kind"):
+        clothes.piece(tailor, "armour")
+
+
+@pytest.mark.parametrize("name", ["standing", "walking", "sitting"])
+def test_garments_stay_outside_the_body(tailor, name):
+    out = tailor.body(pose=pose_from_degrees(POSES[name])[None])
+    points = np.asarray(out.vertices)[0]
+    normals = np.empty_like(points)
+    clothes.unit_normals(points, tailor.body.faces.astype(np.uint32), normals)
+    rng = np.random.default_rng(0)
+    cloth = synthetic._cloth(rng, 0.008, 0.04) | synthetic._print(rng)
+    outfit = synthetic.draw_outfit(rng) | {"extras": []}
+    outfit["garments"] = [
+        {"kind": "lower", "shape": [0.08, 0.78], **cloth},
+        {"kind": "upper", "shape": [-0.04, 0.16, 0.08, 0.0], **cloth},
+    ]
+    _, lower, upper = clothes.wear(tailor, outfit, points, np.zeros(10), None, None, (0, -1, 0))
+    tree = cKDTree(points)
+    for part in (lower, upper):
+        _, nearest = tree.query(part["vertices"])
+        above = ((part["vertices"] - points[nearest]) * normals[nearest]).sum(1)
+        assert np.mean(above > -0.002) > 0.965  # the rest lies in deep folds
+        assert np.percentile(above, 95) < 0.06
+    # where both are worn, the shirt is the outer one
+    both, _ = cKDTree(lower["vertices"]).query(upper["vertices"])
+    assert np.median(both[both < 0.05]) > 0.003
+
+
+def test_a_skirt_hangs_around_both_thighs(tailor):
+    rotations, translations = np.tile(np.eye(3), (24, 1, 1)), np.zeros((24, 3))
+    ring = clothes.drape_tube(
+        tailor, np.zeros(10), rotations, translations, 0.16, -0.4, 0.01, 0.1, 7, 0.0
+    )
+    thighs = tailor.vertices[(tailor.height < 0) & (tailor.height > -0.35) & (tailor.arm < 0)]
+    for points in (ring, ring[..., ::-1, :]):
+        assert points[..., 0].max() > thighs[:, 0].max()
+        assert points[..., 0].min() < thighs[:, 0].min()
+        assert points[..., 2].max() > thighs[:, 2].max()
+    assert ring[-1, :, 1].max() < ring[0, :, 1].min()
+
+
+@pytest.mark.parametrize("kind", clothes.PATTERNS)
+def test_patterns_have_colours_and_shades(kind):
+    picture = clothes.pattern(kind, 1)
+    assert picture.dtype == np.uint8 and picture.shape == (clothes.TEXTURE,) * 2
+    assert len(np.unique(picture % 32)) > 3
+    texture = clothes.dye(kind, 1, [[0.2, 0.4, 0.6], [0.9, 0.9, 0.9]], 2)
+    assert texture.shape == (128, 128, 3)
+    assert np.ptp(texture.reshape(-1, 3).mean(0)) > 2
+
+
+def test_unknown_pattern_or_place_is_an_error():
+    with pytest.raises(ValueError, match="unknown pattern"):
+        clothes.pattern("houndstooth", 0)
+    with pytest.raises(ValueError, match="unknown kind of place"):
+        backgrounds.draw_place("moon", np.random.default_rng(0))
+
+
+# --- places and the lens --------------------------------------------------------------------
+
+
+def test_the_horizon_is_where_the_camera_says():
+    place = backgrounds.draw_place("meadow", np.random.default_rng(1))
+    place |= {"layers": [], "haze": 0.0, "path": [0.0] * 5}
+    place["surfaces"]["floor"] = ["earth", [0.2, 0.2, 0.2]]
+    for pitch in (-10, 0, 12):
+        target = (0, 1.5 + 4 * np.tan(np.radians(pitch)), 0)
+        camera = look_at((0, 1.5, 4), target, fov=50, size=(96, 96))
+        image = backgrounds.paint(place, camera, 0.6).astype(int).sum(2)
+        far = np.array([[0.0, 1.5, -1e6]])  # the horizon straight ahead
+        row = camera.project(far)[0][0, 1]
+        found = np.argmax(image[:, 48] < image[2, 48] * 0.6)
+        assert abs(found - row) < 2.5
+
+
+@pytest.mark.parametrize("kind", backgrounds.KINDS)
+def test_every_place_can_be_painted(kind):
+    place = backgrounds.draw_place(kind, np.random.default_rng(2))
+    camera = look_at((0.2, 1.4, 3), (0, 1, 0), fov=45, size=(64, 48))
+    for coarse in (1, 3):
+        image = backgrounds.paint(place, camera, 1.0, coarse)
+        assert image.shape == (48, 64, 3) and image.std() > 2
+    assert (backgrounds.light_on(place, backgrounds.NORMALS) >= 0).all()
+
+
+def test_a_perfect_lens_changes_nothing():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    lens = {"blur": 0.0, "motion": [0, 0], "balance": [1, 1, 1], "contrast": 1.0}
+    lens |= {"saturation": 1.0, "vignette": 0.0, "noise": 0.0, "grain": 0}
+    seen = synthetic.through_lens(image, lens)
+    assert np.abs(seen.astype(int) - image).max() <= 1
+    blurred = synthetic.through_lens(image, lens | {"blur": 1.5})
+    assert blurred.std() < 0.5 * image.std()
+    assert abs(blurred.mean() - image.mean()) < 2
+    moved = synthetic.through_lens(image, lens | {"motion": [6, 0]}).astype(int)
+    assert np.abs(np.diff(moved, axis=1)).mean() < 0.6 * np.abs(np.diff(moved, axis=0)).mean()
+
+
+def test_nobody_stands_in_the_lens(pool):
+    recipe = synthetic.draw_recipe(2, 1, pool)
+    vertices = np.asarray(hmrlib.load_body()().vertices)[0] + [0, 1, 0]
+    near = recipe["camera"] | {"distance": 0.1}
+    camera, _ = synthetic.place_camera(near, vertices, 224)
+    assert isinstance(camera, Camera)
+    assert camera.project(vertices)[1].min() > 0.3
+
+
+# --- data sets ------------------------------------------------------------------------------
+
+
+def contents(folder):
+    return [
+        (sample["id"], sample["image"].tobytes(), sample["keypoints_2d"].tobytes())
+        for path in sorted(folder.glob("*.tfrecord"))
+        for sample in records.open_records(path)
+    ]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    out = tmp_path_factory.mktemp("people") / "set"
+    index = synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
+    assert index["samples"] == 6
+    return out
+
+
+def test_workers_change_nothing(dataset, tmp_path):
+    synthetic.render_people(5, 3, tmp_path / "set", size=64, workers=2, shard=2)
+    assert contents(tmp_path / "set") == contents(dataset)[:5]
+
+
+def test_an_interrupted_run_goes_on(dataset, tmp_path):
+    out = tmp_path / "set"
+    synthetic.render_people(4, 3, out, size=64, workers=0, shard=2)
+    first, second = sorted(out.glob("*.tfrecord"))
+    kept = first.stat().st_mtime_ns
+    second.write_bytes(second.read_bytes()[:500])  # as if the disk had been full
+    index = synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
+    assert index["samples"] == 6
+    assert first.stat().st_mtime_ns == kept
+    assert contents(out) == contents(dataset)
+
+
+def test_other_settings_do_not_mix(dataset):
+    with pytest.raises(ValueError, match="other settings"):
+        synthetic.render_people(6, 4, dataset, size=64, workers=0, shard=2)
+
+
+def test_foreign_records_are_left_alone(dataset, tmp_path):
+    (tmp_path / "train-00000.tfrecord").write_bytes(b"")
+    with pytest.raises(ValueError, match="not synthetic people"):
+        synthetic.render_people(1, 0, tmp_path, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n": 0}, "n >= 1"),
+        ({"seed": -1}, "seed >= 0"),
+        ({"size": 8}, "32 to 2048"),
+        ({"shard": 0}, "at least one sample"),
+        ({"photographs": "nowhere"}, "no such folder"),
+        ({"library": "nowhere.npz"}, "no such pose library"),
+    ],
+)
+def test_bad_input_is_said_clearly(tmp_path, wrong, message):
+    arguments = {"n": 1, "seed": 0, "out": tmp_path / "set", "workers": 0} | wrong
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        synthetic.render_people(**arguments)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_library_without_poses_is_an_error(tmp_path):
+    np.savez(tmp_path / "a.npz", clip=np.zeros(3))
+    with pytest.raises(ValueError, match="expected an array `pose`"):
+        synthetic.pose_pool(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", pose=np.full((2, 24, 3), np.nan))
+    with pytest.raises(ValueError, match="finite"):
+        synthetic.pose_pool(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", pose=np.full((7, 24, 3), 0.1))
+    pool = synthetic.pose_pool(tmp_path / "c.npz", 10)
+    assert pool.shape == (17, 24, 3) and np.allclose(pool[-7:], 0.1)
+
+
+def test_photographs_become_backgrounds_and_a_broken_one_kills_nothing(pool, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no \.jpg"):
+        synthetic.find_photographs(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"not a picture")
+    Image.fromarray(np.full((300, 400, 3), (250, 20, 30), np.uint8)).save(tmp_path / "red.png")
+    names = synthetic.find_photographs(tmp_path)
+    assert names == ["broken.jpg", "red.png"]
+    drawn = [synthetic.draw_recipe(0, i, pool, names) for i in range(12)]
+    red = next(r for r in drawn if r.get("photograph", {}).get("name") == "red.png")
+    broken = next(r for r in drawn if r.get("photograph", {}).get("name") == "broken.jpg")
+    shown, fallback = synthetic.picture([red, broken], 96, tmp_path)
+    border = decoded(shown)[shown["segmentation"] == 0]
+    assert border[:, 0].mean() > 2 * border[:, 1].mean()
+    assert decoded(fallback).std() > 5
+
+
+def test_rendering_is_the_renderers(recipes):
+    posed = synthetic.pose_people(recipes[0]["people"])
+    rows = np.arange(len(recipes[0]["people"]))
+    scene, seen = synthetic.build_scene(recipes[0], posed, rows)
+    drawn = render_scene(scene)
+    assert len(seen["owners"]) == len(scene.meshes) + 1
+    assert (drawn.mesh < len(scene.meshes)).all()
