@@ -206,8 +206,11 @@ def test_a_field_without_inside_is_an_error(tailor):
         clothes.piece(tailor, "armour")
 
 
-@pytest.mark.parametrize("name", ["standing", "walking", "sitting"])
-def test_garments_stay_outside_the_body(tailor, name):
+# in the crease of a bent hip the nearest point of the skin may be across the fold
+@pytest.mark.parametrize(
+    ("name", "least"), [("standing", 0.98), ("walking", 0.98), ("sitting", 0.93)]
+)
+def test_garments_stay_outside_the_body(tailor, name, least):
     out = tailor.body(pose=pose_from_degrees(POSES[name])[None])
     points = np.asarray(out.vertices)[0]
     normals = np.empty_like(points)
@@ -224,7 +227,7 @@ def test_garments_stay_outside_the_body(tailor, name):
     for part in (lower, upper):
         _, nearest = tree.query(part["vertices"])
         above = ((part["vertices"] - points[nearest]) * normals[nearest]).sum(1)
-        assert np.mean(above > -0.002) > 0.965  # the rest lies in deep folds
+        assert np.mean(above > -0.002) > least
         assert np.percentile(above, 95) < 0.06
     # where both are worn, the shirt is the outer one
     both, _ = cKDTree(lower["vertices"]).query(upper["vertices"])
