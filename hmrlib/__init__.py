@@ -5,6 +5,7 @@ TensorFlow (or JAX, or PyTorch: `KERAS_BACKEND`) is loaded when a function first
 
     body = hmrlib.load_body()        # the open body, or a path to a model in SMPL's format
     out = body(betas, pose)          # out.vertices (B, V, 3), out.joints (B, 24, 3), metres
+    hmrlib.show(body)                # sliders, in a notebook or in the web browser
 """
 
 from importlib import import_module
@@ -15,9 +16,10 @@ __version__ = "0.1.0"
 _LAZY = {
     "load_body": "hmrlib.body.model",
     "Body": "hmrlib.body.model",
+    "show": "hmrlib.viewing.viewer",
 }
 
-__all__ = ["Body", "__version__", "load_body"]
+__all__ = ["Body", "__version__", "load_body", "show"]
 
 
 def __getattr__(name):

@@ -39,6 +39,14 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{ *(\w+): *(\w+)(?: +(\d+%))? *\}\}")
+# A kernel that writes what its libraries say past Python (TensorFlow's greetings) into a file, its
+# first argument, and not into the notebook. Errors of Python are in the notebook all the same.
+LAUNCH = """
+import os, runpy, sys
+os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT), 2)
+sys.argv.append("--IPKernelApp.capture_fd_output=False")
+runpy.run_module("ipykernel_launcher", run_name="__main__")
+"""
 
 
 class ReportError(ValueError):
@@ -355,9 +363,9 @@ def _kernel_of_this_python(folder):
     with tempfile.TemporaryDirectory() as home:
         kernel = Path(home, "kernels", "python3")
         kernel.mkdir(parents=True)
-        launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        options = ["-f", "{connection_file}", "--IPKernelApp.log_level=CRITICAL"]
         spec = {
-            "argv": [*launch, "--IPKernelApp.log_level=CRITICAL"],  # errors are in the notebook
+            "argv": [sys.executable, "-c", LAUNCH, str(folder / "kernel.log"), *options],
             "display_name": "Python 3",
             "language": "python",
             "env": {

@@ -319,19 +319,20 @@ def _ply(vertices, faces, colors):
     return "\n".join(header).encode() + vertex_table.tobytes() + face_table.tobytes()
 
 
-def write_glb(path, model, betas=None, num_targets=10):
+def write_glb(path, model, betas=None, num_targets=10, pose=None):
     """Write a figure that Blender or three.js can pose: see `gltf.encode_glb` for what is in it.
 
     Args:
         model: dict of arrays as `read_model` returns it.
         betas: (n,) the shape that is built into mesh and skeleton; None: the mean body.
         num_targets: how many betas become shape targets (sliders), fewer if the model has fewer.
+        pose: (24, 3) radians by which the figure's joints are turned; None: at rest.
 
     Raises:
         ModelFileError: arrays that do not fit together.
-        ValueError: betas that the model does not have.
+        ValueError: a pose of another shape, or betas that the model does not have.
     """
-    data = gltf.encode_glb(check_model(model), betas, num_targets)
+    data = gltf.encode_glb(check_model(model), betas, num_targets, pose)
     with atomic_write(path) as file:
         file.write(data)
 

@@ -7,6 +7,7 @@ import json
 import struct
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from hmrlib.skeleton import JOINT_NAMES
 
@@ -15,7 +16,7 @@ _ELEMENT_TYPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 _VERTICES, _INDICES = 34962, 34963  # what a buffer view is for: ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER
 
 
-def encode_glb(model, betas=None, num_targets=10):
+def encode_glb(model, betas=None, num_targets=10, pose=None):
     """A skinned, shapeable figure.
 
     It carries: 24 named joint nodes, each a child of its parent, with inverse bind matrices; for
@@ -30,6 +31,7 @@ def encode_glb(model, betas=None, num_targets=10):
         model: dict of arrays as `files.read_model` returns it.
         betas: (n,) built into mesh and skeleton, or None: the mean body.
         num_targets: number of shape targets.
+        pose: (24, 3) radians that the joint nodes are turned by, or None: at rest.
 
     Returns:
         bytes of the file.
@@ -41,6 +43,9 @@ def encode_glb(model, betas=None, num_targets=10):
             f"expected at most {directions.shape[2]} finite betas in one row, "
             f"found shape {betas.shape}"
         )
+    pose = np.zeros((len(JOINT_NAMES), 3)) if pose is None else np.asarray(pose, np.float64)
+    if pose.shape != (len(JOINT_NAMES), 3) or not np.isfinite(pose).all():
+        raise ValueError(f"expected a finite pose ({len(JOINT_NAMES)}, 3), found {pose.shape}")
     vertices = model["v_template"] + directions[..., : len(betas)] @ betas  # (V, 3)
     joints = model["J_regressor"] @ vertices  # (24, 3)
     faces, parents = model["f"], model["parents"]
@@ -85,7 +90,7 @@ def encode_glb(model, betas=None, num_targets=10):
         "asset": {"version": "2.0", "generator": "hmrlib"},
         "scene": 0,
         "scenes": [{"nodes": [0, root]}],
-        "nodes": [*_joint_nodes(joints, parents), {"name": "body", "mesh": 0, "skin": 0}],
+        "nodes": [*_joint_nodes(joints, parents, pose), {"name": "body", "mesh": 0, "skin": 0}],
         "meshes": [mesh],
         "skins": [
             {
@@ -135,11 +140,13 @@ def largest_weights(weights, count=4):
     return np.where(kept > 0, joints, 0), kept / kept.sum(axis=1, keepdims=True)
 
 
-def _joint_nodes(joints, parents):
+def _joint_nodes(joints, parents, pose):
     nodes = []
     for j, name in enumerate(JOINT_NAMES):
         offset = joints[j] - joints[parents[j]] if parents[j] >= 0 else joints[j]
         node = {"name": name, "translation": offset.tolist()}
+        if pose[j].any():
+            node["rotation"] = Rotation.from_rotvec(pose[j]).as_quat().tolist()  # x, y, z, w
         children = np.flatnonzero(parents == j).tolist()
         if children:  # the format allows no empty list
             node["children"] = children

@@ -16,6 +16,7 @@ coefficients, K = 24 joints. Inside, coordinates are planes (B, 3, V): see `skin
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -225,7 +226,9 @@ class Body:
             import tensorflow as tf
 
             # the constants are captured: as arguments they would cost a millisecond a call
-            jitted = tf.function(lambda *inputs: plain(self._constants, *inputs), jit_compile=True)
+            jitted = tf.function(
+                lambda *inputs: plain(self._constants, *inputs), jit_compile=True, autograph=False
+            )
 
             def forward(*inputs):
                 # within a caller's own tf.function it is the caller's to compile: nested, XLA
@@ -265,12 +268,36 @@ class Body:
         points = ops.concatenate([output.joints, landmarks], axis=1)
         return ops.matmul(matrix, points)
 
-    def save(self, path):
+    def save(self, path, betas=None, pose=None):
         """Write the model (.npz, .pkl, .glb with skeleton and shapes) or its mesh (.obj, .ply).
 
         The file is written whole or not at all. See `files.write_model`.
+
+        Args:
+            path: its suffix says what is written.
+            betas: (n,) and pose: (24, 3) or (72,) radians, of one body: a mesh is of that body; a
+                `.glb` has the betas built in and its joints turned (glTF has no correctives).
+
+        Raises:
+            BodyInputError: betas or pose of more than one body, or of a wrong shape.
+            hmrlib.body.files.ModelFileError: another suffix, or one that holds no single body.
         """
-        files.write_model(path, self._model)
+        if betas is None and pose is None:
+            return files.write_model(path, self._model)
+        path = Path(path)
+        if path.suffix not in (".glb", ".obj", ".ply"):
+            raise files.ModelFileError(
+                f"{path}: one body in one pose is written as .glb, .obj or .ply; "
+                "a model file holds all bodies, leave betas and pose out"
+            )
+        out = self(betas, pose)  # checks both
+        if len(out.vertices) != 1:
+            raise BodyInputError(f"expected betas and pose of one body, found {len(out.vertices)}")
+        if path.suffix == ".glb":
+            betas = None if betas is None else np.asarray(betas, float).ravel()
+            pose = None if pose is None else np.asarray(pose, float).reshape(-1, 3)
+            return files.write_glb(path, self._model, betas, pose=pose)
+        return files.write_mesh(path, np.asarray(out.vertices[0]), self.faces)
 
     def _check(self, betas, pose, translation, skinning):
         """Tensors betas (B, n), rotations (B, 24, 3, 3), translation (B, 3), of one batch size."""

@@ -143,6 +143,141 @@ def _with_edges(vertices, faces, is_quad, camera, colors, lights, background, sm
     return np.rint(image[..., :3] + (1 - cover) * behind).astype(np.uint8)
 
 
+def overlay(image, vertices, faces, camera, colors=PALETTE[5], alpha=0.85, supersample=4):
+    """A body laid over the photograph that it was found in.
+
+    Args:
+        image: (H, W, 3) uint8 or floats in [0, 1].
+        vertices: (V, 3) metres, in the world of the camera; or (N, V, 3), several people, of whom
+            those farther away are drawn first.
+        faces: (F, 3).
+        camera: a `Camera` whose size is that of the image.
+        colors: of the surface, as for `render`.
+        alpha: opacity; at 1 the photograph is hidden where the body is.
+        supersample: as for `render`.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the image does not have the camera's size, or as `hmrlib.render.render`.
+    """
+    image = np.asarray(image)
+    if image.shape != (*camera.size[::-1], 3):
+        width, height = camera.size
+        raise ValueError(
+            f"the camera sees {width} x {height} pixels: expected an image "
+            f"({height}, {width}, 3), found {image.shape}."
+        )
+    people = np.asarray(vertices, float)
+    people = people[None] if people.ndim == 2 else people
+    depth = [camera.project(person)[1].mean() for person in people]
+    for i in np.argsort(depth)[::-1]:
+        drawn = render(
+            people[i], faces, camera, colors, background=image, supersample=supersample, alpha=alpha
+        )
+        image = drawn.image
+    return image
+
+
+def turntable(vertices, faces, count=8, size=(240, 400), elevation=8.0, **options):
+    """Pictures all around a body, in one scale.
+
+    Args:
+        vertices, faces: of the body; metres.
+        count: how many, evenly around, from the front towards its left.
+        size: (width, height) of each, in pixels.
+        elevation: degrees that the camera stands above the horizon.
+        options: of `snapshot`.
+
+    Returns:
+        list of (H, W, 3) uint8.
+    """
+    vertices = np.asarray(vertices, float)
+    middle = (vertices.min(0) + vertices.max(0)) / 2
+    radius = np.linalg.norm((vertices - middle)[:, [0, 2]], axis=1).max()
+    around = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    rings = [  # a cylinder that the turning body never leaves
+        middle + np.stack([radius * np.cos(around), 0 * around + y, radius * np.sin(around)], 1)
+        for y in (vertices[:, 1] - middle[1]).min() * np.array([1, -1])
+    ]
+    cylinder = np.concatenate(rings)
+    return [
+        snapshot(
+            vertices,
+            faces,
+            frame(cylinder, 360 * i / count, size, margin=0.02, elevation=elevation),
+            **options,
+        )
+        for i in range(count)
+    ]
+
+
+def distance_colors(vertices, reference, vmax=None, cmap="viridis"):
+    """How far each vertex is from where it should be, as colours; `color_bar` names them.
+
+    Args:
+        vertices, reference: (V, 3) metres.
+        vmax: the distance at the map's end, in millimetres; None is the largest.
+        cmap: as for `scalar_colors`.
+
+    Returns:
+        colours (V, 3), and distances (V,) in millimetres.
+
+    Raises:
+        ValueError: the two do not have one shape.
+    """
+    vertices, reference = np.asarray(vertices, float), np.asarray(reference, float)
+    if vertices.shape != reference.shape or vertices.shape[-1:] != (3,):
+        raise ValueError(
+            f"both must have one shape (V, 3), found {vertices.shape} and {reference.shape}."
+        )
+    distance = 1000 * np.linalg.norm(vertices - reference, axis=-1)
+    return scalar_colors(distance, cmap, 0.0, vmax), distance
+
+
+def joint_bars(axis, values, names=JOINT_NAMES, label="error in mm", spread=None):
+    """One bar a joint, from the head down; left blue, right orange, the middle dark.
+
+    Args:
+        axis: to draw on.
+        values: (J,), NaN for a joint without a value.
+        names: (J,) "left_…", "right_…" or other; the two sides of a joint share a row.
+        label: of the values' axis, with their unit.
+        spread: (J,) half-lengths of whiskers, e.g. standard deviations, or None.
+
+    Returns:
+        the axis.
+
+    Raises:
+        ValueError: not as many values as names.
+    """
+    values = np.asarray(values, float)
+    spread = None if spread is None else np.asarray(spread, float)
+    if values.shape != (len(names),) or (spread is not None and spread.shape != values.shape):
+        raise ValueError(f"expected {len(names)} values, one a name, found {values.shape}.")
+    rows = {}
+    for i, name in enumerate(names):
+        side, _, joint = name.partition("_")
+        if side not in ("left", "right"):
+            side, joint = "middle", name
+        rows.setdefault(joint, []).append((side, i))
+    for row, members in enumerate(rows.values()):
+        height = 0.8 / len(members)
+        for k, (side, i) in enumerate(members):
+            place = row + (k - (len(members) - 1) / 2) * height
+            whisker = None if spread is None else spread[i]
+            axis.barh(place, values[i], height, color=SIDE_COLORS[side], xerr=whisker, ecolor="0.4")
+    axis.set_yticks(range(len(rows)), [joint.replace("_", " ") for joint in rows])
+    axis.set(xlabel=label, ylim=(len(rows) - 0.4, -0.6))
+    axis.grid(visible=False, axis="y")
+    shown = {side for members in rows.values() for side, _ in members}
+    handles = [plt.Rectangle((0, 0), 1, 1, color=SIDE_COLORS[s]) for s in SIDE_COLORS if s in shown]
+    if len(handles) > 1:
+        axis.legend(handles, [side for side in SIDE_COLORS if side in shown])
+    return axis
+
+
 def show_images(images, titles=None, columns=None, height=2.6, labels=None):
     """Pictures side by side in a clean grid.
 

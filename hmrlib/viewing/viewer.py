@@ -1,0 +1,727 @@
+"""A body to see and to touch: `show(body)` in a notebook, and two viewers behind it.
+
+`Explorer` (pythreejs and ipywidgets) asks the kernel for each picture, so that it shows just what
+Python computes. `Live` computes the body in the browser and needs no kernel once it is there: see
+`hmrlib.viewing.live`. Controls and looks are the same.
+"""
+
+import json
+import tempfile
+import threading
+import webbrowser
+from contextlib import contextmanager
+from pathlib import Path
+
+import anywidget
+import ipywidgets as widgets
+import matplotlib
+import numpy as np
+import pythreejs as three
+import traitlets
+from scipy import sparse
+from scipy.spatial.transform import Rotation
+
+from hmrlib.body.model import load_body
+from hmrlib.camera import look_at
+from hmrlib.render import CLAY, ambient_occlusion
+from hmrlib.skeleton import BONES, JOINT_NAMES
+from hmrlib.viewing import live
+
+SIZE = (620, 720)  # of the explorer's picture, in pixels
+MAX_UNDO = 100
+OPTIONS = (
+    *("skeleton", "mesh", "ground", "turn", "correctives"),
+    *("skinning", "color", "joint"),
+)
+COLORS = {
+    "clay": "clay",
+    "weights of the joint": "weights",
+    "what correctives do": "correctives",
+    "linear against dual quaternions": "skinning",
+}
+
+
+def show(body=None, betas=None, pose=None, reference=None, kernel=True, **options):
+    """Show a body with sliders for its shape and pose.
+
+    In a notebook the result is a widget. Anywhere else, a page is written that needs no Python, and
+    opened in the web browser.
+
+    Args:
+        body: a `Body`; None loads the open body (or $HMR_BODY).
+        betas: (S,) to begin with, in standard deviations; None is the mean body.
+        pose: (24, 3) or (72,) axis-angle, radians, to begin with; None is at rest.
+        reference: (V, 3) vertices in metres; their distance can then be shown as colours.
+        kernel: True for the `Explorer`, whose pictures the kernel computes; False for `Live`,
+            which also works on when the kernel is gone.
+        options: what to begin with, by name: `skeleton`, `mesh`, `ground`, `turn` and `correctives`
+            are switches; `skinning` is "lbs" or "dqs"; `color` is "clay", "weights" (of `joint`, a
+            number), "correctives", "skinning" or "error" (from the reference).
+
+    Returns:
+        `Explorer` or `Live`; outside a notebook the path of the page.
+
+    Raises:
+        ValueError: betas, pose or reference do not fit the body, or an unknown option.
+    """
+    if unknown := options.keys() - OPTIONS:
+        raise ValueError(f"unknown {', '.join(unknown)}; known options are {', '.join(OPTIONS)}")
+    body = load_body() if body is None else body
+    if _in_notebook():
+        return (Explorer if kernel else Live)(body, betas, pose, reference, **options)
+    betas, pose, _ = _checked(body, betas, pose, reference)
+    path = Path(tempfile.mkdtemp(prefix="hmrlib-")) / "body.html"
+    text = live.page(body._model, betas=betas, pose=pose, reference=reference, num_betas=len(betas))
+    path.write_text(text, "utf-8")
+    webbrowser.open(path.as_uri())
+    return path
+
+
+def _in_notebook():
+    try:
+        from IPython import get_ipython
+    except ModuleNotFoundError:
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def _checked(body, betas, pose, reference):
+    """betas (S,), pose (24, 3) and reference (V, 3) or None, as float arrays that fit the body."""
+    joints, most = len(body.parents), body.num_betas
+    betas = np.zeros(0) if betas is None else np.asarray(betas, float).ravel()
+    pose = np.zeros(3 * joints) if pose is None else np.asarray(pose, float).ravel()
+    if len(betas) > most:
+        raise ValueError(f"betas: expected at most {most} numbers, found {len(betas)}")
+    if len(pose) != 3 * joints:
+        raise ValueError(f"pose: expected {3 * joints} numbers, found {len(pose)}")
+    if not (np.isfinite(betas).all() and np.isfinite(pose).all()):
+        raise ValueError("betas and pose must be finite numbers")
+    if reference is not None:
+        reference = live.check_reference(reference, len(body.v_template))
+    sliders = max(len(betas), min(live.NUM_BETAS, most))
+    return np.pad(betas, (0, sliders - len(betas))), pose.reshape(-1, 3), reference
+
+
+def as_text(betas, pose):
+    """betas and pose as one line of JSON, which `read_text` reads."""
+    return json.dumps({"betas": live._rounded(betas), "pose": live._rounded(pose)})
+
+
+def read_text(text, num_betas):
+    """betas and pose from text: JSON as `as_text` writes it, or a list that is the pose alone.
+
+    Returns:
+        betas (n,) or None, pose (24, 3) or None.
+
+    Raises:
+        ValueError: a sentence that says what was expected and what was found.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ValueError('This is not JSON: expected {"betas": […], "pose": […]}.') from None
+    found = {"pose": found} if isinstance(found, list) else found
+    if not isinstance(found, dict) or not {"betas", "pose"} & found.keys():
+        raise ValueError("Found neither betas nor pose.")
+    joints = len(JOINT_NAMES)
+    arrays = {}
+    for name in found.keys() & {"betas", "pose"}:
+        try:
+            array = np.asarray(found[name], float).ravel()
+        except (TypeError, ValueError):
+            array = np.array([np.nan])
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: expected numbers alone.")
+        if name == "betas" and len(array) > num_betas:
+            raise ValueError(f"betas: expected at most {num_betas} numbers, found {len(array)}.")
+        if name == "pose" and len(array) != 3 * joints:
+            raise ValueError(f"pose: expected {3 * joints} numbers, found {len(array)}.")
+        arrays[name] = array.reshape(-1, 3) if name == "pose" else array
+    return arrays.get("betas"), arrays.get("pose")
+
+
+class Live(anywidget.AnyWidget):
+    """The kernel-free viewer as a widget; `betas` and `pose` follow it while a kernel listens.
+
+    Attributes:
+        betas: list of numbers. pose: list of 72, radians. Assign to them to move the body.
+        options: dict, see `live.make_live`.
+    """
+
+    _esm = live.BUNDLE
+    data = traitlets.Bytes().tag(sync=True)
+    betas = traitlets.List(traitlets.Float()).tag(sync=True)
+    pose = traitlets.List(traitlets.Float()).tag(sync=True)
+    options = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, body, betas=None, pose=None, reference=None, **options):
+        """Arguments as of `show`."""
+        betas, pose, reference = _checked(body, betas, pose, reference)
+        super().__init__(
+            data=live.pack(body._model, reference, len(betas)),
+            betas=betas.tolist(),
+            pose=pose.ravel().tolist(),
+            options=options,
+        )
+
+
+class Guard(anywidget.AnyWidget):
+    """A line below the explorer for what it cannot say by itself: no WebGL, no kernel."""
+
+    _esm = """
+    const NO_WEBGL = "This browser draws no 3D here: WebGL is off or missing. Turn on hardware " +
+      "acceleration in the browser's settings, or open the page in another browser.";
+    const NO_KERNEL = "The kernel does not answer, so the body stands still. Wait if it is busy; " +
+      "else start it and run the notebook again. (The kernel-free viewer needs none.)";
+    function render({ model, el }) {
+      const line = document.createElement("div");
+      line.className = "hmr-guard";
+      el.append(line);
+      const say = (text) => { line.textContent = text; };
+      if (!document.createElement("canvas").getContext("webgl2")) say(NO_WEBGL);
+      let timer = 0;
+      const ask = () => {
+        if (timer || line.textContent === NO_WEBGL) return;
+        timer = setTimeout(() => say(NO_KERNEL), 4000);
+        try { model.send({ asked: true }); } catch { say(NO_KERNEL); }
+      };
+      model.on("msg:custom", () => {
+        clearTimeout(timer);
+        timer = 0;
+        if (line.textContent === NO_KERNEL) say("");
+      });
+      const watch = setTimeout(() => {
+        const explorer = el.closest(".hmr-explorer");
+        for (const event of ["pointerdown", "keydown", "change"])
+          explorer?.addEventListener(event, ask, true);
+      });
+      return () => { clearTimeout(timer); clearTimeout(watch); };
+    }
+    export default { render };
+    """
+    _css = """
+    .hmr-guard { color: #b3471a; font-size: 13px; min-height: 1.2em; margin: 2px 4px; }
+    .hmr-explorer .hmr-head { font-weight: 600; font-size: 13px; line-height: 20px; }
+    .hmr-explorer .widget-html-content { line-height: 1.4; font-size: 12px; }
+    .hmr-explorer button { min-width: max-content; padding: 0 8px; }
+    .hmr-explorer .hmr-stage { background: radial-gradient(circle at 50% 35%, #fff, #e9edf2);
+      border-radius: 6px; overflow: hidden; }
+    .hmr-explorer .widget-readout { min-width: 46px; }
+    .hmr-explorer .hmr-text textarea { font: 11px/1.35 "DejaVu Sans Mono", monospace; }
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.on_msg(lambda widget, content, buffers: self.send({"answer": True}))
+
+
+class Explorer(widgets.VBox):
+    """Sliders for every beta and every joint, and a picture that the kernel computes.
+
+    Attributes:
+        body: the `Body`.
+        betas: (S,) as the sliders say. pose: (24, 3), radians.
+        vertices: (V, 3) and joints (24, 3) metres, as `body` returns them.
+    """
+
+    def __init__(self, body, betas=None, pose=None, reference=None, **options):
+        """Arguments as of `show`."""
+        self.body = body
+        self.betas, self.pose, self.reference = _checked(body, betas, pose, reference)
+        self._start = self.betas.copy(), self.pose.copy()
+        self._past = []
+        self._quiet = False
+        self._functions = {}
+        self._draws = np.random.default_rng()
+        self._limits = live.joint_limits()
+        faces = body.faces
+        corner = sparse.coo_matrix(
+            (np.ones(faces.size), (faces.ravel(), np.repeat(np.arange(len(faces)), 3)))
+        )
+        self._faces_around = corner.tocsr()  # (V, F): sums what faces say, for each vertex
+        self._occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, faces)[:, None]
+        picture = self._picture()
+        panel = self._panel()
+        self._message = widgets.HTML()
+        row = widgets.HBox([picture, panel], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
+        super().__init__([row, self._message, Guard()])
+        with self._quietly():
+            for name, value in options.items():
+                self._options[name].value = value
+        self.add_class("hmr-explorer")
+        self._update()
+        threading.Thread(target=self._compile, daemon=True).start()
+
+    # --- the body ---
+
+    def _compile(self):
+        """Compile the usual case while the reader looks; until then the plain function serves."""
+        function = self.body.compile()
+        function(self.betas[None], self.pose[None])
+        self._functions["lbs", True] = function
+
+    def _pose(self, skinning, correctives):
+        """vertices (V, 3) and joints (24, 3), metres."""
+        function = self._functions.get((skinning, correctives))
+        if function is None:
+            out = self.body(self.betas[None], self.pose[None], None, skinning, correctives)
+        else:
+            out = function(self.betas[None], self.pose[None])
+        return np.asarray(out.vertices[0]), np.asarray(out.joints[0])
+
+    def _update(self):
+        """Compute the body and send it: positions and normals, and colours where they changed."""
+        skinning, correctives = self._skinning.value, self._correctives.value
+        self.vertices, self.joints = self._pose(skinning, correctives)
+        lift = np.array([0, -self.vertices[:, 1].min() if self._ground.value else 0, 0])
+        shown = (self.vertices + lift).astype(np.float32)
+        corners = shown[self.body.faces]  # (F, 3, 3)
+        area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals = self._faces_around @ area
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+        attributes = self._geometry.attributes
+        with self._geometry.hold_trait_notifications():
+            attributes["position"].array = shown
+            attributes["normal"].array = np.rint(32767 * normals).astype(np.int16)
+        colors = self._colors()
+        if not np.array_equal(colors, attributes["albedo"].array):
+            attributes["albedo"].array = colors
+        if self._skeleton.visible:
+            position = self._skeleton.geometry.attributes["position"]
+            position.array = _skeleton_points(self.joints + lift).astype(np.float32)
+
+    def _colors(self):
+        """(V, 3) linear colours, darker in hollows; sets the legend."""
+        kind = self._color.value
+        if kind == "clay":
+            self._legend.value = ""
+            return (_linear(np.array(CLAY)) * self._occlusion).astype(np.float32)
+        if kind == "weights":
+            values, top, unit = self.body.weights[:, self._joint.value], 1, ""
+        else:
+            skinning, correctives = self._skinning.value, self._correctives.value
+            if kind == "correctives":
+                other = self._pose(skinning, not correctives)[0]
+            elif kind == "skinning":
+                other = self._pose("dqs" if skinning == "lbs" else "lbs", correctives)[0]
+            else:
+                other = self.reference
+            values = 1000 * np.linalg.norm(self.vertices - other, axis=1)
+            top, unit = max(1, int(np.ceil(values.max()))), " mm"
+        self._legend.value = _legend(top, unit)
+        ramp = matplotlib.colormaps["viridis"](np.clip(values / top, 0, 1))[:, :3]
+        return (_linear(ramp) * self._occlusion).astype(np.float32)
+
+    # --- the picture ---
+
+    def _picture(self):
+        count = len(self.body.v_template)
+        zeros = np.zeros((count, 3), np.float32)
+        self._geometry = three.BufferGeometry(
+            attributes={
+                "position": three.BufferAttribute(zeros),
+                "normal": three.BufferAttribute(zeros.astype(np.int16), normalized=True),
+                "albedo": three.BufferAttribute(zeros),
+                "index": three.BufferAttribute(self.body.faces.ravel().astype(np.uint32), False),
+            }
+        )
+        shaders = {
+            "vertexShader": live.VERTEX_SHADER,
+            "fragmentShader": live.FRAGMENT_SHADER,
+        }
+        offset = {"polygonOffset": True, "polygonOffsetFactor": 1, "polygonOffsetUnits": 1}
+        figure = three.Mesh(self._geometry, three.ShaderMaterial(**shaders, **offset))
+        lines = three.MeshBasicMaterial(
+            color=live.EDGE_COLOR, wireframe=True, transparent=True, opacity=0.35
+        )
+        self._edges = three.Mesh(self._geometry, lines, visible=False)
+        (x, z), tiny = live.SHADOW_SLANT, 1e-4  # everything onto y = 0; columns first
+        self._shadow = three.Mesh(
+            self._geometry,
+            three.MeshBasicMaterial(color=live.SHADOW_COLOR),
+            matrixAutoUpdate=False,
+            matrix=[1, 0, 0, 0, x, tiny, z, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+        )
+        disc = three.CircleBufferGeometry(live.FLOOR_RADIUS, 96)
+        self._floor = three.Mesh(disc, three.MeshBasicMaterial(color=live.FLOOR_COLOR))
+        self._floor.quaternion = (-np.sqrt(0.5), 0, 0, np.sqrt(0.5))  # lying; Euler angles are lost
+        self._floor.position = (0, -0.003, 0)
+        self._skeleton = _skeleton_mesh()
+        meshes = [self._floor, self._shadow, figure, self._edges, self._skeleton]
+        for mesh in meshes:
+            mesh.frustumCulled = False  # its bounds are those of the first picture
+        width, height = SIZE
+        camera = three.PerspectiveCamera(
+            fov=live.VIEW["fov"], aspect=width / height, near=0.05, far=100
+        )
+        camera.position = tuple(live.VIEW["eye"])
+        target = tuple(live.VIEW["target"])
+        towards = look_at(camera.position, target).rotation  # rows: right, down, forward
+        turned = towards.T * [1, -1, -1]  # three.js has y up and looks backwards along z
+        camera.quaternion = tuple(Rotation.from_matrix(turned).as_quat().tolist())
+        self._orbit = three.OrbitControls(controlling=camera, target=target, autoRotateSpeed=6)
+        picker = three.Picker(controlling=figure, event="dblclick")
+        picker.observe(self._picked, "point")
+        self._renderer = three.Renderer(
+            camera=camera,
+            scene=three.Scene(children=[*meshes, camera], background=None),
+            controls=[self._orbit, picker],
+            width=width,
+            height=height,
+            antialias=True,
+            alpha=True,
+            clearOpacity=0,
+        )
+        self._legend = widgets.HTML()
+        size = {"width": f"{width}px", "flex": "0 0 auto"}
+        stage = widgets.Box([self._renderer], layout={"height": f"{height}px", **size})
+        stage.add_class("hmr-stage")
+        return widgets.VBox([stage, self._legend], layout=size)
+
+    def _picked(self, change):
+        """The joint that holds the vertex nearest to the point clicked."""
+        point = np.array(change["new"], float)
+        if not point.any():
+            return
+        shown = self._geometry.attributes["position"].array
+        vertex = np.linalg.norm(shown - point, axis=1).argmin()
+        self._joint.value = int(self.body.weights[vertex].argmax())
+
+    # --- the controls ---
+
+    def _panel(self):
+        style, wide = {"description_width": "58px"}, {"width": "310px"}
+        small = {"width": "auto", "height": "22px", "margin": "0 8px 0 2px"}
+        thin = {"width": "310px", "height": "24px", "margin": "0 2px"}
+
+        def slider(name, limit, step, form, changed):
+            control = widgets.FloatSlider(
+                description=name,
+                min=-limit,
+                max=limit,
+                step=step,
+                readout_format=form,
+                style={"description_width": "34px"},
+                layout=thin,
+            )
+            control.observe(changed, "value")
+            return control
+
+        def dropdown(name, options, changed, value=None):
+            control = widgets.Dropdown(
+                description=name, options=options, value=value, style=style, layout=wide
+            )
+            control.observe(changed, "value")
+            return control
+
+        def button(name, clicked, hint=""):
+            control = widgets.Button(
+                description=name,
+                tooltip=hint,
+                layout={"width": "auto", "height": "26px", "margin": "2px"},
+            )
+            control.on_click(lambda _: clicked())
+            return control
+
+        def check(name, value, changed, hint):
+            control = widgets.Checkbox(
+                description=name, value=value, indent=False, tooltip=hint, layout=small
+            )
+            control.observe(changed, "value")
+            return control
+
+        def head(text):
+            control = widgets.HTML(text, layout={"margin": "2px 0 0 2px"})
+            control.add_class("hmr-head")
+            return control
+
+        def preset(name, entries, apply):
+            def chosen(change):
+                if change["new"]:
+                    apply(entries[change["new"]])
+                    control.value = ""
+
+            options = [("choose …", ""), *((_title(key), key) for key in entries)]
+            control = dropdown(name, options, chosen, "")
+            return control
+
+        def redraw(change=None):
+            if not self._quiet:
+                self._update()
+
+        def visible(*meshes):
+            def switch(change):
+                for mesh in meshes:
+                    mesh.visible = change["new"]
+                redraw()
+
+            return switch
+
+        bodies = live.preset_bodies(self.body._model, len(self.betas))
+        joints = [(f"{group}: {_title(j)}", j) for group, js in live.GROUPS.items() for j in js]
+        joints = [(name, JOINT_NAMES.index(joint)) for name, joint in joints]
+        self._shape = [
+            slider(f"β{_subscript(i)}", 4, 0.05, ".2f", self._slid) for i in range(len(self.betas))
+        ]
+        self._joint = dropdown(
+            "joint", joints, lambda _: self._refresh(redraw), JOINT_NAMES.index("left_elbow")
+        )
+        self._angles = [slider(axis, 180, 1, ".0f", self._slid) for axis in "xyz"]
+        self._usual = widgets.HTML()
+        skinnings = [("linear blends", "lbs"), ("dual quaternions", "dqs")]
+        self._skinning = dropdown("skinning", skinnings, redraw, "lbs")
+        colors = list(COLORS.items())
+        if self.reference is not None:
+            colors.append(("distance from the reference", "error"))
+        self._color = dropdown("colour", colors, redraw, "clay")
+        self._correctives = check("correctives", True, redraw, "pose blend shapes")
+        self._ground = check(
+            "ground", True, visible(self._floor, self._shadow), "stand on the ground"
+        )
+        turn = check("turn", False, self._turn, "a turntable")
+        bones = check("skeleton", False, visible(self._skeleton), "joints and bones")
+        mesh = check("mesh", False, visible(self._edges), "the triangles' edges")
+        self._options = {
+            "skeleton": bones,
+            "mesh": mesh,
+            "ground": self._ground,
+            "turn": turn,
+            "correctives": self._correctives,
+            "skinning": self._skinning,
+            "color": self._color,
+            "joint": self._joint,
+        }
+        self._text = widgets.Textarea(rows=3, layout={"width": "310px"})
+        self._text.add_class("hmr-text")
+        self._path = widgets.Text("body.glb", description="file", style=style, layout=wide)
+        wrap = {"flex_flow": "row wrap"}
+        rows = [
+            widgets.HBox(
+                [
+                    button("Undo", self.undo, "take the last change back"),
+                    button("Reset", self.reset, "back to the beginning"),
+                    button("Random body", self._random_body, "draw from the population"),
+                    button("Random pose", self._random_pose, "draw a pose"),
+                ],
+                layout=wrap,
+            ),
+            preset("body", bodies, lambda betas: self.set(betas=betas)),
+            preset("pose", live.preset_poses(), lambda pose: self.set(pose=pose)),
+            head("Shape"),
+            *self._shape,
+            head("Pose, in degrees"),
+            self._joint,
+            *self._angles,
+            self._usual,
+            head("Terms and looks"),
+            self._skinning,
+            self._color,
+            widgets.HBox([self._correctives, bones, mesh, self._ground, turn], layout=wrap),
+            head("As text, as a file"),
+            self._text,
+            self._path,
+            widgets.HBox(
+                [
+                    button("Apply text", self._paste, "use betas and pose of the text above"),
+                    button("Save file", self._save, ".obj, .ply: this mesh; .glb: with skeleton"),
+                ]
+            ),
+        ]
+        self._refresh()
+        return widgets.VBox(rows, layout={"width": "336px", "overflow": "hidden"})
+
+    @contextmanager
+    def _quietly(self):
+        """Set controls without each of them asking for a picture."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def _refresh(self, then=None):
+        """Bring the controls to betas and pose."""
+        joint = self._joint.value
+        with self._quietly():
+            for control, beta in zip(self._shape, self.betas, strict=True):
+                control.value = beta
+            for control, angle in zip(self._angles, np.degrees(self.pose[joint]), strict=True):
+                control.value = angle
+        ranges = ", ".join(
+            f"{axis} {low:.0f} to {high:.0f}"
+            for axis, (low, high) in zip("xyz", self._limits[joint], strict=True)
+        )
+        self._usual.value = f"usual: {ranges} (or double-click the body to choose a joint)"
+        self._text.value = as_text(self.betas, self.pose)
+        if then is not None:
+            then()
+
+    def _slid(self, change):
+        if self._quiet:
+            return
+        control, before = change["owner"], (self.betas.copy(), self.pose.copy())
+        if control in self._shape:
+            self.betas[self._shape.index(control)] = control.value
+        else:
+            self.pose[self._joint.value, self._angles.index(control)] = np.radians(control.value)
+        if not self._past or self._past[-1][1] is not control:  # a whole drag is one step
+            self._remember(before, control)
+        self._update()
+        self._text.value = as_text(self.betas, self.pose)
+
+    def _remember(self, state, control=None):
+        self._past = [*self._past, (state, control)][-MAX_UNDO:]
+
+    def set(self, betas=None, pose=None):
+        """Move the body and its sliders; None leaves as it is, missing betas are zero.
+
+        Raises:
+            ValueError: a wrong number of numbers.
+        """
+        before = self.betas.copy(), self.pose.copy()
+        new_betas, new_pose, _ = _checked(self.body, betas, pose, None)
+        if betas is not None:
+            if len(new_betas) > len(self.betas):
+                raise ValueError(
+                    f"betas: expected at most {len(self.betas)} numbers, found {len(new_betas)}"
+                )
+            self.betas = new_betas
+        if pose is not None:
+            self.pose = new_pose
+        self._remember(before)
+        self._message.value = ""
+        self._refresh(self._update)
+
+    def undo(self):
+        """Take the last change back; a drag of one slider counts as one change."""
+        if self._past:
+            (self.betas, self.pose), _ = self._past.pop()
+            self._refresh(self._update)
+
+    def reset(self):
+        """Back to the betas and the pose of the beginning."""
+        self.set(*self._start)
+
+    def _random_body(self):
+        self.set(betas=self._draws.standard_normal(len(self.betas)))
+
+    def _random_pose(self):
+        self.set(pose=live.random_poses(1, int(self._draws.integers(2**31)))[0])
+
+    def _turn(self, change):
+        self._orbit.autoRotate = change["new"]
+
+    def _say(self, text, good=False):
+        color = "#2b6b3f" if good else "#b3471a"
+        self._message.value = f'<span style="color:{color}">{text}</span>'
+
+    def _paste(self):
+        try:
+            self.set(*read_text(self._text.value, len(self.betas)))
+        except ValueError as error:
+            self._say(str(error))
+
+    def _save(self):
+        try:
+            path = self.save(self._path.value)
+        except (ValueError, OSError) as error:
+            self._say(str(error))
+        else:
+            self._say(f"Saved {path.resolve()}", good=True)
+
+    def save(self, path):
+        """Write the body as it stands: `.obj`, `.ply`, its mesh; `.glb`, a figure in this pose.
+
+        The `.glb` keeps its skeleton and can be posed anew elsewhere; glTF has no pose correctives.
+
+        Raises:
+            hmrlib.body.files.ModelFileError: another suffix.
+        """
+        self.body.save(path, self.betas, self.pose)
+        return Path(path)
+
+
+def _title(name):
+    return name.replace("_", " ")
+
+
+def _subscript(number):
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def _linear(colors):
+    """sRGB in [0, 1] -> linear light."""
+    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+
+
+def _legend(top, unit):
+    ramp = (matplotlib.colormaps["viridis"](np.linspace(0, 1, 16)) * 255).astype(int)
+    stops = ",".join(f"rgb({r} {g} {b})" for r, g, b, _ in ramp)
+    bar = f"display:inline-block;width:120px;height:9px;background:linear-gradient(90deg,{stops})"
+    return f'0{unit} <span style="{bar}"></span> {top}{unit}'
+
+
+def _ball():
+    """An octahedron whose edges are halved once: points (18, 3) of length 1, faces (32, 3)."""
+    points = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]
+    corners = [(0, 2, 4), (2, 1, 4), (1, 3, 4), (3, 0, 4), (2, 0, 5), (1, 2, 5), (3, 1, 5)]
+    corners.append((0, 3, 5))
+    faces, between = [], {}
+    for a, b, c in corners:
+        middle = []
+        for pair in ((a, b), (b, c), (c, a)):
+            key = tuple(sorted(pair))
+            if key not in between:
+                between[key] = len(points)
+                points.append(np.add(points[pair[0]], points[pair[1]]))
+            middle.append(between[key])
+        d, e, f = middle
+        faces += [(a, d, f), (b, e, d), (c, f, e), (d, e, f)]
+    points = np.array(points, float)
+    return points / np.linalg.norm(points, axis=1, keepdims=True), np.array(faces)
+
+
+BALL = _ball()
+BONE = (  # a slim octahedron: along the bone, and sideways in units of its width
+    np.array([[0, 0, 0], [0.2, 1, 0], [0.2, 0, 1], [0.2, -1, 0], [0.2, 0, -1], [1, 0, 0]], float),
+    np.array([[0, 2, 1], [0, 3, 2], [0, 4, 3], [0, 1, 4], [5, 1, 2], [5, 2, 3], [5, 3, 4]]),
+)
+BONE = BONE[0], np.concatenate([BONE[1], [[5, 4, 1]]])
+
+
+def _skeleton_points(joints, ball=0.017, bone=0.013):
+    """The skeleton's mesh, (24 x 18 + 23 x 6, 3) metres, for joints (24, 3): balls, then bones."""
+    balls = joints[:, None] + ball * BALL[0]  # (24, 18, 3)
+    begin, end = joints[np.array(BONES)].transpose(1, 0, 2)  # (23, 3) twice
+    along = end - begin
+    side = np.cross(along, np.roll(along, 1, axis=1) * [1, -1, 1])
+    side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
+    third = np.cross(along, side)
+    third /= np.linalg.norm(third, axis=1, keepdims=True) + 1e-9
+    axes = np.stack([along, bone * side, bone * third], axis=1)  # (23, 3, 3)
+    bones = begin[:, None] + BONE[0] @ axes  # (23, 6, 3)
+    return np.concatenate([balls.reshape(-1, 3), bones.reshape(-1, 3)])
+
+
+def _skeleton_mesh():
+    """Balls and bones as one pythreejs mesh, drawn over the body."""
+    joints = len(JOINT_NAMES)
+    pieces = [BALL] * joints + [BONE] * len(BONES)
+    owners = [*range(joints), *(child for _, child in BONES)]
+    starts = np.cumsum([0, *(len(points) for points, _ in pieces)])
+    faces = np.concatenate([f + s for (_, f), s in zip(pieces, starts[:-1], strict=True)])
+    colors = []
+    for owner, (points, _) in zip(owners, pieces, strict=True):
+        color = matplotlib.colors.to_rgb(live.bone_color(JOINT_NAMES[owner]))
+        colors.append(np.outer(0.85 + 0.15 * np.sign(points[:, 1] + 1e-6), color))
+    geometry = three.BufferGeometry(
+        attributes={
+            "position": three.BufferAttribute(np.zeros((starts[-1], 3), np.float32)),
+            "color": three.BufferAttribute(np.concatenate(colors).astype(np.float32)),
+            "index": three.BufferAttribute(faces.ravel().astype(np.uint32), False),
+        }
+    )
+    material = three.MeshBasicMaterial(
+        vertexColors="VertexColors", depthTest=False, transparent=True, side="DoubleSide"
+    )
+    return three.Mesh(geometry, material, visible=False, renderOrder=1)
