@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-backends lab body bench lint lock clean
+.PHONY: help report test test-backends lab app viewer body bench lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,12 @@ test-backends: .venv/backends ## run the tests of the model on JAX and on PyTorc
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --notebook-dir=notebooks
+
+app: .venv/ready ## open the explorer as a web page without code, for a class
+	$(BIN)/hmr app
+
+viewer: ## bundle the kernel-free viewer anew from its JavaScript (needs Node)
+	cd hmrlib/viewing/js && npm ci --no-fund --no-audit && npm run build
 
 body: .venv/ready ## learn the body again from MakeHuman's CC0 data (resumes where it was stopped)
 	$(BIN)/hmr body build
@@ -82,6 +88,8 @@ clean: ## remove the environment and all that was built (figures and report stay
 	$(PY) -m pip install -qq -r requirements.lock
 	$(PY) -m pip install -qq --no-deps $(ASSETS)
 	$(PY) -m pip install -qq --no-deps --no-build-isolation -e .
+	mkdir -p .venv/etc/ipython # what TensorFlow says past Python stays out of the notebooks
+	echo 'c.IPKernelApp.capture_fd_output = False' > .venv/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
 .venv/backends: .venv/ready requirements-backends.lock

@@ -54,6 +54,11 @@ def _parser():
     kept = "Finished notebooks are kept; the same command goes on from there."
     report.set_defaults(run=_report, kept=kept)
 
+    app = commands.add_parser("app", help="serve the explorer as a web page without code")
+    app.add_argument("--port", type=int, default=8866, help="8866 by default")
+    app.add_argument("--no-browser", action="store_true", help="do not open one")
+    app.set_defaults(run=_app)
+
     body = commands.add_parser("body", help="look at, export or learn a body model")
     actions = body.add_subparsers(required=True, metavar="ACTION")
     path_help = "a model in SMPL's format; by default $HMR_BODY, or else the open body"
@@ -61,6 +66,10 @@ def _parser():
     info = actions.add_parser("info", help="counts, licence, errors")
     info.add_argument("body", nargs="?", metavar="PATH", help=path_help)
     info.set_defaults(run=_body_info)
+
+    show = actions.add_parser("show", help="write a page with sliders, and open it in the browser")
+    show.add_argument("body", nargs="?", metavar="PATH", help=path_help)
+    show.set_defaults(run=_body_show)
 
     export = actions.add_parser("export", help="write the model for other programs")
     export.add_argument(
@@ -128,6 +137,17 @@ def _report(options):
     return 0
 
 
+def _app(options):
+    viewing = Path(hmrlib.__file__).parent / "viewing"
+    path = [str(viewing), os.environ.get("JUPYTER_PATH")]  # where our template is
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, path))
+    from voila.app import Voila
+
+    arguments = [str(viewing / "app.ipynb"), f"--port={options.port}", "--template=app"]
+    Voila.launch_instance([*arguments, *(["--no-browser"] if options.no_browser else [])])
+    return 0
+
+
 def _read_body(path):
     """The arrays of a model file, chosen as `hmrlib.load_body` does, but without Keras."""
     from hmrlib.body import files
@@ -173,6 +193,11 @@ def _print_entries(entries, indent=""):
 
 def _print_paragraph(start, text):
     print(textwrap.fill(text, 96, initial_indent=start, subsequent_indent=" " * len(start)))
+
+
+def _body_show(options):
+    print(hmrlib.show(hmrlib.load_body(options.body)))
+    return 0
 
 
 def _body_export(options):

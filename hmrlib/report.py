@@ -8,6 +8,7 @@ report's text around it (`build`):
     build/report/fast/*/                      ->  figures/*.png, figures/manifest.json,
                                                   report/numbers.json
     report/report.md and those                ->  report/hmrlib.html, report/hmrlib.pdf
+    the open body                             ->  report/play.html, a page with a live viewer
 
 A notebook's folder in build/ appears, complete, when the notebook has finished; the next run skips
 the notebook while nothing that it depends on has changed.
@@ -32,6 +33,8 @@ import numpy as np
 
 import hmrlib
 
+BROWSER = "browser"  # the run that no notebook makes: see `photograph`
+PLAY = "11_play"  # the notebook that it opens
 MAX_FIGURE_BYTES = 300_000
 DPI = 200  # of matplotlib figures; 6.5 inches give 1300 pixels, sharp on paper and screen
 
@@ -193,6 +196,13 @@ def _png(name, image):
     raise ReportError(f"figure {name}: cannot be brought below {MAX_FIGURE_BYTES} bytes as a PNG")
 
 
+def _open_image(data):
+    """A PIL image from the bytes of a PNG."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
 def _svg(name, figure):
     """The SVG's bytes, the same at every run, and its (width, height) in points."""
     import matplotlib
@@ -212,7 +222,8 @@ def run(root=".", setting="fast", only=None, force=False):
     Args:
         root: the checkout, the folder that has notebooks/ and report/.
         setting: "fast" or "full", the name of a file in notebooks/params.
-        only: a notebook's name; the others keep the figures and numbers of their last run.
+        only: a notebook's name, or "browser" (see `photograph`); the others keep the figures and
+            numbers of their last run.
         force: run notebooks again that nothing has changed for.
 
     Returns:
@@ -222,7 +233,11 @@ def run(root=".", setting="fast", only=None, force=False):
         ReportError: something does not fit together; nothing has been written by then.
         NotebookError: a notebook failed; the notebooks before it are kept for the next run.
     """
-    folders = execute(root, setting, only, force)
+    folders = {}
+    if only != BROWSER:
+        folders |= execute(root, setting, only, force)
+    if only in (None, BROWSER):
+        folders |= photograph(root, setting, force)
     collect(root, folders)
     return build(root)
 
@@ -269,6 +284,58 @@ def execute(root=".", setting="fast", only=None, force=False):
             running.rename(folder)
             progress.write(f"{name}: done in {record['seconds']:.0f} s", file=sys.stderr)
     return folders
+
+
+def photograph(root=".", setting="fast", force=False):
+    """Use the viewers in a real browser; what it shows is kept as of a notebook named "browser".
+
+    Skipped when nothing has changed. Without a browser, or without the notebook that it opens, the
+    figures of the last run stay as they are.
+
+    Returns:
+        A dict from "browser" to the folder of what it left; {} if it could not run.
+    """
+    from hmrlib.viewing import browser
+
+    root = Path(root).resolve()
+    notebook = root / "notebooks" / f"{PLAY}.ipynb"
+    if not notebook.exists():
+        return {}
+    if lack := browser.missing():
+        print(f"{BROWSER}: its figures stay as they are; {lack}", file=sys.stderr)
+        return {}
+    folder = root / "build" / "report" / setting / BROWSER
+    before = _read_json(folder / "run.json")
+    inputs = _fingerprint(root, PLAY, {})
+    if not force and before.get("inputs") == inputs:
+        print(f"{BROWSER}: nothing has changed, kept", file=sys.stderr)
+        return {BROWSER: folder}
+    print(f"{BROWSER}: opening the viewers, about a minute or two", file=sys.stderr)
+    running = folder.with_suffix(".running")
+    shutil.rmtree(running, ignore_errors=True)
+    running.mkdir(parents=True)
+    commit, clean = _commit(root)
+    start = time.monotonic()
+    pictures, numbers = browser.photograph(root / "notebooks")
+    for name, (png, caption) in pictures.items():
+        data, size = _png(name, _open_image(png))
+        _record(running, "figure", name, {"file": f"{name}.png", "caption": caption, "size": size})
+        _write(running / f"{name}.png", data)
+    for name, (value, unit, note) in numbers.items():
+        record = {"value": float(value), "unit": unit, "digits": 2, "note": note}
+        _record(running, "number", name, record)
+    record = {
+        "setting": setting,
+        "parameters": {},
+        "seconds": round(time.monotonic() - start, 1),
+        "commit": commit,
+        "clean": clean,
+        "inputs": inputs,
+    }
+    _write(running / "run.json", _json(record))
+    shutil.rmtree(folder, ignore_errors=True)
+    running.rename(folder)
+    return {BROWSER: folder}
 
 
 def load_parameters(root, setting):
@@ -442,7 +509,7 @@ def collect(root, folders):
     kept = {
         name: record
         for name, record in old.get("notebooks", {}).items()
-        if name not in folders and (root / "notebooks" / f"{name}.ipynb").exists()
+        if name not in folders and (root / "notebooks" / f"{_source(name)}.ipynb").exists()
     }
     runs = kept | {name: _read_json(folder / "run.json") for name, folder in folders.items()}
     for record in runs.values():
@@ -473,6 +540,11 @@ def collect(root, folders):
     _write(root / "report" / "numbers.json", _json(_sorted(values)))
 
 
+def _source(name):
+    """The notebook that a run of this name opens."""
+    return PLAY if name == BROWSER else name
+
+
 def _add(records, kind, path, record):
     name = path.name.split(".")[0]
     if name in records:
@@ -491,7 +563,9 @@ def _sorted(records):
 
 
 def build(root="."):
-    """Set report/report.md as HTML and PDF.
+    """Set report/report.md as HTML and PDF, and write report/play.html.
+
+    An element <div data-hmr-viewer> in the HTML becomes a live viewer of the open body.
 
     Returns:
         The paths of the HTML and of the PDF.
@@ -501,6 +575,10 @@ def build(root="."):
     """
     import pypandoc
     import typst
+
+    from hmrlib.body import files
+    from hmrlib.skeleton import POSES, pose_from_degrees
+    from hmrlib.viewing import live
 
     root = Path(root).resolve()
     report, scratch = root / "report", root / "build" / "report"
@@ -520,6 +598,11 @@ def build(root="."):
             f"--css={report / 'style.css'}",
         ],
     )
+    if "data-hmr-viewer" in page:
+        model = files.read_model(files.OPEN_BODY)  # and no other: the report is to be passed on
+        begin = {"pose": pose_from_degrees(POSES["waving"])}
+        _write(report / "play.html", live.page(model, begin=begin))
+        page = live.make_live(page, model)
     _write(html, page)
 
     source = pypandoc.convert_text(

@@ -25,6 +25,14 @@ def executed():
 
 
 @pytest.fixture(scope="session")
+def photographed():
+    """The same for the run "browser", which no notebook makes; {} where there is no browser."""
+    from hmrlib import report
+
+    return report.photograph(ROOT, "fast")
+
+
+@pytest.fixture(scope="session")
 def notebook_numbers(executed):
     """Number's name -> its value, of all notebooks in the fast setting."""
     return {

@@ -8,6 +8,8 @@ from PIL import Image
 
 # number's name -> bounds that the notebook's text stands on
 BOUNDS = {
+    # 00: start here
+    "start_height": (130, 210),  # cm
     # 01: rotations
     "exp_error_textbook": (50, 200),  # %
     "exp_error": (0, 2),  # ppm
@@ -72,10 +74,14 @@ BOUNDS = {
     "beta_cosine_0": (0.98, 1.001),
     "beta_cosine_1": (0.9, 1.001),
     "beta_cosine_2": (0.9, 1.001),
+    # 11: play
+    "play_correctives": (20, 150),  # mm
+    "page_size": (1, 6),  # MB
 }
 
 # figure's name -> least (width, height) in pixels
 SIZES = {
+    "start_turntable": (1200, 200),
     "rotation_arrow": (1200, 500),
     "rotation_stability": (1200, 500),
     "quaternion_double_cover": (1200, 500),
@@ -119,6 +125,10 @@ SIZES = {
     "correctives_by_joint": (1200, 450),
     "correctives_held_out": (1100, 300),
     "own_body": (1200, 450),
+    "play_terms": (1200, 400),
+    "play_joints": (900, 700),
+    "play_people": (1000, 700),
+    "play_poses": (1200, 250),
 }
 
 
@@ -137,6 +147,22 @@ def test_figure_is_there_and_legible(executed, name):
     assert path.stat().st_size <= 300_000
     thumbnail = np.asarray(image.resize((64, 64))).reshape(-1, 3)
     assert len(np.unique(thumbnail, axis=0)) > 50, "nearly empty"
+
+
+def test_browser_shows_what_python_computes(photographed):
+    if not photographed:
+        pytest.skip("no browser")
+    (folder,) = photographed.values()
+    values = {
+        path.name.removesuffix(".number.json"): json.loads(path.read_text("utf-8"))["value"]
+        for path in folder.glob("*.number.json")
+    }
+    assert values["browser_error"] < 0.1  # mm
+    assert values["browser_overlap"] >= 98  # %
+    for name in ("browser_page", "browser_app", "browser_lab"):
+        image = Image.open(folder / f"{name}.png")
+        assert image.width >= 1000 and image.height >= 800
+        assert (folder / f"{name}.png").stat().st_size <= 300_000
 
 
 def _has(folder, name):

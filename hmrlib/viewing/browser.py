@@ -4,6 +4,7 @@ Needs Playwright's Python package and Chromium (`apt install chromium`, or HMR_C
 Nothing here ever waits for a time to pass, only for things to happen.
 """
 
+import io
 import json
 import os
 import shutil
@@ -71,14 +72,15 @@ def open_page(browser, url, size=(1280, 860), **options):
     """A page in a window of its own, that may reach this machine alone.
 
     Its attribute `seen` gathers what it should not do: `errors`, lines on the console, and
-    `requests`, addresses outside this machine (which are blocked).
+    `requests`, addresses outside this machine; and `received`, the size in bytes of each message
+    that came through a web socket, from a kernel.
     """
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, accept_downloads=True, **options
     )
     context.set_default_timeout(1000 * TIMEOUT)
     page = context.new_page()
-    page.seen = {"errors": [], "requests": []}
+    page.seen = {"errors": [], "requests": [], "received": []}
 
     def complain(text):
         if not any(allowed in text for allowed in ALLOWED_ERRORS):
@@ -91,6 +93,8 @@ def open_page(browser, url, size=(1280, 860), **options):
     page.on("console", lambda message: message.type == "error" and complain(message.text))
     page.on("pageerror", lambda error: complain(str(error)))
     page.on("request", request)
+    received = page.seen["received"]
+    page.on("websocket", lambda s: s.on("framereceived", lambda data: received.append(len(data))))
     page.goto(url)
     return page
 
@@ -101,7 +105,7 @@ def _server(*command, environment, ready):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", *(part.format(port=port) for part in command)]
+    command = [sys.executable, *(part.format(port=port) for part in command)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -162,6 +166,7 @@ def jupyterlab(notebooks):
         for path in Path(notebooks).glob("*.ipynb"):
             shutil.copy(path, folder)
         with _server(
+            "-m",
             "jupyterlab",
             "--no-browser",
             "--allow-root",
@@ -179,19 +184,13 @@ def jupyterlab(notebooks):
 
 
 @contextmanager
-def voila(notebook):
-    """Voila on one notebook; yields its address."""
+def app():
+    """The explorer as `hmr app` serves it; yields its address."""
+    call = "from hmrlib.cli import main; main()"
+    command = ("-c", call, "app", "--no-browser", "--port={port}")
     with (
         _own_settings() as environment,
-        _server(
-            "voila",
-            str(notebook),
-            "--no-browser",
-            "--Voila.ip=127.0.0.1",
-            "--port={port}",
-            environment=environment,
-            ready="voila/static/voila.js",
-        ) as port,
+        _server(*command, environment=environment, ready="voila/static/voila.js") as port,
     ):
         yield f"http://127.0.0.1:{port}/"
 
@@ -226,3 +225,125 @@ def run_all(page):
     for cell in page.evaluate(CODE_CELLS):
         if cell["error"]:
             raise RuntimeError(cell["error"])
+
+
+# the kernel-free viewer within an element, or (in JupyterLab) the first on the page
+LIVE = "[...document.querySelectorAll('*')].find((node) => node.hmr).hmr"
+
+
+def settle_live(page):
+    """Wait until the kernel-free viewer has drawn all that was asked of it."""
+    page.wait_for_function(
+        "(() => { const host = [...document.querySelectorAll('*')].find((node) => node.hmr);"
+        " return host && host.hmr.timing.frames > 0 && !host.hmr.pending; })()"
+    )
+
+
+def settle_explorer(page):
+    """Wait until the explorer's canvas shows a body and stands still: two pictures alike."""
+    canvas = page.locator(".hmr-explorer .hmr-stage").first
+    canvas.locator("canvas").wait_for()
+    until, before = time.monotonic() + TIMEOUT, None
+    while time.monotonic() < until:
+        picture = canvas.screenshot()
+        if picture == before and silhouette(picture).mean() > 0.02:
+            return picture
+        before = picture
+    raise RuntimeError("the explorer drew no body, or never came to rest")
+
+
+def silhouette(png):
+    """Where a viewer's picture shows the body, (H, W) bool.
+
+    Clay is warm or dark, and what is behind it cool and light.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    red, blue = pixels[..., 0], pixels[..., 2]
+    return (red - blue >= 3) | (red < 180)  # the shadow, the darkest behind, has 198
+
+
+def overlap(one, other):
+    """Intersection over union of two silhouettes (H, W) bool."""
+    return (one & other).sum() / (one | other).sum()
+
+
+def expected_silhouette(vertices, faces, size):
+    """What our rasteriser sees from where the viewers' camera stands at first, (H, W) bool."""
+    from hmrlib.camera import look_at
+    from hmrlib.render import render
+    from hmrlib.viewing import live
+
+    camera = look_at(live.VIEW["eye"], live.VIEW["target"], fov=live.VIEW["fov"], size=size)
+    return render(vertices, faces, camera, supersample=2).alpha > 0.5
+
+
+def photograph(notebooks):
+    """Use the viewers in a real browser, and take their pictures.
+
+    Args:
+        notebooks: the folder of notebooks.
+
+    Returns:
+        pictures, name -> (PNG's bytes, caption); numbers, name -> (value, unit, note).
+
+    Raises:
+        RuntimeError: a cell failed, or a page asked for something outside this machine.
+    """
+    import numpy as np
+
+    from hmrlib.body import files
+    from hmrlib.body.model import Body
+    from hmrlib.skeleton import POSES, pose_from_degrees
+    from hmrlib.viewing import live
+
+    model = files.read_model(files.OPEN_BODY)
+    pose = pose_from_degrees(POSES["waving"])
+    pictures, numbers = {}, {}
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        path = Path(folder, "play.html")
+        path.write_text(live.page(model, begin={"pose": pose}), "utf-8")
+        page = open_page(browser, path.as_uri(), (1180, 850), offline=True)
+        settle_live(page)
+        caption = "The kernel-free viewer in an exported page, opened from a file, offline."
+        pictures["browser_page"] = page.screenshot(), caption
+        shown = np.array(page.evaluate(f"Array.from({LIVE}.vertices)")).reshape(-1, 3)
+        body = Body(model)
+        here = np.asarray(body(None, np.round(pose, 4)[None]).vertices[0])
+        error = 1000 * np.abs(shown - here).max()
+        numbers["browser_error"] = error, "mm", "browser against Python, largest of all vertices"
+        picture = page.locator(".hmr-stage").screenshot()
+        seen = silhouette(picture)
+        lifted = here - [0, here[:, 1].min(), 0]
+        expected = expected_silhouette(lifted, body.faces, seen.shape[::-1])
+        note = "silhouette in the browser against our rasteriser's"
+        numbers["browser_overlap"] = 100 * overlap(seen, expected), "%", note
+        _check_quiet(page)
+
+        with app() as url:
+            page = open_page(browser, url, (1010, 930))
+            settle_explorer(page)
+            page.get_by_label("skeleton").check()
+            page.get_by_label("mesh").check()
+            page.locator(".hmr-explorer select").nth(1).select_option("sitting")
+            settle_explorer(page)
+            caption = "The explorer as a page without code: joints, bones and triangles."
+            pictures["browser_app"] = page.screenshot(), caption
+            _check_quiet(page)
+
+        with jupyterlab(notebooks) as url:
+            page = open_page(browser, url + "11_play.ipynb", (1180, 1000))
+            run_all(page)
+            page.locator(".hmr-explorer").first.scroll_into_view_if_needed()
+            settle_explorer(page)
+            caption = "The explorer in JupyterLab: each picture comes from Python."
+            pictures["browser_lab"] = page.screenshot(), caption
+            _check_quiet(page)
+    return pictures, numbers
+
+
+def _check_quiet(page):
+    if page.seen["requests"] or page.seen["errors"]:
+        raise RuntimeError(f"the page was not quiet: {page.seen['requests']} {page.seen['errors']}")

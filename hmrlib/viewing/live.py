@@ -43,7 +43,7 @@ def _lights(lights):
 # looks, of this viewer and of the explorer
 FLOOR_COLOR, SHADOW_COLOR, EDGE_COLOR = "#dfe3e8", "#c6ccd4", "#22304a"
 FLOOR_RADIUS = 0.95  # metres
-SHADOW_SLANT = (0.16, -0.1)  # metres along x and z, a metre of height
+SHADOW_SLANT = (0.06, -0.1)  # metres along x and z, a metre of height
 VIEW = {"eye": [0.8, 1.55, 5.9], "target": [0, 0.83, 0], "fov": 22}
 GROUPS = {
     "trunk": ("pelvis", "spine1", "spine2", "spine3", "neck", "head"),

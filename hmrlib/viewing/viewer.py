@@ -10,6 +10,7 @@ import tempfile
 import threading
 import webbrowser
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import anywidget
@@ -19,10 +20,8 @@ import numpy as np
 import pythreejs as three
 import traitlets
 from scipy import sparse
-from scipy.spatial.transform import Rotation
 
 from hmrlib.body.model import load_body
-from hmrlib.camera import look_at
 from hmrlib.render import CLAY, ambient_occlusion
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live
@@ -71,7 +70,8 @@ def show(body=None, betas=None, pose=None, reference=None, kernel=True, **option
         return (Explorer if kernel else Live)(body, betas, pose, reference, **options)
     betas, pose, _ = _checked(body, betas, pose, reference)
     path = Path(tempfile.mkdtemp(prefix="hmrlib-")) / "body.html"
-    text = live.page(body._model, betas=betas, pose=pose, reference=reference, num_betas=len(betas))
+    begin = {"betas": betas, "pose": pose, **options}
+    text = live.page(body._model, begin=begin, reference=reference, num_betas=len(betas))
     path.write_text(text, "utf-8")
     webbrowser.open(path.as_uri())
     return path
@@ -166,7 +166,7 @@ class Live(anywidget.AnyWidget):
 
 
 class Guard(anywidget.AnyWidget):
-    """A line below the explorer for what it cannot say by itself: no WebGL, no kernel."""
+    """What the explorer cannot do by itself: say that WebGL or the kernel is gone, save files."""
 
     _esm = """
     const NO_WEBGL = "This browser draws no 3D here: WebGL is off or missing. Turn on hardware " +
@@ -185,7 +185,12 @@ class Guard(anywidget.AnyWidget):
         timer = setTimeout(() => say(NO_KERNEL), 4000);
         try { model.send({ asked: true }); } catch { say(NO_KERNEL); }
       };
-      model.on("msg:custom", () => {
+      model.on("msg:custom", (message, buffers) => {
+        if (message.name) {
+          const url = URL.createObjectURL(new Blob([buffers[0]]));
+          Object.assign(document.createElement("a"), { href: url, download: message.name }).click();
+          setTimeout(() => URL.revokeObjectURL(url), 1000);
+        }
         clearTimeout(timer);
         timer = 0;
         if (line.textContent === NO_KERNEL) say("");
@@ -200,7 +205,7 @@ class Guard(anywidget.AnyWidget):
     export default { render };
     """
     _css = """
-    .hmr-guard { color: #b3471a; font-size: 13px; min-height: 1.2em; margin: 2px 4px; }
+    .hmr-guard { color: #b3471a; font-size: 13px; margin: 2px 4px; }
     .hmr-explorer .hmr-head { font-weight: 600; font-size: 13px; line-height: 20px; }
     .hmr-explorer .widget-html-content { line-height: 1.4; font-size: 12px; }
     .hmr-explorer button { min-width: max-content; padding: 0 8px; }
@@ -244,21 +249,20 @@ class Explorer(widgets.VBox):
         panel = self._panel()
         self._message = widgets.HTML()
         row = widgets.HBox([picture, panel], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
-        super().__init__([row, self._message, Guard()])
+        self._guard = Guard()
+        super().__init__([row, self._message, self._guard])
         with self._quietly():
             for name, value in options.items():
                 self._options[name].value = value
         self.add_class("hmr-explorer")
         self._update()
-        threading.Thread(target=self._compile, daemon=True).start()
+        threading.Thread(target=self._compile).start()
 
     # --- the body ---
 
     def _compile(self):
         """Compile the usual case while the reader looks; until then the plain function serves."""
-        function = self.body.compile()
-        function(self.betas[None], self.pose[None])
-        self._functions["lbs", True] = function
+        self._functions["lbs", True] = _compiled(self.body, len(self.betas))
 
     def _pose(self, skinning, correctives):
         """vertices (V, 3) and joints (24, 3), metres."""
@@ -354,17 +358,17 @@ class Explorer(widgets.VBox):
         camera = three.PerspectiveCamera(
             fov=live.VIEW["fov"], aspect=width / height, near=0.05, far=100
         )
-        camera.position = tuple(live.VIEW["eye"])
-        target = tuple(live.VIEW["target"])
-        towards = look_at(camera.position, target).rotation  # rows: right, down, forward
-        turned = towards.T * [1, -1, -1]  # three.js has y up and looks backwards along z
-        camera.quaternion = tuple(Rotation.from_matrix(turned).as_quat().tolist())
-        self._orbit = three.OrbitControls(controlling=camera, target=target, autoRotateSpeed=6)
+        # the controls look at the origin until they are touched: so the target is put there
+        down = tuple(-np.array(live.VIEW["target"], float))
+        camera.position = tuple(np.add(live.VIEW["eye"], down))
+        camera.lookAt((0, 0, 0))
+        self._orbit = three.OrbitControls(controlling=camera, autoRotateSpeed=6)
         picker = three.Picker(controlling=figure, event="dblclick")
         picker.observe(self._picked, "point")
-        self._renderer = three.Renderer(
+        group = three.Group(children=meshes, position=down)
+        renderer = three.Renderer(
             camera=camera,
-            scene=three.Scene(children=[*meshes, camera], background=None),
+            scene=three.Scene(children=[group, camera], background=None),
             controls=[self._orbit, picker],
             width=width,
             height=height,
@@ -374,15 +378,13 @@ class Explorer(widgets.VBox):
         )
         self._legend = widgets.HTML()
         size = {"width": f"{width}px", "flex": "0 0 auto"}
-        stage = widgets.Box([self._renderer], layout={"height": f"{height}px", **size})
+        stage = widgets.Box([renderer], layout={"height": f"{height}px", **size})
         stage.add_class("hmr-stage")
         return widgets.VBox([stage, self._legend], layout=size)
 
     def _picked(self, change):
         """The joint that holds the vertex nearest to the point clicked."""
-        point = np.array(change["new"], float)
-        if not point.any():
-            return
+        point = np.array(change["new"], float) + live.VIEW["target"]
         shown = self._geometry.attributes["position"].array
         vertex = np.linalg.norm(shown - point, axis=1).argmin()
         self._joint.value = int(self.body.weights[vertex].argmax())
@@ -493,7 +495,6 @@ class Explorer(widgets.VBox):
         }
         self._text = widgets.Textarea(rows=3, layout={"width": "310px"})
         self._text.add_class("hmr-text")
-        self._path = widgets.Text("body.glb", description="file", style=style, layout=wide)
         wrap = {"flex_flow": "row wrap"}
         rows = [
             widgets.HBox(
@@ -519,11 +520,11 @@ class Explorer(widgets.VBox):
             widgets.HBox([self._correctives, bones, mesh, self._ground, turn], layout=wrap),
             head("As text, as a file"),
             self._text,
-            self._path,
             widgets.HBox(
                 [
-                    button("Apply text", self._paste, "use betas and pose of the text above"),
-                    button("Save file", self._save, ".obj, .ply: this mesh; .glb: with skeleton"),
+                    button("Apply", self._paste, "use betas and pose of the text above"),
+                    button("Save OBJ", lambda: self._download("body.obj"), "this mesh"),
+                    button("Save GLB", lambda: self._download("body.glb"), "with its skeleton"),
                 ]
             ),
         ]
@@ -611,23 +612,17 @@ class Explorer(widgets.VBox):
     def _turn(self, change):
         self._orbit.autoRotate = change["new"]
 
-    def _say(self, text, good=False):
-        color = "#2b6b3f" if good else "#b3471a"
-        self._message.value = f'<span style="color:{color}">{text}</span>'
-
     def _paste(self):
         try:
             self.set(*read_text(self._text.value, len(self.betas)))
         except ValueError as error:
-            self._say(str(error))
+            self._message.value = f'<span class="hmr-guard">{error}</span>'
 
-    def _save(self):
-        try:
-            path = self.save(self._path.value)
-        except (ValueError, OSError) as error:
-            self._say(str(error))
-        else:
-            self._say(f"Saved {path.resolve()}", good=True)
+    def _download(self, name):
+        """Hand a file to the browser, which may be far from the kernel's own disk."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.save(Path(folder) / name)
+            self._guard.send({"name": name}, [path.read_bytes()])
 
     def save(self, path):
         """Write the body as it stands: `.obj`, `.ply`, its mesh; `.glb`, a figure in this pose.
@@ -639,6 +634,14 @@ class Explorer(widgets.VBox):
         """
         self.body.save(path, self.betas, self.pose)
         return Path(path)
+
+
+@lru_cache(maxsize=2)
+def _compiled(body, num_betas):
+    """The body's function for one body, compiled; once for all explorers of this body."""
+    function = body.compile()
+    function(np.zeros((1, num_betas)), np.zeros((1, 3 * len(body.parents))))
+    return function
 
 
 def _title(name):
