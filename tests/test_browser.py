@@ -163,7 +163,7 @@ def test_colours_and_bones_are_drawn(page, color):
 
 def test_bad_text_is_answered_by_a_sentence(page):
     page.get_by_text("As text, as a file").click()
-    text, status = page.get_by_role("textbox"), page.get_by_role("status")
+    text, status = page.get_by_role("textbox"), page.locator(".hmr-status")
     before = vertices(page)
     for bad, sentence in (
         ('{"pose": [1, 2, 3]}', "pose: expected 72 numbers, found 3."),
