@@ -209,13 +209,20 @@ def test_two_viewers_on_a_page_are_apart(chromium, body, tmp_path):
     page.context.close()
 
 
-def test_without_webgl_a_sentence_stands_in_its_place(address):
-    with browser.chromium("--disable-3d-apis") as blind:
-        page = browser.open_page(blind, address)
-        sorry = page.locator(".hmr-sorry")
-        sorry.wait_for()
-        assert "WebGL is off or missing" in sorry.inner_text()
-        assert page.get_by_role("slider", name="β₀").is_visible()
+@pytest.fixture
+def blind(chromium):
+    """A browser without WebGL."""
+    opened = browser.launch(chromium.browser_type, "--disable-3d-apis")
+    yield opened
+    opened.close()
+
+
+def test_without_webgl_a_sentence_stands_in_its_place(blind, address):
+    page = browser.open_page(blind, address)
+    sorry = page.locator(".hmr-sorry")
+    sorry.wait_for()
+    assert "WebGL is off or missing" in sorry.inner_text()
+    assert page.get_by_role("slider", name="β₀").is_visible()
 
 
 def test_without_javascript_a_sentence_stands_in_its_place(chromium, address):
@@ -297,22 +304,25 @@ def test_explorer_in_the_notebook(chromium, lab, body):
 # --- the app ---
 
 
-def test_app_serves_the_explorer_without_code(chromium):
+@pytest.fixture(scope="module")
+def app():
     with browser.app() as url:
-        page = browser.open_page(chromium, url, (1050, 950))
-        before = browser.settle_explorer(page)
-        assert "import hmrlib" not in page.content()
-        drag(page, page.locator(".noUi-handle").nth(1), 50)
-        assert browser.settle_explorer(page) != before
-        page.locator("textarea").fill('{"pose": [0, 1]}')
-        page.get_by_role("button", name="Apply").click()
-        page.get_by_text("pose: expected 72 numbers, found 2.").wait_for()
-        assert page.seen["errors"] == [] and page.seen["requests"] == []
-        page.context.close()
+        yield url
 
 
-def test_explorer_without_webgl_says_so():
-    with browser.app() as url, browser.chromium("--disable-3d-apis") as blind:
-        page = browser.open_page(blind, url)
-        guard = page.locator(".hmr-guard", has_text="WebGL is off or missing")
-        guard.wait_for()
+def test_app_serves_the_explorer_without_code(chromium, app):
+    page = browser.open_page(chromium, app, (1050, 950))
+    before = browser.settle_explorer(page)
+    assert "import hmrlib" not in page.content()
+    drag(page, page.locator(".noUi-handle").nth(1), 50)
+    assert browser.settle_explorer(page) != before
+    page.locator("textarea").fill('{"pose": [0, 1]}')
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_text("pose: expected 72 numbers, found 2.").wait_for()
+    assert page.seen["errors"] == [] and page.seen["requests"] == []
+    page.context.close()
+
+
+def test_explorer_without_webgl_says_so(blind, app):
+    page = browser.open_page(blind, app)
+    page.locator(".hmr-guard", has_text="WebGL is off or missing").wait_for()

@@ -54,18 +54,23 @@ def missing():
 
 
 @contextmanager
-def chromium(*flags):
-    """Playwright's browser, with a window for each page asked of it by `open_page`."""
+def chromium():
+    """Playwright's browser; a process may have one of these at a time."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=[*FLAGS, *flags], timeout=1000 * TIMEOUT
-        )
+        browser = launch(playwright.chromium)
         try:
             yield browser
         finally:
             browser.close()
+
+
+def launch(kind, *flags):
+    """One more browser of a kind that Playwright gave (`browser.browser_type`), with more flags."""
+    return kind.launch(
+        executable_path=find_chromium(), args=[*FLAGS, *flags], timeout=1000 * TIMEOUT
+    )
 
 
 def open_page(browser, url, size=(1280, 860), **options):
