@@ -6,19 +6,24 @@ through a buffer, so training that resumes at step n gets the very batch it woul
     which samples   `Mix`: each source's share of every batch, in an order drawn anew each epoch
     where to look   `draw_affines`: one similarity a sample: box -> crop, augmented
     labels          `apply_affine`: keypoints, pose, translation and camera go along; invertible
-    pixels          decoded, warped once, recoloured: by tf.data, or by Pillow without TensorFlow
+    pixels          decoded by Pillow, warped and recoloured once by numba, on all cores
+
+`Mix.dataset` gives `tf.data`, which feeds Keras on any backend; `Mix.batches` gives the same
+batches to a machine without TensorFlow. (Measured: one warp by TensorFlow's own image operations
+takes five times the processor time.)
 
 Pixels, camera frame and the fields of a sample are those of `hmrlib.data.records`.
 """
 
+import os
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numba
 import numpy as np
-from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from hmrlib.body import files
@@ -192,11 +197,6 @@ def apply_affine(sample, affine):
     return labels
 
 
-def mirror_pose(pose):
-    """(..., 24, 3) axis-angle -> that of the mirror image, in x: joints swap, rotations mirror."""
-    return np.asarray(pose)[..., JOINT_MIRROR, :] * np.array([1, -1, -1], np.float32)
-
-
 def _turn_pose(pose, turn, mirrored, known):
     """Mirror each rotation (the joints have been swapped), then turn the root's."""
     pose = np.where(mirrored[..., None, None], pose * [1, -1, -1], pose)
@@ -246,38 +246,58 @@ def hide_behind(labels, patches):
 # --- pixels --------------------------------------------------------------------------------------
 
 
-def _windows(shapes, back, crop):
-    """The part of each image that its crop shows, (B, 4) top, left, height, width."""
-    corners = np.array([[0, 0], [crop, 0], [0, crop], [crop, crop]], float)
-    seen = np.einsum("bcd,kd->bkc", back[..., :2], corners) + back[:, None, :, 2]
-    limit = shapes[:, ::-1]  # (width, height)
-    low = np.clip(np.floor(seen.min(1)) - 2, 0, limit - 1)
-    high = np.clip(np.ceil(seen.max(1)) + 2, low + 1, limit)
-    return np.concatenate([low[:, ::-1], (high - low)[:, ::-1]], 1).astype(np.int32)
+_AS_IT_IS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)
 
 
-def warp(image, back, crop=SIZE, fill=(0, 0, 0)):
-    """The crop of an image, by Pillow: bilinear, and `fill` outside.
+def warp(image, back, crop=SIZE, colour=None, fill=(0, 0, 0), out=None):
+    """The crop of an image: bilinear, and `fill` outside.
 
     Args:
         image: (H, W, 3) uint8, or the bytes of an image file.
         back: (2, 3) from the crop's pixels to the image's.
+        colour: gain and offset (2, 3) of each channel, in grey levels, or None.
+        out: (crop, crop, 3) uint8 that is written into, or None.
 
     Returns:
         (crop, crop, 3) uint8.
     """
     image = decode_image(image) if isinstance(image, bytes) else image
-    picture = Image.fromarray(image)
-    bilinear = Image.Resampling.BILINEAR
-    to_image = tuple(back.ravel())
-    return np.asarray(
-        picture.transform((crop, crop), Image.Transform.AFFINE, to_image, bilinear, fillcolor=fill)
-    )
+    out = np.empty((crop, crop, 3), np.uint8) if out is None else out
+    table = _AS_IT_IS
+    if colour is not None:
+        levels = np.arange(256)[:, None] * colour[0] + colour[1]  # (256, 3)
+        table = np.clip(levels + 0.5, 0, 255).astype(np.uint8)
+    _warp(image, np.asarray(back, float), table, np.array(fill, np.uint8), out)
+    return out
 
 
-def recolour(image, colour, patches):
-    """Gain and offset (2, 3) on a crop (H, W, 3) uint8, then the patches (P, 7) over it."""
-    image = np.clip(image * colour[0] + colour[1] + 0.5, 0, 255).astype(np.uint8)
+@numba.njit(nogil=True, cache=True)
+def _warp(image, back, table, fill, out):
+    height, width, channels = image.shape
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            # the first pixel's centre is (0.5, 0.5); here it is the first one's index, 0
+            x = back[0, 0] * (column + 0.5) + back[0, 1] * (row + 0.5) + back[0, 2] - 0.5
+            y = back[1, 0] * (column + 0.5) + back[1, 1] * (row + 0.5) + back[1, 2] - 0.5
+            if x < -0.5 or y < -0.5 or x > width - 0.5 or y > height - 0.5:
+                for channel in range(channels):
+                    out[row, column, channel] = fill[channel]
+                continue
+            x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+            left, top = int(x), int(y)
+            right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+            dx, dy = np.float32(x - left), np.float32(y - top)
+            for channel in range(channels):
+                above = np.float32(image[top, left, channel])
+                above += (np.float32(image[top, right, channel]) - above) * dx
+                below = np.float32(image[bottom, left, channel])
+                below += (np.float32(image[bottom, right, channel]) - below) * dx
+                level = above + (below - above) * dy
+                out[row, column, channel] = table[int(level + np.float32(0.5)), channel]
+
+
+def paint(image, patches):
+    """Cover a crop with patches (P, 7), see `draw_patches`, in place."""
     for patch in patches:
         left, top, right, bottom = patch[:4].clip(0).astype(int)
         image[top:bottom, left:right] = patch[4:]
@@ -389,8 +409,8 @@ class Mix:
         """A batch whose pixels are still to be made.
 
         Returns:
-            images (list of B encoded files), shapes (B, 2), labels (dict), affine (B, 2, 3) from
-            crop to image, colours (B, 2, 3), patches (B, P, 7): see `draw_colours`.
+            images (list of B encoded files), labels (dict), colours (B, 2, 3), patches (B, P, 7):
+            see `draw_colours` and `draw_patches`.
         """
         plan = self.plan(step)
         read = [self._read(*row) for row in plan.tolist()]
@@ -411,8 +431,7 @@ class Mix:
             name: np.asarray(value, np.int32 if name == "index" else np.float32)
             for name, value in labels.items()
         }
-        shapes = np.array([sample["shape"] for sample in samples])
-        return [sample["image"] for sample in samples], shapes, labels, back, colours, patches
+        return [sample["image"] for sample in samples], labels, colours, patches
 
     def _draw_poses(self, rng, count):
         if hasattr(self.poses, "sample"):
@@ -420,20 +439,20 @@ class Mix:
         return self.poses[rng.integers(len(self.poses), size=count)]
 
     def __getitem__(self, step):
-        """The batch of a step, made by Pillow: needs no TensorFlow."""
         if not 0 <= step < (len(self) if self.once else np.inf):
             raise IndexError(f"there is no step {step}")
-        images, _, labels, back, colours, patches = self.fetch(step)
-        pixels = [
-            recolour(warp(*image, self.crop), *change)
-            for image, *change in zip(zip(images, back, strict=True), colours, patches, strict=True)
-        ]
-        return {"image": np.stack(pixels), **labels}
+        encoded, labels, colours, patches = self.fetch(step)
+        images = np.empty((len(encoded), self.crop, self.crop, 3), np.uint8)
+        for i, data in enumerate(encoded):
+            warp(data, labels["affine"][i], self.crop, colours[i], out=images[i])
+            paint(images[i], patches[i])
+        return {"image": images, **labels}
 
-    def batches(self, first=0, steps=None, threads=4):
+    def batches(self, first=0, steps=None, threads=None):
         """The batches from step `first` on, made ahead by threads; needs no TensorFlow."""
         stop = len(self) if self.once else np.inf
         stop = stop if steps is None else min(stop, first + steps)
+        threads = threads or os.cpu_count()
         with ThreadPoolExecutor(threads) as pool:
             ahead, step = deque(), first
             try:
@@ -452,87 +471,19 @@ class Mix:
 
         stop = len(self) if self.once else np.iinfo(np.int64).max
         stop = stop if steps is None else min(stop, first + steps)
-        _, _, labels, _, _, patches = self.fetch(first)  # their shapes hold for all steps
-        floats = {name: value.shape[1:] for name, value in labels.items() if name != "index"}
-        widths = [int(np.prod(shape, dtype=int)) for shape in floats.values()]
-        count = patches.shape[1]
-        pixels = [8, 6, 7 * count]
-
-        def fetch(step):
-            images, sizes, labels, back, colours, patches = self.fetch(int(step))
-            windows = _windows(sizes, back, self.crop)
-            transforms = _from_pixel_centres(back, windows)
-            rows = [*(labels[name] for name in floats), transforms, colours, patches]
-            rows = np.concatenate([row.reshape(len(images), -1) for row in rows], 1)
-            whole = np.concatenate([windows, labels["index"]], 1)
-            return np.array(images, object), whole, rows.astype(np.float32)
+        example = self[first]  # its types and shapes hold for all steps
+        kinds = [tf.as_dtype(value.dtype) for value in example.values()]
 
         def load(step):
-            # three arrays and none of them empty: TensorFlow 2.21 corrupts memory over empty ones
-            images, whole, rows = tf.numpy_function(
-                fetch, [step], [tf.string, tf.int32, tf.float32]
-            )
-            images.set_shape((None,))
-            whole.set_shape((None, 6))
-            rows.set_shape((None, sum(widths) + sum(pixels)))
-            return images, whole, rows
+            values = tf.numpy_function(lambda step: [*self[int(step)].values()], [step], kinds)
+            batch = dict(zip(example, values, strict=True))
+            for name, value in batch.items():
+                value.set_shape((None, *example[name].shape[1:]))
+            return batch
 
-        def finish(image, whole, row):
-            image = tf.image.decode_and_crop_jpeg(
-                image, whole[:4], 3, dct_method="INTEGER_ACCURATE"
-            )
-            row, transform, colour, patches = tf.split(row, [sum(widths), *pixels])
-            image = tf.raw_ops.ImageProjectiveTransformV3(
-                images=image[None],
-                transforms=transform[None],
-                output_shape=[self.crop, self.crop],
-                fill_value=0.0,
-                interpolation="BILINEAR",
-            )[0]
-            image = _recolour_tf(image, tf.reshape(colour, (2, 3)), tf.reshape(patches, (count, 7)))
-            return image, whole[4:], row
-
-        def unpack(image, index, rows):
-            parts = zip(floats.items(), tf.split(rows, widths, axis=1), strict=True)
-            labels = {name: tf.reshape(part, (-1, *shape)) for (name, shape), part in parts}
-            return {"image": image, "index": index, **labels}
-
-        parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-        return (
-            tf.data.Dataset.range(first, stop)
-            .map(load, **parallel)
-            .unbatch()
-            .map(finish, **parallel)
-            .batch(self.batch_size, **parallel)
-            .map(unpack)
-            .prefetch(tf.data.AUTOTUNE)
-        )
-
-
-def _from_pixel_centres(back, windows):
-    """(B, 8) for TensorFlow, which counts from the first pixel's centre: crop -> window."""
-    transforms = np.zeros((len(back), 8))
-    transforms[:, :2], transforms[:, 3:5] = back[:, 0, :2], back[:, 1, :2]
-    half = np.array([0.5, 0.5])
-    shift = back[..., 2] + back[..., :2] @ half - half - windows[:, 1::-1]
-    transforms[:, 2], transforms[:, 5] = shift.T
-    return transforms
-
-
-def _recolour_tf(image, colour, patches):
-    """`recolour`, in TensorFlow."""
-    import tensorflow as tf
-
-    side = image.shape[0]
-    image = tf.cast(image, tf.float32) * colour[0] + colour[1] + 0.5
-    image = tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8)
-    at = tf.range(side, dtype=tf.float32)
-    for patch in tf.unstack(patches, num=patches.shape[0]):
-        columns = (at >= patch[0]) & (at < patch[2])
-        rows = (at >= patch[1]) & (at < patch[3])
-        covered = (rows[:, None] & columns)[..., None]
-        image = tf.where(covered, tf.cast(patch[4:], tf.uint8), image)
-    return image
+        steps = tf.data.Dataset.range(first, stop)
+        loaded = steps.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
+        return loaded.prefetch(tf.data.AUTOTUNE)
 
 
 def _counts(shares, batch_size):

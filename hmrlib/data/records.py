@@ -228,7 +228,7 @@ def encode_jpeg(image, quality=QUALITY):
 def decode_image(data):
     """The bytes of an image file -> (H, W, 3) uint8."""
     with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture.convert("RGB"))
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 # --- the message -------------------------------------------------------------------------------
@@ -315,8 +315,7 @@ def decode_sample(data, images=True):
 
     Args:
         data: bytes, as `encode_sample` makes them.
-        images: False leaves `image` as the bytes of its file, with its `shape` (H, W) beside it,
-            and `segmentation` out.
+        images: False leaves `image` as the bytes of its file, and `segmentation` out.
 
     Raises:
         RecordError: not such a message, or of another version.
@@ -347,7 +346,7 @@ def decode_sample(data, images=True):
     except (ValueError, IndexError) as error:
         raise RecordError(f"the field {field} is damaged ({error})") from error
     if not images:
-        return sample | {"image": image, "shape": tuple(feature["shape"].int64_list.value)}
+        return sample | {"image": image}
     sample["image"] = decode_image(image)
     stored = feature["segmentation"].bytes_list.value
     sample["segmentation"] = np.asarray(Image.open(io.BytesIO(stored[0]))) if stored else None

@@ -1,0 +1,109 @@
+"""How fast people come: one function a row, the best of several rounds on all cores.
+
+    python benchmarks/data.py [ROW ...]
+
+Rows: see `ROWS`; none named is all. Other work on the machine only makes a round slower, so the
+best one counts. Each row says what it must reach and on which data it ran.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from hmrlib.data import datasets, pipeline, records
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+ROUNDS = 5
+
+
+def best_rate(work, count, rounds=ROUNDS):
+    """Items a second of the fastest of several rounds, and least processor time an item, ms."""
+    best, least = 0.0, np.inf
+    for _ in range(rounds):
+        clock, processor = time.perf_counter(), time.process_time()
+        work()
+        best = max(best, count / (time.perf_counter() - clock))
+        least = min(least, 1e3 * (time.process_time() - processor) / count)
+    return f"{best:,.0f}/s, {least:.2f} ms of processor time each"
+
+
+def some_records(folder, count=1000):
+    """Records to read: LSP-extended where it is at hand, or else coloured noise; and their name."""
+    source = SHARED / "lsp_extended"
+    if source.is_dir():
+        load = datasets.lsp_extended(source).load
+        samples = [load(index)[0] for index in range(count)]
+        for sample in samples:
+            sample.pop("notes")
+        name = f"{count} images of LSP-extended"
+    else:
+        rng, side = np.random.default_rng(0), 224
+        waves = np.abs(np.fft.fftfreq(side)[:, None]) + np.abs(np.fft.rfftfreq(side)) + 1 / side
+        samples = []
+        for index in range(count):
+            spectrum = np.fft.rfft2(rng.normal(size=(3, side, side))) / waves
+            image = np.fft.irfft2(spectrum, (side, side)).transpose(1, 2, 0)
+            image = np.uint8(np.clip(128 + 50 * image / image.std(), 0, 255))
+            samples.append({"image": image, "center": (112, 112), "size": 180})
+            samples[-1] |= {"source": "noise", "id": str(index)}
+        name = f"{count} images of 1/f noise, 224 px"
+    records.write_shard(folder / "train-00000.tfrecord", samples)
+    return name
+
+
+def _pipeline(make, steps=16, batch_size=64):
+    """Images a second that `make(mix)` gives, with every augmentation on."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = some_records(Path(folder))
+        mix = pipeline.Mix(folder, batch_size, poses=np.zeros((1000, 24, 3)))
+        batches = iter(make(mix))
+        for _ in range(4):  # the first ones compile, and fill the queue
+            next(batches)
+        rate = best_rate(lambda: [next(batches) for _ in range(steps)], steps * batch_size)
+    return rate, f"{name}, batches of {batch_size}"
+
+
+def tf_data():
+    """`tf.data` to the training step, 224 px, all augmentations | >= 175 images/s"""
+    return _pipeline(lambda mix: mix.dataset())
+
+
+def without_tensorflow():
+    """The same by threads, without TensorFlow | >= 175 images/s"""
+    return _pipeline(lambda mix: mix.batches())
+
+
+def reading():
+    """Records read one by one, images left encoded | more than any training eats"""
+    with tempfile.TemporaryDirectory() as folder:
+        name = some_records(Path(folder))
+        read = records.open_records(folder)
+        return best_rate(lambda: [read.read(i, False) for i in range(len(read))], len(read)), name
+
+
+ROWS = {"tf.data": tf_data, "threads": without_tensorflow, "records": reading}
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
+    options = parser.parse_args()
+    unknown = set(options.rows) - set(ROWS)
+    if unknown:
+        parser.error(f"unknown row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    print(f"{os.cpu_count()} cores\n\n| what | must reach | measured | on |\n|:--|:--|--:|:--|")
+    for name in options.rows or ROWS:
+        what, _, goal = ROWS[name].__doc__.partition(" | ")
+        measured, data = ROWS[name]()
+        print(f"| {what} | {goal} | {measured} | {data} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
