@@ -45,9 +45,10 @@ viewer: ## bundle the kernel-free viewer anew from its JavaScript (needs Node)
 body: .venv/ready ## learn the body again from MakeHuman's CC0 data (resumes where it was stopped)
 	$(BIN)/hmr body build
 
-bench: .venv/backends ## measure the body model beside other packages, and the rasteriser
+bench: .venv/backends ## measure the body model beside other packages, the rasteriser, and the viewers
 	$(PY) benchmarks/body.py
 	$(PY) benchmarks/render.py
+	$(PY) benchmarks/viewer.py
 
 lint: .venv/ready ## check style, and that the notebooks hold no outputs
 	$(PY) -m ruff check

@@ -201,3 +201,80 @@ def test_samples_of_records_with_their_labels():
     np.testing.assert_array_equal(rings, [False, True, False, False])
     with pytest.raises(ValueError, match="no samples"):
         figures.contact_sheet([])
+
+
+def test_an_overlay_covers_the_photograph_where_the_body_is(box):
+    vertices, quads = box
+    triangles = np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]])
+    photograph = np.random.default_rng(0).integers(0, 255, (60, 40, 3), np.uint8)
+    camera = frame(vertices, size=(40, 60))
+    image = figures.overlay(photograph, vertices, triangles, camera, alpha=1.0)
+    corners = camera.project(vertices)[0]
+    left, top = np.ceil(corners.min(0)).astype(int)
+    right, bottom = np.floor(corners.max(0)).astype(int)
+    np.testing.assert_array_equal(image[: top - 1], photograph[: top - 1])
+    inside = image[top + 2 : bottom - 2, left + 2 : right - 2].astype(float)
+    assert inside.std((0, 1)).max() < 25  # an even surface, where there was noise of 74
+    half = figures.overlay(photograph, vertices, triangles, camera, alpha=0.5).astype(float)
+    blend = (image.astype(float) + photograph) / 2
+    assert np.abs(half - blend)[top + 2 : bottom - 2, left + 2 : right - 2].max() <= 2
+
+
+def test_the_nearer_person_covers_the_other(box):
+    vertices, quads = box
+    triangles = np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]])
+    camera = frame(vertices, size=(40, 60))
+    photograph = np.zeros((60, 40, 3), np.uint8)
+    behind = vertices * 0.9 - [0, 0, 3]
+    alone = figures.overlay(photograph, vertices, triangles, camera, alpha=1.0)
+    for people in ([behind, vertices], [vertices, behind]):
+        image = figures.overlay(photograph, people, triangles, camera, alpha=1.0)
+        np.testing.assert_array_equal(image, alone)
+
+
+def test_an_overlay_needs_the_cameras_size(box):
+    vertices, quads = box
+    camera = frame(vertices, size=(40, 60))
+    with pytest.raises(ValueError, match=r"sees 40 x 60 pixels.*found \(40, 60, 3\)"):
+        figures.overlay(np.zeros((40, 60, 3)), vertices, quads[:, :3], camera)
+
+
+def test_a_turntable_keeps_one_scale(box):
+    vertices, quads = box
+    images = figures.turntable(vertices, quads, 4, size=(80, 100), elevation=0)
+    assert len(images) == 4 and images[0].shape == (100, 80, 3)
+    shown = [(image < 250).all(-1) for image in images]
+    for mask in shown:
+        assert not mask[:, [0, -1]].any() and not mask[[0, -1]].any()
+    tall = [mask.any(1).sum() for mask in shown]
+    assert max(tall) - min(tall) <= 6  # perspective
+    wide = [mask.any(0).sum() for mask in shown]
+    assert wide[0] == wide[2] > 1.4 * wide[1]  # the box is 1 wide and 0.6 deep
+
+
+def test_distances_become_colours_in_millimetres():
+    reference = np.zeros((3, 3))
+    vertices = np.array([[0, 0, 0], [0, 0.003, 0.004], [0.01, 0, 0]])
+    colors, distance = figures.distance_colors(vertices, reference, vmax=10)
+    np.testing.assert_allclose(distance, [0, 5, 10])
+    viridis = matplotlib.colormaps["viridis"]
+    np.testing.assert_allclose(colors, viridis([0.0, 0.5, 1.0])[:, :3])
+    with pytest.raises(ValueError, match=r"one shape \(V, 3\)"):
+        figures.distance_colors(vertices, reference[:2])
+
+
+def test_joint_bars_pair_the_sides():
+    names = ("head", "left_knee", "right_knee", "left_elbow", "right_elbow")
+    figure, axis = plt.subplots()
+    assert figures.joint_bars(axis, [1, 2, 3, 4, np.nan], names, spread=[0.1] * 5) is axis
+    figure.canvas.draw()
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["head", "knee", "elbow"]
+    bars = [patch for patch in axis.patches if np.isfinite(patch.get_width())]
+    assert [bar.get_width() for bar in bars] == [1, 2, 3, 4]
+    left, right = bars[1], bars[2]
+    assert matplotlib.colors.to_hex(left.get_facecolor()) == figures.SIDE_COLORS["left"].lower()
+    assert left.get_y() + left.get_height() <= right.get_y() + 1e-9
+    texts = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert texts == ["left", "right", "middle"]
+    with pytest.raises(ValueError, match="expected 5 values"):
+        figures.joint_bars(axis, [1, 2], names)

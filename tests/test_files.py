@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from hmrlib.body import files, safe_pickle
 from hmrlib.body.files import ModelFileError
+from hmrlib.body.model import BodyInputError, load_body
 from hmrlib.body.safe_pickle import UnsafePickleError
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
@@ -618,6 +619,36 @@ def test_a_posed_glb_is_the_model_posed(model, tmp_path):
     found = read_glb(tmp_path / "shaped.glb").pose(rotations, np.zeros(10))
     wanted = lbs(vertices, model["J_regressor"] @ vertices, model["weights"], rotations)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_one_body_is_saved_in_its_pose(tmp_path):
+    body = load_body(files.OPEN_BODY)
+    pose = np.random.default_rng(1).normal(0, 0.4, (24, 3))
+    betas = np.array([1.0, -0.5])
+    out = body(betas[None], pose[None], correctives=False)
+    body.save(tmp_path / "posed.glb", betas, pose)
+    nodes = read_glb(tmp_path / "posed.glb").document["nodes"]
+    turned = Rotation.from_quat([node.get("rotation", [0, 0, 0, 1]) for node in nodes[:24]])
+    np.testing.assert_allclose(turned.as_rotvec(), pose, atol=1e-6)
+    scene = trimesh.load_scene(tmp_path / "posed.glb", process=False)
+    places = np.stack([scene.graph[node["name"]][0][:3, 3] for node in nodes[:24]])
+    np.testing.assert_allclose(places, out.joints[0], atol=1e-5)
+    body.save(tmp_path / "posed.ply", betas, pose.ravel())
+    mesh = trimesh.load(tmp_path / "posed.ply", process=False)
+    np.testing.assert_allclose(mesh.vertices, body(betas[None], pose[None]).vertices[0], atol=1e-6)
+
+
+def test_one_body_is_no_model(model, tmp_path):
+    body = load_body(files.OPEN_BODY)
+    with pytest.raises(ModelFileError, match="leave betas and pose out"):
+        body.save(tmp_path / "body.npz", betas=[1.0])
+    with pytest.raises(BodyInputError, match="of one body, found 2"):
+        body.save(tmp_path / "body.obj", betas=np.zeros((2, 10)))
+    with pytest.raises(BodyInputError, match="pose must have the shape"):
+        body.save(tmp_path / "body.obj", pose=np.zeros(70))
+    with pytest.raises(ValueError, match="finite pose"):
+        files.write_glb(tmp_path / "body.glb", model, pose=np.zeros(72))
+    assert not list(tmp_path.iterdir())
 
 
 def test_glb_names_tree_targets_and_normals(model, tmp_path):

@@ -213,15 +213,26 @@ CODE_CELLS = """[...window.jupyterapp.shell.currentWidget.content.model.cells]
   })"""
 
 
+def run_first(page):
+    """Run the first cell of the notebook that a page of `jupyterlab` shows, and wait for it."""
+    _wait_for_kernel(page)
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+    page.wait_for_function(f"({CODE_CELLS})[0].done")
+
+
+def _wait_for_kernel(page):
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
+
+
 def run_all(page):
     """Run all cells of the notebook that a page of `jupyterlab` shows, and wait for the end.
 
     Raises:
         RuntimeError: a cell failed.
     """
-    page.wait_for_function(
-        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-    )
+    _wait_for_kernel(page)
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_function(
         f"(() => {{ const cells = {CODE_CELLS}; return cells.some((cell) => "

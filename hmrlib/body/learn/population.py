@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from hmrlib.body.learn import makehuman, rest_pose
 from hmrlib.skeleton import JOINT_NAMES

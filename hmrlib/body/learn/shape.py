@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize, sparse
 from scipy.spatial import cKDTree
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from hmrlib.body.learn.makehuman import reflect
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES

@@ -16,6 +16,9 @@ import css from "./viewer.css";
 const NO_WEBGL =
   "This browser draws no 3D here: WebGL is off or missing. Turn on hardware acceleration in the " +
   "browser's settings, or open the page in another browser. All else on the page works.";
+const KEYS = {
+  ArrowRight: 1, ArrowUp: 1, PageUp: 10, ArrowLeft: -1, ArrowDown: -1, PageDown: -10,
+};
 const DEGREE = Math.PI / 180;
 const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
 
@@ -38,7 +41,7 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
     status.hidden = !text;
   };
   const status = element("p", { className: "hmr-status", role: "status", hidden: true });
-  // JupyterLab would take the arrow keys away from the sliders
+  // JupyterLab's shortcuts stay out of the controls
   const root = element("div", { className: "hmr", "data-lm-suppress-shortcuts": "true" });
   const stage = element("div", { className: "hmr-stage" });
   const panel = element("div", { className: "hmr-panel" });
@@ -216,6 +219,13 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
       onchange() { // the drag has ended: one step for undo
         if (before) past.push(before);
         before = null;
+      },
+      onkeydown(event) { // by ourselves, because JupyterLab prevents the browser's own way
+        const steps = KEYS[event.key];
+        if (!steps) return;
+        event.preventDefault();
+        const value = (Math.round(read() / step) + steps) * step;
+        write(Math.max(-limit, Math.min(limit, value)), true);
       },
       ondblclick: () => write(0, true),
     });
