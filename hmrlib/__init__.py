@@ -17,9 +17,11 @@ _LAZY = {
     "load_body": "hmrlib.body.model",
     "Body": "hmrlib.body.model",
     "show": "hmrlib.viewing.viewer",
+    "load_model": "hmrlib.network.hmr",
+    "HMR": "hmrlib.network.hmr",
 }
 
-__all__ = ["Body", "__version__", "load_body", "show"]
+__all__ = ["HMR", "Body", "__version__", "load_body", "load_model", "show"]
 
 
 def __getattr__(name):

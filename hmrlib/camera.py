@@ -158,6 +158,48 @@ def frame(
     return Camera(rotation, [*shift, distance], focal, size, orthographic=orthographic)
 
 
+def crop_camera(weak, size) -> Camera:
+    """The camera of a crop, for drawing a recovered body over it.
+
+    Args:
+        weak: (3,) weak perspective (s, tx, ty): the crop's x, from -1 to 1, is s (X + tx).
+        size: side of the crop, pixels.
+
+    Returns:
+        an orthographic `Camera` whose world is the camera's frame: x right, y down, z forward.
+    """
+    scale, x, y = np.asarray(weak, float)
+    focal = max(scale, 1e-3) * size / 2  # an untrained network may say anything
+    return Camera(np.eye(3), [x, y, 0], focal, (size, size), orthographic=True)
+
+
+def full_image_camera(weak, center, side, size, focal=None, principal=None) -> Camera:
+    """The pinhole camera in which a recovered body stands where its crop was in the full image.
+
+    A weak-perspective camera of scale s shows a body as a pinhole camera of focal length f does
+    from the distance at which f / z = s b / 2 pixels a metre, for a crop of b pixels. The depth
+    is a guess as good as the focal length is known; the picture of the body hardly depends on it.
+
+    Args:
+        weak: (3,) weak perspective (s, tx, ty) of the crop.
+        center, side: (2,), (): the crop's middle and side b in the full image, pixels.
+        size: (width, height) of the full image.
+        focal: pixels; None: the image's diagonal (as CLIFF guesses, Li et al. 2022).
+        principal: (2,) pixels; None: the image's middle.
+
+    Returns:
+        `Camera` with an identity rotation; `translation` is the body's in the camera's frame.
+    """
+    scale, x, y = np.asarray(weak, float)
+    width, height = _size(size)
+    focal = float(np.hypot(width, height)) if focal is None else float(focal)
+    principal = np.array([width / 2, height / 2] if principal is None else principal, float)
+    pixels_a_metre = max(scale, 1e-3) * side / 2
+    offset = (np.asarray(center, float) - principal) / pixels_a_metre
+    translation = [x + offset[0], y + offset[1], focal / pixels_a_metre]
+    return Camera(np.eye(3), translation, focal, (width, height), principal)
+
+
 def _azimuth(view) -> float:
     """Degrees around the vertical axis."""
     if isinstance(view, str):

@@ -86,6 +86,15 @@ def _parser():
     kept = "Finished stages are kept; the same command goes on from there."
     build.set_defaults(run=_body_build, kept=kept)
 
+    train = commands.add_parser("train", help="train the network on records")
+    train.add_argument("--config", metavar="PATH", type=Path, help="settings, YAML; HMR's if none")
+    train.add_argument("--records", metavar="DIR", nargs="+", help="folders of records")
+    train.add_argument("--out", metavar="DIR", type=Path, required=True, help="where it goes")
+    train.add_argument("--resume", action="store_true", help="go on from DIR's last checkpoint")
+    train.add_argument("--steps", metavar="N", type=int, help="instead of the settings' number")
+    kept = "The last checkpoint is kept; the same command with --resume goes on from there."
+    train.set_defaults(run=_train, kept=kept)
+
     _data_commands(commands)
     return parser
 
@@ -122,6 +131,23 @@ def _data_commands(commands):
     render.add_argument("--scheduler", metavar="ADDRESS", help="of Dask; by default this machine")
     kept = "Finished shards are kept; the same command goes on from there."
     render.set_defaults(run=_data_render, kept=kept)
+
+
+def _train(options):
+    from hmrlib.training.config import read_config
+    from hmrlib.training.trainer import TrainingError, train
+
+    config, records = options.config, options.records
+    if options.resume:  # what is not said again is as it was
+        config = config or options.out / "config.yml"
+        run = options.out / "run.json"
+        records = records or (json.loads(run.read_text("utf-8"))["records"] if run.exists() else [])
+    if not records:
+        raise TrainingError("--records DIR is missing: `hmr data render` and `convert` write some")
+    changes = {} if options.steps is None else {"steps": options.steps}
+    train(read_config(config, **changes), records, options.out, options.resume)
+    print(options.out / "model.keras")
+    return 0
 
 
 def _report(options):

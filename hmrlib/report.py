@@ -268,7 +268,7 @@ def execute(root=".", setting="fast", only=None, force=False):
                 continue
             expected = f", about {before['seconds']:.0f} s" if before else ""
             progress.write(f"{name}: running in the {setting} setting{expected}", file=sys.stderr)
-            commit, clean = _commit(root)
+            commit, clean = commit_of(root)
             start = time.monotonic()
             running = _run_notebook(root, name, parameters, folder, on_screen)
             record = {
@@ -314,7 +314,7 @@ def photograph(root=".", setting="fast", force=False):
     running = folder.with_suffix(".running")
     shutil.rmtree(running, ignore_errors=True)
     running.mkdir(parents=True)
-    commit, clean = _commit(root)
+    commit, clean = commit_of(root)
     start = time.monotonic()
     pictures, numbers = browser.photograph(root / "notebooks")
     for name, (png, caption) in pictures.items():
@@ -471,7 +471,7 @@ def _keras_backend():
     return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
-def _commit(root):
+def commit_of(root):
     """The commit of the checkout, and whether the sources are just that commit's.
 
     (None, False) where git or its history is missing.

@@ -56,6 +56,14 @@ def test_eyes_are_in_front_of_makehumans_eyeballs(assets):
         assert np.linalg.norm((eye - eyeball)[:2]) < 0.008
 
 
+def test_keypoints_alone_are_those_of_the_whole_body(body):
+    rng = np.random.default_rng(2)
+    betas, pose = rng.normal(size=(3, 10)), rng.normal(scale=0.4, size=(3, 24, 3))
+    whole = ops.convert_to_numpy(body.keypoints(body(betas, pose)))
+    alone = ops.convert_to_numpy(body.posed_keypoints(betas, pose))
+    np.testing.assert_allclose(alone, whole, atol=1e-6)
+
+
 def test_joints_are_joints_and_the_rest_lies_between(body):
     pose = np.random.default_rng(0).normal(scale=0.4, size=(1, 72))
     out = body(None, pose)

@@ -174,10 +174,16 @@ class Body:
                 [regressor @ self.shapedirs[..., s] for s in range(self.num_betas)]
             ),
         }
-        self._constants = {
-            name: ops.convert_to_tensor(np.ascontiguousarray(array), dtype="float32")
-            for name, array in planes.items()
+        self._constants = _tensors(planes)
+        of_vertices = ("template", "shapedirs", "posedirs", "weights")  # (..., 3 V), (24, V)
+        count = len(self.v_template)
+        few = planes | {
+            name: planes[name]
+            .reshape(-1, planes[name].shape[-1] // count, count)[..., self._landmarks]
+            .reshape(*planes[name].shape[:-1], -1)
+            for name in of_vertices
         }
+        self._landmark_constants = _tensors(few)
 
     @property
     def num_betas(self):
@@ -263,10 +269,24 @@ class Body:
         Raises:
             ValueError: a set or a point is unknown.
         """
-        matrix = ops.convert_to_tensor(keypoint_matrix(names))  # (K, 24 + 6)
         landmarks = ops.take(output.vertices, self._landmarks, axis=1)  # (B, 6, 3)
-        points = ops.concatenate([output.joints, landmarks], axis=1)
-        return ops.matmul(matrix, points)
+        return _keypoints(output.joints, landmarks, names)
+
+    def posed_keypoints(self, betas, pose, names="union-22"):
+        """The keypoints of posed bodies whose other vertices nobody needs, as a loss in training.
+
+        Equals `keypoints(self(betas, pose), names)`, and costs a small part of it.
+
+        Args:
+            betas, pose: as for a call.
+            names: as for `keypoints`.
+
+        Returns:
+            (B, K, 3) metres.
+        """
+        inputs = self._check(betas, pose, None, "lbs")
+        landmarks, joints = _forward(self._landmark_constants, *inputs, self.parents, "lbs", True)
+        return _keypoints(joints, landmarks, names)
 
     def save(self, path, betas=None, pose=None):
         """Write the model (.npz, .pkl, .glb with skeleton and shapes) or its mesh (.obj, .ply).
@@ -344,6 +364,19 @@ class Body:
 
 
 SKINNINGS = ("lbs", "dqs")
+
+
+def _tensors(planes):
+    return {
+        name: ops.convert_to_tensor(np.ascontiguousarray(array), dtype="float32")
+        for name, array in planes.items()
+    }
+
+
+def _keypoints(joints, landmarks, names):
+    """Joints (B, 24, 3) and landmarks (B, 6, 3) -> keypoints (B, K, 3)."""
+    matrix = ops.convert_to_tensor(keypoint_matrix(names))  # (K, 24 + 6)
+    return ops.matmul(matrix, ops.concatenate([joints, landmarks], axis=1))
 
 
 def _forward(constants, betas, pose, translation, parents, skinning, correctives):

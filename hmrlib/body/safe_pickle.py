@@ -2,7 +2,8 @@
 
 A pickle is a program: plain `pickle.load` calls whatever the file names. SMPL's own files are
 pickles, often with `chumpy` objects inside. `load` runs nothing: it admits a short list of names,
-notes what the file asks of them, and builds the arrays itself from the notes.
+notes what the file asks of them, and builds the arrays itself from the notes. `load_torch` reads
+the weights in a PyTorch file in the same way.
 """
 
 import pickle
@@ -73,6 +74,58 @@ def load(file):
         ) from error
 
 
+# what a PyTorch file of weights asks for, and the number types of its storages
+_ADMITTED_BY_TORCH = {
+    ("collections", "OrderedDict"): "dict",
+    ("torch._utils", "_rebuild_tensor_v2"): "tensor",
+}
+_STORAGES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8"}
+_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def load_torch(file):
+    """The weights in a PyTorch file, name -> array, read without PyTorch.
+
+    Args:
+        file: binary file, a `state_dict` as `torch.save` wrote it before PyTorch 1.6: five pickles
+            (magic number, version, byte sizes, the dict, the storages' keys), then for each storage
+            its number of entries and the entries.
+
+    Raises:
+        UnsafePickleError: it asks for a name that weights do not need.
+        ModelFileError: it is damaged, or of another form.
+    """
+    try:
+        if _TorchUnpickler(file).load() != _TORCH_MAGIC:
+            raise ModelFileError("expected weights as PyTorch before 1.6 wrote them")
+        _TorchUnpickler(file).load(), _TorchUnpickler(file).load()  # version, sizes of types
+        weights = _TorchUnpickler(file).load()
+        types = {record.args[0].key: record.args[0].dtype for record in weights.values()}
+        storages = {}
+        for key in _TorchUnpickler(file).load():
+            dtype = np.dtype(types[key])
+            (count,) = np.frombuffer(file.read(8), "<i8")
+            storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
+        return {name: _tensor(record, storages) for name, record in weights.items()}
+    except ModelFileError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ModelFileError(
+            f"the file of weights is damaged or truncated, get it again ({error!r})"
+        ) from error
+
+
+def _tensor(record, storages):
+    """The array that `_rebuild_tensor_v2(storage, offset, shape, strides, ...)` stands for."""
+    storage, offset, shape, strides = record.args[:4]
+    flat = storages[storage.key]
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if 0 in shape or min(offset, *shape, *strides, 0) < 0 or last >= len(flat):
+        raise ModelFileError(f"expected entries 0 to {len(flat) - 1}, found one at {last}")
+    bytes_apart = [step * flat.itemsize for step in strides]
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, bytes_apart, writeable=False)
+
+
 class _Record:
     """A request of a pickle, noted but not carried out: what for, its arguments, its state."""
 
@@ -104,6 +157,26 @@ class _RecordingUnpickler(pickle.Unpickler):
                 "from its authors, or convert it to .npz where it was made"
             )
         return type(name, (_Record,), {"kind": kind})
+
+
+class _TorchUnpickler(_RecordingUnpickler):
+    """The same for weights: their names are others, and storages come by persistent id."""
+
+    def find_class(self, module, name):
+        if module == "torch" and name in _STORAGES:
+            return type(name, (_Record,), {"dtype": _STORAGES[name]})
+        kind = _ADMITTED_BY_TORCH.get((module, name))
+        if kind is None:
+            raise UnsafePickleError(
+                f"expected only weights, found a request for {module}.{name}. Nothing was run. Do "
+                "not trust this file"
+            )
+        # a class of our own with room for attributes: PyTorch hangs `_metadata` on its dict
+        return type(name, (dict if kind == "dict" else _Record,), {"kind": kind})
+
+    def persistent_load(self, pid):
+        _, storage, key = pid[:3]
+        return type("Storage", (), {"key": key, "dtype": storage.dtype})
 
 
 def _build(value):

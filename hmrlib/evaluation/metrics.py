@@ -1,0 +1,74 @@
+"""How far a recovered body is from the true one. Metres in, metres out.
+
+A number means nothing without its protocol: which points, which alignment. Here it is the one of
+HMR and its successors: 14 points (`EVALUATED`), centred between the hips for MPJPE, aligned by
+rotation, scale and translation for PA-MPJPE; the mean over points, then over samples.
+"""
+
+import numpy as np
+from keras import ops
+
+from hmrlib import geometry
+from hmrlib.skeleton import KEYPOINT_SETS
+
+EVALUATED = KEYPOINT_SETS["h36m-14"].names  # the first 14 of "union-22", too
+_HIPS = [EVALUATED.index("right_hip"), EVALUATED.index("left_hip")]
+
+
+def mpjpe(predicted, true, hips=None):
+    """Mean per-joint position error, both centred between the hips.
+
+    Args:
+        predicted, true: (N, K, 3) metres, K = 14 points in the order of `EVALUATED`, or any if
+            `hips`, a pair of indices, says where the hips are.
+
+    Returns:
+        (N,) metres, one a sample.
+    """
+    hips = list(_HIPS if hips is None else hips)
+    predicted, true = (_points(x) for x in (predicted, true))
+    centred = [x - x[:, hips].mean(axis=1, keepdims=True) for x in (predicted, true)]
+    return np.linalg.norm(centred[0] - centred[1], axis=-1).mean(axis=-1)
+
+
+def pa_mpjpe(predicted, true):
+    """The same after the similarity that fits best (Procrustes): the error of pose alone.
+
+    Args:
+        predicted, true: (N, K, 3) metres.
+
+    Returns:
+        (N,) metres, one a sample.
+    """
+    predicted, true = (_points(x) for x in (predicted, true))
+    scale, rotation, translation = (
+        ops.convert_to_numpy(part)
+        for part in geometry.procrustes(*map(ops.convert_to_tensor, (predicted, true)))
+    )
+    turned = np.einsum("ncd,nkd->nkc", rotation, predicted)
+    aligned = scale[:, None, None] * turned + translation[:, None]
+    return np.linalg.norm(aligned - true, axis=-1).mean(axis=-1)
+
+
+def reprojection_error(predicted, true, visible):
+    """Mean distance of the visible keypoints in the picture.
+
+    Args:
+        predicted, true: (N, K, 2), pixels or any unit.
+        visible: (N, K), above 0 where the keypoint is known.
+
+    Returns:
+        (N,) in that unit; NaN where a sample has none.
+    """
+    known = np.asarray(visible) > 0
+    distance = np.linalg.norm(np.asarray(predicted) - np.asarray(true), axis=-1)
+    count = known.sum(axis=-1)
+    total = np.where(known, distance, 0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _points(points):
+    points = np.asarray(points, np.float32)
+    if points.ndim != 3 or points.shape[-1] != 3 or not np.isfinite(points).all():
+        raise ValueError(f"expected finite points (N, K, 3), found {points.shape}")
+    return points

@@ -1,0 +1,243 @@
+"""HMR, assembled: image -> encoder -> regressor -> Theta -> body -> keypoints in the picture.
+
+Kanazawa, Black, Jacobs, Malik: "End-to-end Recovery of Human Shape and Pose", 2018.
+
+    model = hmrlib.load_model()              # or HMR() for an untrained one
+    stages = model(images)                   # list of three `Estimate`s, the last is the best
+
+Frame: the camera's, metres, x right, y down, z forward. The crop of the image goes from -1 to 1.
+B = batch, V = vertices, K = 22 keypoints ("union-22").
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from hmrlib.body.model import load_body
+from hmrlib.network.encoder import build_encoder
+from hmrlib.network.regressor import Regressor, split_theta
+
+KEYPOINTS = "union-22"
+
+
+class ModelError(ValueError):
+    """An image, or a file of a model, is not what HMR takes; the message says what is."""
+
+
+class Estimate(NamedTuple):
+    """What HMR recovers at one iteration.
+
+    Attributes:
+        theta: (B, 85), or (B, 157) with 6D rotations: camera, rotations, betas.
+        camera: (B, 3) weak perspective (s, tx, ty): the crop's x = s (X + tx), y = s (Y + ty).
+        rotations: (B, 24, 3, 3), the first is the whole body's in the camera's frame.
+        betas: (B, 10).
+        vertices: (B, V, 3) metres; joints: (B, 24, 3); keypoints: (B, K, 3).
+        keypoints_2d: (B, K, 2), the keypoints in the crop, from -1 to 1.
+    """
+
+    theta: Any
+    camera: Any
+    rotations: Any
+    betas: Any
+    vertices: Any
+    joints: Any
+    keypoints: Any
+    keypoints_2d: Any
+
+
+def project(points, camera):
+    """Weak perspective: (B, K, 3) metres and (B, 3) cameras -> (B, K, 2), the crop from -1 to 1."""
+    scale, shift = camera[:, None, :1], camera[:, None, 1:]
+    return scale * (points[..., :2] + shift)
+
+
+@keras.saving.register_keras_serializable("hmrlib")
+class HMR(keras.Model):
+    """Human mesh recovery.
+
+    Args:
+        encoder: its name, see `build_encoder`.
+        encoder_weights: "imagenet", None, or a file.
+        size: side of the images it takes, pixels.
+        rotation: "axis_angle" (HMR) or "6d".
+        iterations, hidden, dropout, train_mean: see `Regressor`.
+        box_input: give the regressor where the crop lies in the full image (CLIFF, Li et al. 2022).
+        compute: "float32", or "mixed_bfloat16" for the encoder; all else stays in float32.
+        body: the `Body` it recovers; None is `load_body()`. Not stored with the model.
+    """
+
+    def __init__(
+        self,
+        encoder="ResNet50V2",
+        encoder_weights="imagenet",
+        size=224,
+        rotation="axis_angle",
+        iterations=3,
+        hidden=1024,
+        dropout=0.5,
+        train_mean=False,
+        box_input=False,
+        compute="float32",
+        body=None,
+        name="hmr",
+    ):
+        super().__init__(name=name, dtype="float32")
+        self.size, self.box_input = size, box_input
+        self.settings = {
+            "encoder": encoder,
+            "size": size,
+            "rotation": rotation,
+            "iterations": iterations,
+            "hidden": hidden,
+            "dropout": dropout,
+            "train_mean": train_mean,
+            "box_input": box_input,
+            "compute": compute,
+        }
+        self.body = load_body() if body is None else body
+        self.encoder = build_encoder(encoder, encoder_weights, size, compute)
+        self.regressor = Regressor(
+            rotation, iterations, hidden, dropout, train_mean, dtype="float32", name="regressor"
+        )
+        self.regressor.build((None, self.encoder.output_shape[-1] + 3 * box_input))
+        self.built = True
+        if keras.backend.backend() == "tensorflow":
+            self.jit_compile = False  # XLA's convolutions are slower than TensorFlow's on a CPU
+
+    def call(self, inputs, training=False):
+        """Recover one person from each crop, within a graph; `recover` is for plain use.
+
+        Args:
+            inputs: images (B, size, size, 3) RGB, uint8 from 0 to 255 or floats from 0 to 1.
+                With `box_input` a pair: images, and boxes (B, 3), ((cx - px), (cy - py), b) / focal
+                with the crop's centre c, the principal point p and the crop's side b in pixels.
+            training: dropout and batch statistics on.
+
+        Returns:
+            list of `iterations` `Estimate`s of the backend's tensors.
+        """
+        return self.embody(self.regressor(self.encode(inputs, training), training=training))
+
+    def encode(self, inputs, training=False):
+        """The features that the regressor sees, (B, F), or (B, F + 3) with `box_input`."""
+        images, box = inputs if self.box_input else (inputs, None)
+        scale = 1.0 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 255.0
+        features = self.encoder(ops.cast(images, "float32") * scale, training=training)
+        if self.box_input:
+            features = ops.concatenate([features, ops.cast(box, "float32")], axis=-1)
+        return features
+
+    def recover(self, images, box=None, batch_size=32):
+        """Recover one person from each crop.
+
+        Args:
+            images: (N, size, size, 3) RGB, uint8 from 0 to 255 or floats from 0 to 1.
+            box: (N, 3), with `box_input` alone; see `call`.
+            batch_size: how many to compute at once.
+
+        Returns:
+            list of `iterations` `Estimate`s of NumPy arrays.
+
+        Raises:
+            ModelError: images of another shape or type, values out of range, or no `box`.
+        """
+        images = _check_images(images, self.size)
+        if self.box_input and np.shape(box) != (len(images), 3):
+            raise ModelError(
+                "this model takes the crop's place as an input, box (N, 3) for N images; found "
+                f"{None if box is None else np.shape(box)}"
+            )
+        parts = []
+        for start in range(0, len(images), batch_size):
+            chunk = slice(start, start + batch_size)
+            inputs = images[chunk]
+            if self.box_input:
+                inputs = (inputs, np.asarray(box[chunk], np.float32))
+            parts.append(self.predict_on_batch(inputs))
+        stages = zip(*parts, strict=True)  # one tuple of batches for each iteration
+        return [
+            Estimate(*(np.concatenate(field) for field in zip(*stage, strict=True)))
+            for stage in stages
+        ]
+
+    def embody(self, thetas):
+        """Thetas (B, D) of n iterations -> n `Estimate`s; one call of the body for all."""
+        count = len(thetas)
+        theta = ops.concatenate(thetas, axis=0)  # (n B, D)
+        camera, rotations, betas = split_theta(theta, self.regressor.rotation)
+        posed = self.body(betas, rotations)
+        keypoints = self.body.keypoints(posed, KEYPOINTS)
+        every = Estimate(
+            theta, camera, rotations, betas, *posed, keypoints, project(keypoints, camera)
+        )
+        parts = [ops.split(value, count, axis=0) for value in every]
+        return [Estimate(*stage) for stage in zip(*parts, strict=True)]
+
+    def get_config(self):
+        """The settings; weights and body are stored elsewhere."""
+        return {**self.settings, "encoder_weights": None, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """An untrained model of these settings."""
+        return cls(**config)
+
+
+def _check_images(images, size):
+    """Images as an array of uint8, or of float32 from 0 to 1."""
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[1:] != (size, size, 3) or not len(images):
+        raise ModelError(
+            f"expected images (N, {size}, {size}, 3), found {images.shape}: cut out each person's "
+            "square box and resize it to that"
+        )
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise ModelError(
+            f"expected images of uint8 (0 to 255) or floats (0 to 1), found {images.dtype}"
+        )
+    low, high = images.min(), images.max()
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # NaN fails, too
+        raise ModelError(f"expected floats from 0 to 1, or uint8; found {low:g} to {high:g}")
+    return images.astype(np.float32)
+
+
+def load_model(path=None, **settings):
+    """A trained HMR.
+
+    Args:
+        path: a folder that `hmr train` wrote (its best checkpoint), a `.keras` file, or weights
+            `.weights.h5`; None is the model that comes with the package.
+        settings: of `HMR`, for a `.weights.h5` without a `.json` of its settings beside it.
+
+    Raises:
+        ModelError: no such file, or one of another model.
+    """
+    if path is None:
+        raise ModelError(
+            "no trained network comes with this version: give the path of one, or train it (`hmr "
+            "data render`, then `hmr train`)"
+        )
+    path = Path(path)
+    if path.is_dir():
+        from hmrlib.training.checkpoint import load_run
+
+        return load_run(path)
+    if not path.is_file():
+        raise ModelError(f"no model at {path}: expected a run's folder, a .keras or a .h5 file")
+    try:
+        if path.suffix == ".keras":
+            return keras.saving.load_model(path, compile=False)
+        beside = path.with_suffix("").with_suffix(".json")
+        known = json.loads(beside.read_text("utf-8")) if beside.exists() else {}
+        model = HMR(**{"encoder_weights": None, **known, **settings})
+        model.load_weights(path)
+    except Exception as error:  # each format and backend raises something else
+        raise ModelError(f"{path} holds no HMR of these settings: {error}") from error
+    return model

@@ -1,0 +1,131 @@
+"""The regressor: features -> Theta by iterative error feedback (HMR, section 3.2).
+
+Theta holds all that is to be recovered, 85 numbers: the camera (s, tx, ty), 24 rotations as
+axis-angle (72), the shape (10). It is never guessed at once: from a mean Theta on, the regressor
+looks at the features and at its present guess, and says by how much the guess is off,
+
+    Theta_{t+1} = Theta_t + f([features, Theta_t]),    t = 0, 1, 2.
+
+B = batch, F = features, D = length of Theta.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from hmrlib import geometry
+
+ROTATIONS = {"axis_angle": 3, "6d": 6}  # numbers a rotation takes
+NUM_BETAS = 10
+MEAN_THETA = Path(__file__).parent / "assets" / "mean_theta.json"
+
+
+class Regressor(layers.Layer):
+    """Iterative error feedback: FC 1024, dropout, FC 1024, dropout, FC D; weights are shared.
+
+    Args:
+        rotation: "axis_angle" (HMR) or "6d" (Zhou et al. 2019: free of jumps; D = 157).
+        iterations: how often the guess is corrected.
+        hidden, dropout: units of the two hidden layers, and the part of them dropped in training.
+        train_mean: learn the mean Theta that the iterations begin from, too.
+    """
+
+    def __init__(
+        self,
+        rotation="axis_angle",
+        iterations=3,
+        hidden=1024,
+        dropout=0.5,
+        train_mean=False,
+        **options,
+    ):
+        super().__init__(**options)
+        if rotation not in ROTATIONS:
+            raise ValueError(f"rotation must be one of {sorted(ROTATIONS)}, found {rotation!r}")
+        self.rotation, self.iterations, self.train_mean = rotation, iterations, train_mean
+        self.length = 3 + 24 * ROTATIONS[rotation] + NUM_BETAS
+        self.layers = [
+            layers.Dense(hidden, "relu", name="fc1"),
+            layers.Dropout(dropout),
+            layers.Dense(hidden, "relu", name="fc2"),
+            layers.Dropout(dropout),
+            # small, so that an untrained network keeps to the mean (HMR's code: factor 0.01)
+            layers.Dense(
+                self.length,
+                kernel_initializer=keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform"),
+                name="fc3",
+            ),
+        ]
+
+    def build(self, shape):
+        mean = read_mean_theta(self.rotation)
+        self.mean_theta = self.add_weight(
+            shape=mean.shape,
+            initializer=lambda *args, **kwargs: ops.convert_to_tensor(mean),
+            trainable=self.train_mean,
+            name="mean_theta",
+        )
+        width = shape[-1] + self.length
+        for layer in self.layers:
+            layer.build((None, width))
+            width = getattr(layer, "units", width)
+
+    def call(self, features, training=False):
+        """(B, F) -> list of `iterations` tensors Theta (B, D), each better than the one before."""
+        theta = ops.repeat(self.mean_theta[None], ops.shape(features)[0], axis=0)
+        thetas = []
+        for _ in range(self.iterations):
+            step = ops.concatenate([features, theta], axis=-1)  # (B, F + D)
+            for layer in self.layers:
+                step = layer(step, training=training) if "dropout" in layer.name else layer(step)
+            theta = theta + step
+            thetas.append(theta)
+        return thetas
+
+
+def split_theta(theta, rotation="axis_angle"):
+    """Theta (B, D) -> camera (B, 3), rotation matrices (B, 24, 3, 3), betas (B, 10)."""
+    turns = ops.reshape(theta[:, 3:-NUM_BETAS], (-1, 24, ROTATIONS[rotation]))
+    to_matrix = geometry.matrix_from_6d if rotation == "6d" else geometry.axis_angle_to_matrix
+    return theta[:, :3], to_matrix(turns), theta[:, -NUM_BETAS:]
+
+
+def read_mean_theta(rotation="axis_angle"):
+    """The stored mean Theta, (85,) or (157,) float32; see `mean_theta` for how it was made."""
+    stored = json.loads(MEAN_THETA.read_text("utf-8"))
+    pose = np.array(stored["pose"], np.float32)  # (24, 3)
+    if rotation == "6d":
+        pose = geometry.matrix_to_6d(geometry.axis_angle_to_matrix(ops.convert_to_tensor(pose)))
+    turns = ops.convert_to_numpy(pose).ravel()
+    return np.concatenate([stored["camera"], turns, stored["betas"]]).astype(np.float32)
+
+
+def mean_theta(poses, betas, scale=0.9):
+    """The mean of a population of poses and shapes, as `read_mean_theta` reads it.
+
+    A mean of axis-angle vectors is no mean of rotations: each joint's is the rotation nearest to
+    the mean of its matrices (the chordal L2 mean, Hartley et al. 2013).
+
+    Args:
+        poses: (N, 24, 3) axis-angle; the root is replaced by half a turn about x, which brings
+            the body, whose y points up, upright into the camera's frame, whose y points down.
+        betas: (N, 10).
+        scale: of the camera; HMR's 0.9 makes an adult about three quarters of the crop high.
+
+    Returns:
+        dict of lists: camera (3), pose (24, 3), betas (10).
+    """
+    matrices = geometry.axis_angle_to_matrix(ops.convert_to_tensor(poses, dtype="float32"))
+    u, _, vt = np.linalg.svd(ops.convert_to_numpy(matrices).mean(axis=0))
+    u[..., -1] *= np.linalg.det(u @ vt)[..., None]  # no reflections
+    nearest = ops.convert_to_tensor((u @ vt).astype(np.float32))
+    pose = ops.convert_to_numpy(geometry.matrix_to_axis_angle(nearest))
+    pose = np.concatenate([[[np.pi, 0, 0]], pose[1:]])
+    return {
+        "camera": [scale, 0.0, 0.0],
+        "pose": np.round(pose, 5).tolist(),
+        "betas": np.round(np.mean(betas, axis=0), 5).tolist(),
+    }

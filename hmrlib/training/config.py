@@ -1,0 +1,168 @@
+"""All settings of a training, in one frozen dataclass; YAML in and out."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from hmrlib.body.files import atomic_write
+
+
+class ConfigError(ValueError):
+    """Settings that do not exist, or values that they cannot have."""
+
+
+# how long and how often; all else must be the same for a training to go on from a checkpoint (the
+# number of steps, too, where the learning rates follow it)
+MAY_CHANGE = ("steps", "checkpoint_every", "validate_every", "patience", "overlays")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings, HMR's own as defaults.
+
+    Attributes:
+        encoder, encoder_weights, size, rotation, iterations, hidden, dropout, train_mean,
+            box_input, compute: see `hmrlib.network.hmr.HMR`.
+        reprojection, joints_3d, smpl, adversarial, weight_decay: weights of the losses; 0 leaves
+            one out. HMR: lambda = 60 for what labels say, 1 for the adversary.
+        pseudo_3d: learn also from 3D labels that are another model's guesses.
+        batch_size: pictures a step; HMR: 64.
+        steps: of the whole training.
+        learning_rate, discriminator_rate: of Adam, for the encoder and regressor, and for the
+            discriminator; HMR: 1e-5, 1e-4.
+        regressor_rate: of the regressor alone; None is `learning_rate`.
+        warmup: steps in which the rates grow from 0.
+        cosine: let the rates fall to 0 along a cosine until `steps`.
+        clip_norm: longest gradient of each network; None does not clip.
+        augmentation: fields of `hmrlib.data.pipeline.Augmentation`, for those that differ from its
+            defaults; None: no augmentation at all.
+        shares: of each batch, one for each folder of records; empty: by their sizes.
+        poses: real poses for the adversary: "prior" (the package's), or the path of a library;
+            None: no adversary.
+        seed: of everything random.
+        checkpoint_every, validate_every: steps.
+        patience: stop after so many validations without a better one; 0 never stops.
+        overlays: pictures that go to TensorBoard with each validation.
+        devices: 1, or the number of GPUs to share each batch among; 0 takes all there are.
+    """
+
+    encoder: str = "ResNet50V2"
+    encoder_weights: str | None = "imagenet"
+    size: int = 224
+    rotation: str = "axis_angle"
+    iterations: int = 3
+    hidden: int = 1024
+    dropout: float = 0.5
+    train_mean: bool = False
+    box_input: bool = False
+    compute: str = "float32"
+    reprojection: float = 60.0
+    joints_3d: float = 60.0
+    smpl: float = 60.0
+    adversarial: float = 1.0
+    weight_decay: float = 1e-4
+    pseudo_3d: bool = False
+    batch_size: int = 64
+    steps: int = 100_000
+    learning_rate: float = 1e-5
+    discriminator_rate: float = 1e-4
+    regressor_rate: float | None = None
+    warmup: int = 0
+    cosine: bool = False
+    clip_norm: float | None = None
+    augmentation: dict | None = field(default_factory=dict)
+    shares: tuple[float, ...] = ()
+    poses: str | None = "prior"
+    seed: int = 0
+    checkpoint_every: int = 1000
+    validate_every: int = 1000
+    patience: int = 0
+    overlays: int = 4
+    devices: int = 1
+
+    def __post_init__(self):
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.type in (float, float | None):
+                value = _number(value)
+            if entry.name == "shares":
+                value = tuple(float(share) for share in value or ())
+            object.__setattr__(self, entry.name, value)
+            _check(entry, value)
+
+    @property
+    def model(self):
+        """The settings of the network: arguments of `HMR`."""
+        names = (
+            "encoder encoder_weights size rotation iterations hidden dropout train_mean box_input "
+            "compute"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+    def save(self, path):
+        """Write the settings as YAML."""
+        settings = dataclasses.asdict(self) | {"shares": list(self.shares)}
+        with atomic_write(path) as file:
+            file.write(yaml.safe_dump(settings, sort_keys=False).encode())
+
+    def differences(self, other):
+        """Names of the settings that differ and must not, for one training to be the other's."""
+        may_change = set(MAY_CHANGE) - ({"steps"} if self.cosine else set())
+        return [
+            entry.name
+            for entry in dataclasses.fields(self)
+            if entry.name not in may_change
+            and getattr(self, entry.name) != getattr(other, entry.name)
+        ]
+
+
+def read_config(path=None, **changes):
+    """Settings from a YAML file and keyword arguments; what neither names keeps its default.
+
+    Raises:
+        ConfigError: the file is missing or no mapping, a setting is unknown, or a value is bad.
+    """
+    settings = {}
+    if path is not None:
+        try:
+            settings = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read the settings: {error}") from error
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{path}: expected `name: value` lines")
+    settings |= changes
+    known = [entry.name for entry in dataclasses.fields(Config)]
+    if unknown := sorted(settings.keys() - set(known)):
+        raise ConfigError(f"unknown settings {', '.join(unknown)}; known are {', '.join(known)}")
+    return Config(**settings)
+
+
+_POSITIVE = ("size", "iterations", "hidden", "batch_size", "steps", "learning_rate")
+_POSITIVE += ("discriminator_rate", "checkpoint_every", "validate_every")
+
+
+def _number(value):
+    """60 and "1e-5", which YAML takes for an integer and for a word, as the numbers they are."""
+    try:
+        return float(value) if isinstance(value, str | int) and value is not True else value
+    except ValueError:
+        return value
+
+
+def _check(entry, value):
+    """Type and range of one setting."""
+    kind = entry.type
+    if kind is int and isinstance(value, bool):
+        fits = False
+    elif kind == tuple[float, ...]:
+        fits = isinstance(value, tuple)
+    else:
+        fits = isinstance(value, kind)
+    if not fits:
+        raise ConfigError(f"{entry.name}: expected {kind}, found {value!r}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        least = "above 0" if entry.name in _POSITIVE else "at least 0"
+        if not value >= 0 or (entry.name in _POSITIVE and value == 0):
+            raise ConfigError(f"{entry.name} must be {least}, found {value}")

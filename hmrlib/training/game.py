@@ -1,0 +1,156 @@
+"""The two games of HMR in one `keras.Model`: the network's, and its adversary's.
+
+Both sides play at once. The network's loss sees a discriminator whose weights are held; the
+discriminator's sees bodies through which no gradient flows back. So one sum of losses trains both,
+with an optimizer each, and `fit` needs no loop of its own.
+"""
+
+import keras
+from keras import ops
+
+from hmrlib import geometry
+from hmrlib.network.hmr import KEYPOINTS, project
+from hmrlib.network.regressor import split_theta
+from hmrlib.training import losses
+
+LOSSES = ("reprojection", "joints_3d", "smpl", "adversarial", "discriminator", "weight_decay")
+
+
+class Latest(keras.metrics.Metric):
+    """The value of the last batch; Keras' own metrics would give means since the epoch began."""
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.last = self.add_weight(name="last", initializer="zeros")
+
+    def update_state(self, value):
+        """Forget what was."""
+        self.last.assign(ops.cast(value, self.dtype))
+
+    def result(self):
+        """The value, as it came."""
+        return ops.convert_to_tensor(self.last)
+
+
+class Game(keras.Model):
+    """The network and its adversary, trained together. Inputs are batches of `Mix`.
+
+    Args:
+        hmr: `HMR`.
+        adversary: `Discriminator`.
+        config: `Config`; its weights of the losses count.
+    """
+
+    def __init__(self, hmr, adversary, config):
+        super().__init__(dtype="float32")
+        self.hmr, self.adversary, self.config = hmr, adversary, config
+        self.latest = [Latest(name) for name in LOSSES]
+        self.built = True
+
+    def call(self, batch, training=False):
+        """All Thetas, and the keypoints of the last: what the losses need, and no more."""
+        images = batch["image"]
+        inputs = (images, crop_box(batch, self.hmr.size)) if self.hmr.box_input else images
+        thetas = self.hmr.regressor(self.hmr.encode(inputs, training), training=training)
+        _, rotations, betas = split_theta(thetas[-1], self.hmr.regressor.rotation)
+        return thetas, self.hmr.body.posed_keypoints(betas, rotations, KEYPOINTS)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The weighted sum of all terms, of both games."""
+        terms = self.terms(x, *y_pred)
+        total = 0.0
+        for tracker in self.latest:
+            term = terms[tracker.name]
+            tracker.update_state(term)
+            total = total + self.weight(tracker.name) * term
+        return total
+
+    def weight(self, name):
+        """Of a loss in the sum. The two sides of the game go together."""
+        return getattr(self.config, "adversarial" if name == "discriminator" else name)
+
+    def terms(self, batch, thetas, keypoints):
+        """Every loss of `LOSSES`, by name, unweighted; one whose weight is 0 is 0.
+
+        Args:
+            batch: as `Mix` makes them.
+            thetas: list of (B, D), one an iteration.
+            keypoints: (B, K, 3) of the last.
+        """
+        config, zero, rotation = self.config, ops.zeros(()), self.hmr.regressor.rotation
+        camera, rotations, betas = split_theta(thetas[-1], rotation)
+        points, space = batch["keypoints_2d"], batch["keypoints_3d"]
+        true = 1.0 if config.pseudo_3d else 1.0 - batch["pseudo_3d"]  # (B,)
+        terms = dict.fromkeys(LOSSES, zero)
+        if config.reprojection:
+            terms["reprojection"] = losses.reprojection(
+                project(keypoints, camera), 2 * points[..., :2] / self.hmr.size - 1, points[..., 2]
+            )
+        if config.joints_3d:
+            known = space[..., 3] * (true * ops.ones_like(batch["pseudo_3d"]))[:, None]
+            terms["joints_3d"] = losses.joints_3d(keypoints, space[..., :3], known)
+        if config.smpl:
+            terms["smpl"] = losses.smpl_parameters(
+                rotations,
+                betas,
+                geometry.axis_angle_to_matrix(batch["pose"]),
+                batch["betas"],
+                batch["has_pose"] * true,
+                batch["has_betas"] * true,
+            )
+        if config.adversarial:
+            _, rotations, betas = split_theta(ops.concatenate(thetas, axis=0), rotation)
+            fake = rotations[:, 1:], betas  # (3 B, 23, 3, 3): every iteration must look human
+            real = geometry.axis_angle_to_matrix(batch["mocap_pose"][:, 1:]), batch["mocap_betas"]
+            terms["adversarial"] = losses.adversarial(self.adversary.frozen(*fake))
+            terms["discriminator"] = losses.discriminator(
+                self.adversary(*real), self.adversary(*map(ops.stop_gradient, fake))
+            )
+        if config.weight_decay:
+            both = self.hmr.trainable_variables
+            both = both + (self.adversary.trainable_variables if config.adversarial else [])
+            terms["weight_decay"] = losses.weight_decay(
+                [variable for variable in both if variable.path.endswith("kernel")]
+            )
+        return terms
+
+
+def crop_box(batch, size):
+    """Where the crop lies in the full image, (B, 3), from the camera in the crop's pixels.
+
+    CLIFF's input: the crop's middle relative to the principal point, and its side, over the focal
+    length. Zero where the camera is not known.
+    """
+    focal, principal = batch["camera"][:, :1], batch["camera"][:, 1:]
+    has = batch["has_camera"][:, None]
+    focal = ops.where(has > 0, focal, ops.ones_like(focal))
+    side = ops.full_like(focal, size)
+    return has * ops.concatenate([size / 2 - principal, side], axis=-1) / focal
+
+
+def build_optimizer(hmr, adversary, config):
+    """One Adam for each side, and one for the regressor where its rate is another."""
+
+    def adam(rate):
+        if config.cosine or config.warmup:
+            falling = max(config.steps - config.warmup, 1)
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0 if config.warmup else rate,
+                falling,
+                alpha=0.0 if config.cosine else 1.0,
+                warmup_target=rate if config.warmup else None,
+                warmup_steps=config.warmup,
+            )
+        return keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
+
+    sides = {id(v): "discriminator" for v in adversary.trainable_variables}
+    sides |= {id(v): "regressor" for v in hmr.regressor.trainable_variables}
+    rates = {
+        "encoder": config.learning_rate,
+        "regressor": config.learning_rate
+        if config.regressor_rate is None
+        else config.regressor_rate,
+        "discriminator": config.discriminator_rate,
+    }
+    optimizers = {side: adam(rate) for side, rate in rates.items()}
+    return keras.optimizers.MultiOptimizer(lambda v: optimizers[sides.get(id(v), "encoder")])

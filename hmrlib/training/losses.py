@@ -1,0 +1,85 @@
+"""The losses of HMR (Kanazawa et al. 2018, section 3), one function each.
+
+    L = w_reprojection L_reprojection + w_joints L_joints + w_smpl L_smpl      what labels say
+        + w_adversarial L_adversarial + w_decay L_decay                        what is human
+    L_D = w_adversarial L_discriminator + w_decay L_decay                      the other game
+
+Each is a mean over what the samples of the batch know: a mask of 1 and 0 (or a confidence) weighs
+each term, and a batch that knows nothing gives 0. B = batch, K = keypoints.
+"""
+
+from keras import ops
+
+
+def masked_mean(distance, difference, mask):
+    """sum(mask * distance(difference)) / sum(mask), or 0 where the mask is empty.
+
+    Args:
+        distance: function of each entry, `ops.abs` or `ops.square`.
+        difference: (...), prediction less label.
+        mask: weights >= 0 that broadcast to (...).
+    """
+    mask = ops.broadcast_to(ops.cast(mask, difference.dtype), ops.shape(difference))
+    # an unknown label may be anything: multiplied by 0, a NaN would still reach the gradient
+    difference = ops.where(mask > 0, difference, ops.zeros_like(difference))
+    return ops.sum(mask * distance(difference)) / ops.maximum(ops.sum(mask), 1e-6)
+
+
+def reprojection(predicted, keypoints, visible):
+    """sum_k v_k |x_k - x^_k|_1 / sum_k v_k (eq. 2): keypoints in the picture.
+
+    Args:
+        predicted, keypoints: (B, K, 2), the crop from -1 to 1.
+        visible: (B, K), confidence of each keypoint, 0 is unknown.
+    """
+    return masked_mean(ops.abs, predicted - keypoints, visible[..., None])
+
+
+def joints_3d(predicted, keypoints, known, hips=(2, 3)):
+    """|X_k - X^_k|^2 of keypoints in space, both centred between the hips (eq. 4).
+
+    Args:
+        predicted, keypoints: (B, K, 3) metres.
+        known: (B, K), 1 or 0; a sample whose hips are not both known counts as unknown.
+        hips: their indices among the keypoints.
+    """
+    left, right = hips
+    centred = [x - (x[:, left, None] + x[:, right, None]) / 2 for x in (predicted, keypoints)]
+    known = known * (known[:, left] * known[:, right])[:, None]
+    return masked_mean(ops.square, centred[0] - centred[1], known[..., None])
+
+
+def smpl_parameters(rotations, betas, true_rotations, true_betas, has_pose, has_betas):
+    """|R - R^|^2 + |beta - beta^|^2 (eq. 5), a mean over the 24 * 9 + 10 numbers.
+
+    Args:
+        rotations, true_rotations: (B, 24, 3, 3).
+        betas, true_betas: (B, 10).
+        has_pose, has_betas: (B,), 1 or 0.
+    """
+    pose = masked_mean(ops.square, rotations - true_rotations, has_pose[:, None, None, None])
+    shape = masked_mean(ops.square, betas - true_betas, has_betas[:, None])
+    return (24 * 9 * pose + 10 * shape) / (24 * 9 + 10)
+
+
+def adversarial(answers):
+    """E[sum_i (D_i(Theta) - 1)^2] (eq. 6, LSGAN): how far the network's bodies are from passing.
+
+    Args:
+        answers: (B, 25), the discriminator's on the network's bodies.
+    """
+    return ops.mean(ops.sum((answers - 1) ** 2, axis=-1))
+
+
+def discriminator(real, fake):
+    """E[sum_i (D_i(real) - 1)^2] + E[sum_i D_i(fake)^2] (eq. 7): the discriminator's own loss.
+
+    Args:
+        real, fake: (B, 25) answers on real bodies and on the network's.
+    """
+    return adversarial(real) + ops.mean(ops.sum(fake**2, axis=-1))
+
+
+def weight_decay(kernels):
+    """1/2 sum |W|^2 over the kernels, biases and normalisation left out."""
+    return sum(ops.sum(ops.cast(kernel, "float32") ** 2) for kernel in kernels) / 2

@@ -1,0 +1,491 @@
+"""Training: from settings and records to a trained network; can be interrupted at any step.
+
+OUT/
+  config.yml          the settings
+  run.json            records, commit, versions of packages
+  last.npz, best.npz  checkpoints: weights, optimizer, random states, step
+  log.csv             every loss, every step
+  validation.csv      errors on the validation split
+  events.out...       the same for TensorBoard, and overlays
+  model.keras         the best network, when the training is over
+"""
+
+import csv
+import io
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+from tqdm import tqdm
+
+import hmrlib
+from hmrlib.body.files import atomic_write
+from hmrlib.camera import crop_camera
+from hmrlib.data.pipeline import NONE, Augmentation, Mix
+from hmrlib.data.records import RecordError, Records, find_shards, finished
+from hmrlib.evaluation import metrics
+from hmrlib.network.discriminator import Discriminator
+from hmrlib.network.hmr import HMR
+from hmrlib.render import render
+from hmrlib.report import commit_of
+from hmrlib.training.checkpoint import TrainingError, load_checkpoint, load_run, save_checkpoint
+from hmrlib.training.config import ConfigError, read_config
+from hmrlib.training.game import LOSSES, Game, build_optimizer, crop_box
+
+
+def train(config, records, out, resume=False, progress=None):
+    """Train, from the beginning or from the last checkpoint on.
+
+    Ctrl-C ends it after the present step, with a checkpoint; a second one at once.
+
+    Args:
+        config: `Config`.
+        records: folders of records; their split "train" is learned, "validation" watched.
+        out: folder, see above; made if it does not exist.
+        resume: go on from `out`/last.npz.
+        progress: show a bar; None: where there is a screen.
+
+    Returns:
+        the network, `HMR`, as it is at the end.
+
+    Raises:
+        TrainingError: records or checkpoint do not fit; or a loss is not finite any more.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
+    """
+    out = Path(out)
+    last = out / "last.npz"
+    if last.exists() and not resume:
+        raise TrainingError(f"{out} holds a training: go on with --resume, or take another folder")
+    if resume and not last.exists():
+        raise TrainingError(f"{out} holds no checkpoint (last.npz) to resume from")
+    if resume and (differ := config.differences(read_config(out / "config.yml"))):
+        raise ConfigError(
+            f"the training in {out} has other settings: {', '.join(differ)}; they must be the same"
+        )
+    rank, ranks, strategy = distribute(config)
+    mix, watched = open_data(config, records)
+    keras.utils.set_random_seed(config.seed)
+    with strategy:
+        hmr = HMR(**config.model | ({"encoder_weights": None} if resume else {}))
+        game = Game(hmr, Discriminator(), config)
+        game.compile(
+            build_optimizer(hmr, game.adversary, config),
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        )
+        game.optimizer.build(game.trainable_variables)
+    about = {"step": 0, "best": None, "waited": 0}
+    if resume:
+        stored = load_checkpoint(last, game)
+        about = {name: stored[name] for name in about}
+    elif rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        config.save(out / "config.yml")
+        _write_json(out / "run.json", describe_run(records))
+    watched = None if ranks > 1 else watched  # each process holds but a part of the answers
+    todo = config.steps - about["step"]
+    if todo > 0 and not (config.patience and about["waited"] >= config.patience):
+        keeper = Keeper(config, out, about, watched, progress) if rank == 0 else _Interrupts()
+        data = checked_batches(mix, about["step"], todo, part=(rank, ranks))
+        with interruptible(keeper), closing(keeper):
+            game.fit(
+                data,
+                steps_per_epoch=todo,
+                callbacks=[keeper],
+                shuffle=False,
+                verbose=0,
+            )
+        if keeper.interrupted:
+            raise KeyboardInterrupt
+    if rank == 0:
+        load_run(out).save(out / ".model.keras")
+        os.replace(out / ".model.keras", out / "model.keras")
+    return hmr
+
+
+def open_data(config, records):
+    """The training's `Mix`, and that of the validation split, or None where there is none.
+
+    Raises:
+        TrainingError: nothing to learn 3D from, or no real poses for the adversary.
+        hmrlib.data.records.RecordError: no records.
+    """
+    records = [str(folder) for folder in records]
+    if config.shares and len(config.shares) != len(records):
+        raise ConfigError(f"{len(config.shares)} shares for {len(records)} folders of records")
+    if config.adversarial and config.poses is None:
+        raise TrainingError(
+            'the adversary needs real poses: poses: "prior", or the path of a library (`hmr data '
+            "mocap`); adversarial: 0 goes without"
+        )
+    sizes = [_known(folder, "train") for folder in records]
+    total = sum(size["samples"] for size in sizes)
+    if not any(size["3d"] for size in sizes) and config.poses is None:
+        raise TrainingError(
+            f"none of the {total} records has any 3D label, and there are no real poses either: "
+            "the network could learn monsters only. Give poses, or records with 3D"
+        )
+    shares = config.shares or [max(size["samples"], 1) for size in sizes]
+    sources = dict(zip(records, shares, strict=True))
+    poses = config.poses
+    if poses == "prior":
+        from hmrlib.data.prior import load_prior
+
+        poses = load_prior()
+    augmentation = NONE if config.augmentation is None else Augmentation(**config.augmentation)
+    options = {"seed": config.seed, "crop": config.size}
+    mix = Mix(
+        sources,
+        config.batch_size,
+        augmentation=augmentation,
+        poses=poses if config.adversarial else None,
+        split="train",
+        **options,
+    )
+    watched = []
+    for folder in records:
+        try:
+            watched += find_shards(folder, "validation")
+        except RecordError:
+            continue
+    if not watched:
+        return mix, None
+    return mix, Mix(Records(watched), config.batch_size, once=True, **options)
+
+
+def _known(folder, split):
+    """How many samples a folder has, and how many of them know 3D keypoints or a pose."""
+    summaries = [finished(path) or {} for path in find_shards(folder, split)]
+    known = [summary.get("known", {}) for summary in summaries]
+    return {
+        "samples": sum(summary.get("samples", 0) for summary in summaries),
+        "3d": sum(k.get("keypoints_3d", 0) + k.get("pose", 0) for k in known),
+    }
+
+
+def checked_batches(mix, first, steps, part=(0, 1)):
+    """The batches from step `first` on, this process' part of each, for `fit`.
+
+    Raises:
+        TrainingError: a label is not finite; the sample is named.
+    """
+    rank, ranks = part
+    if keras.backend.backend() == "tensorflow":
+        batches = mix.dataset(first, steps).as_numpy_iterator()
+    else:
+        batches = mix.batches(first, steps)
+    for batch in batches:
+        for name, value in batch.items():
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                row = int(np.argwhere(~np.isfinite(value))[0][0])
+                source, index = (int(i) for i in batch["index"][row])
+                records = mix.sources[source]
+                sample = records.read(index, images=False)
+                raise TrainingError(
+                    f"{records.paths[records.shard[index]]}: {name} of the sample "
+                    f"{sample['source']}/{sample['id']} has NaN or infinity; take it out"
+                )
+        count = len(batch["image"]) // ranks
+        mine = slice(rank * count, (rank + 1) * count)
+        yield ({name: value[mine] for name, value in batch.items()},)
+
+
+def validate(hmr, mix):
+    """Errors on every sample of a `Mix(once=True)`.
+
+    Returns:
+        dict: mpjpe, pa_mpjpe (mm, of the samples that know all `metrics.EVALUATED` points; NaN
+        if none does), reprojection (pixels of the crop), and samples_3d, how many those are.
+    """
+    found = {"mpjpe": [], "pa_mpjpe": [], "reprojection": []}
+    count = len(metrics.EVALUATED)
+    for step in range(len(mix)):
+        batch = mix[step]
+        box = ops.convert_to_numpy(crop_box(batch, hmr.size)) if hmr.box_input else None
+        last = hmr.recover(batch["image"], box, len(batch["image"]))[-1]
+        points, space = batch["keypoints_2d"], batch["keypoints_3d"][:, :count]
+        whole = space[..., 3].all(axis=1)
+        if whole.any():
+            pair = last.keypoints[whole, :count], space[whole, :, :3]
+            found["mpjpe"].extend(1000 * metrics.mpjpe(*pair))
+            found["pa_mpjpe"].extend(1000 * metrics.pa_mpjpe(*pair))
+        pixels = (last.keypoints_2d + 1) * hmr.size / 2
+        found["reprojection"].extend(
+            metrics.reprojection_error(pixels, points[..., :2], points[..., 2])
+        )
+    means = {
+        name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+        for name, values in found.items()
+    }
+    return means | {"samples_3d": len(found["mpjpe"])}
+
+
+class _Interrupts(keras.callbacks.Callback):
+    """Ends the training after the step in which Ctrl-C came."""
+
+    interrupted = False
+
+    def close(self):
+        """Nothing to be closed here."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = self.interrupted
+
+
+class Keeper(_Interrupts):
+    """Keeps what a training makes: the log, checkpoints, validations, TensorBoard's events."""
+
+    def __init__(self, config, out, about, watched, progress=None):
+        super().__init__()
+        self.config, self.out, self.about, self.watched = config, out, dict(about), watched
+        self.progress = sys.stderr.isatty() if progress is None else progress
+        for name in ("log.csv", "validation.csv"):
+            _cut_log(out / name, about["step"])
+        # not tensorboard's EventFileWriter: it would load TensorFlow wherever that is installed
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        step, steps = self.about["step"], self.config.steps
+        self.bar = tqdm(total=steps, initial=step, unit="step", disable=not self.progress)
+        name = f"events.out.tfevents.{time.time():.0f}.{step}"
+        self.events = RecordWriter(open(self.out / name, "wb"))  # noqa: SIM115, closed at the end
+        self._write(file_version="brain.Event:2")
+        self.rows = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.about["step"] = step = self.about["step"] + 1
+        values = {name: float(logs[name]) for name in ("loss", *LOSSES)}
+        # Keras' "loss" is a mean since the beginning
+        values["loss"] = sum(self.model.weight(name) * values[name] for name in LOSSES)
+        if not np.isfinite(values["loss"]):
+            raise TrainingError(
+                f"step {step}: the loss is {values['loss']} ({values}); the labels are finite, so "
+                "the learning rate is too high. The last checkpoint is kept"
+            )
+        self.rows.append({"step": step, **values})
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{values['loss']:.3g}", refresh=False)
+        over = step == self.config.steps or self.interrupted
+        looks = self.watched is not None and step % self.config.validate_every == 0
+        if looks or over or step % self.config.checkpoint_every == 0:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            better = self._validate(step) if looks or (over and self.watched) else False
+            self._write_log()
+            save_checkpoint(self.out / "last.npz", self.model, self.about)
+            if better:
+                save_checkpoint(self.out / "best.npz", self.model, self.about)
+        patience = self.config.patience
+        self.model.stop_training = over or bool(patience and self.about["waited"] >= patience)
+
+    def close(self):
+        """Also when the training fails; Keras calls `on_train_end` only when it does not."""
+        self.bar.close()
+        self.events.close()
+
+    def _validate(self, step):
+        """Look at the validation split; returns whether the network is better than ever."""
+        errors = validate(self.model.hmr, self.watched)
+        score = errors["pa_mpjpe"] if errors["samples_3d"] else errors["reprojection"]
+        better = self.about["best"] is None or score < self.about["best"]
+        self.about["best"] = score if better else self.about["best"]
+        self.about["waited"] = 0 if better else self.about["waited"] + 1
+        _append(self.out / "validation.csv", [{"step": step, **errors}])
+        self._event(step, {f"validation/{name}": value for name, value in errors.items()})
+        self._event(step, images=overlays(self.model.hmr, self.watched[0], self.config.overlays))
+        text = ", ".join(f"{name} {value:.1f}" for name, value in errors.items())
+        self.bar.write(f"step {step}: {text}", file=sys.stderr) if self.progress else None
+        return better
+
+    def _write_log(self):
+        _append(self.out / "log.csv", self.rows)
+        for row in self.rows:
+            self._event(
+                row["step"], {f"loss/{name}": v for name, v in row.items() if name != "step"}
+            )
+        if self.rows:
+            names = ("encoder", "regressor", "discriminator")
+            rates = zip(names, self.model.optimizer.optimizers, strict=False)
+            rates = {f"rate/{name}": float(side.learning_rate) for name, side in rates}
+            self._event(self.about["step"], rates)
+        self.events.flush()
+        self.rows = []
+
+    def _event(self, step, scalars=None, images=()):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        summary = Summary()
+        for tag, value in (scalars or {}).items():
+            summary.value.add(tag=tag, simple_value=value)
+        for i, image in enumerate(images):
+            height, width = image.shape[:2]
+            picture = Summary.Image(height=height, width=width, encoded_image_string=_png(image))
+            summary.value.add(tag=f"overlay/{i}", image=picture)
+        self._write(step=step, summary=summary)
+
+    def _write(self, **event):
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self.events.write(Event(wall_time=time.time(), **event).SerializeToString())
+
+
+def overlays(hmr, batch, count):
+    """The first pictures of a batch, each beside itself with the recovered body over it.
+
+    Returns:
+        list of (H, 2 W, 3) uint8.
+    """
+    images = batch["image"][:count]
+    box = ops.convert_to_numpy(crop_box(batch, hmr.size))[:count] if hmr.box_input else None
+    last = hmr.recover(images, box)[-1] if count else None
+    return [
+        np.hstack(
+            [
+                image,
+                render(
+                    last.vertices[i],
+                    hmr.body.faces,
+                    crop_camera(last.camera[i], hmr.size),
+                    background=image,
+                ).image,
+            ]
+        )
+        for i, image in enumerate(images)
+    ]
+
+
+@contextmanager
+def interruptible(callback):
+    """While it lasts, Ctrl-C asks `callback` to stop after the step; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number, stack):
+        if callback.interrupted:
+            raise KeyboardInterrupt
+        callback.interrupted = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- several devices ---------------------------------------------------------------------------
+
+
+def distribute(config):
+    """Share each batch among devices, by the engines that Keras has for it.
+
+    JAX: among all devices of all processes, if Keras' environment variables name them
+    (KERAS_DISTRIBUTION_JOB_ADDRESSES, ..._NUM_PROCESSES, ..._PROCESS_ID: the same command on each
+    machine), else among `config.devices` of this one. TensorFlow: `MirroredStrategy` over
+    `config.devices` GPUs of this machine; its strategy for several does not work under Keras 3.
+
+    Returns:
+        this process' number, how many there are, and the context to build the network in.
+
+    Raises:
+        TrainingError: the batch cannot be shared evenly, or the backend cannot share it.
+    """
+    processes = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
+    if config.devices == 1 and processes == 1:
+        return 0, 1, nullcontext()
+    backend = keras.backend.backend()
+    if backend == "jax":
+        if processes > 1:
+            keras.distribution.initialize()
+        devices = keras.distribution.list_devices()
+        devices = devices if processes > 1 else devices[: config.devices or None]
+        _check_shares(config.batch_size, len(devices))
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+        )
+        import jax
+
+        return jax.process_index(), processes, nullcontext()
+    if backend == "tensorflow" and processes == 1:
+        import tensorflow as tf
+
+        names = [device.name for device in tf.config.list_logical_devices("GPU")]
+        names = names[: config.devices or None]
+        _check_shares(config.batch_size, len(names))
+        return 0, 1, tf.distribute.MirroredStrategy(names or None).scope()
+    raise TrainingError(
+        f"several {'processes' if processes > 1 else 'devices'} are not for {backend}: "
+        "KERAS_BACKEND=jax can"
+    )
+
+
+def _check_shares(batch_size, devices):
+    if devices and batch_size % devices:
+        raise TrainingError(f"a batch of {batch_size} cannot be shared by {devices} devices evenly")
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def describe_run(records):
+    """Where a training comes from: records, commit, versions, machine."""
+    commit, clean = commit_of(Path(hmrlib.__file__).parent)
+    packages = ("keras", "numpy", keras.backend.backend())
+    return {
+        "records": [str(folder) for folder in records],
+        "hmrlib": hmrlib.__version__,
+        "commit": commit,
+        "clean": clean,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def read_log(path):
+    """A `.csv` of a training: column -> (N,) array."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name]) for row in rows]) for name in (rows or [{}])[0]}
+
+
+def _append(path, rows):
+    if not rows:
+        return
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def _cut_log(path, step):
+    """Forget what was logged after `step`: those steps are going to be made again."""
+    if not path.exists():
+        return
+    header, *lines = path.read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+    with atomic_write(path) as file:
+        file.write("".join([header, *kept]).encode())
+
+
+def _write_json(path, content):
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,174 @@
+"""The losses: against NumPy, masked, and each of them reaching what it is to train."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy.spatial.transform import Rotation
+
+from hmrlib.evaluation import metrics
+from hmrlib.network.discriminator import Discriminator
+from hmrlib.network.hmr import HMR
+from hmrlib.training import losses
+from hmrlib.training.config import Config
+from hmrlib.training.game import LOSSES, Game, crop_box
+from tests import tiny_encoder  # noqa: F401, a small network by name
+from tests.gradients import gradient
+
+rng = np.random.default_rng(0)
+B, K = 3, 22
+
+
+def normal(*shape):
+    return rng.normal(size=shape).astype("float32")
+
+
+def close(found, expected, tolerance=1e-5):
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=tolerance, atol=1e-6)
+
+
+@pytest.mark.backends
+def test_losses_equal_numpy():
+    x, y, seen = normal(B, K, 2), normal(B, K, 2), rng.integers(0, 2, (B, K)).astype("float32")
+    expected = np.abs(x - y)[seen > 0].mean()
+    close(losses.reprojection(x, y, seen), expected)
+
+    x, y = normal(B, K, 3), normal(B, K, 3)
+    known = np.ones((B, K), "float32")
+    known[0, 2] = 0  # a hip: there is no middle to compare with
+    known[1, 7] = 0
+    a, b = x - x[:, 2:4].mean(1, keepdims=True), y - y[:, 2:4].mean(1, keepdims=True)
+    rows = np.concatenate([np.delete((a - b)[1], 7, axis=0), (a - b)[2]])
+    close(losses.joints_3d(x, y, known), (rows**2).mean())
+
+    r, q, s, t = normal(B, 24, 3, 3), normal(B, 24, 3, 3), normal(B, 10), normal(B, 10)
+    has_pose, has_betas = np.array([1, 0, 1], "float32"), np.array([0, 0, 1], "float32")
+    squares = 216 * ((r - q) ** 2)[[0, 2]].mean() + 10 * ((s - t) ** 2)[2].mean()
+    close(losses.smpl_parameters(r, s, q, t, has_pose, has_betas), squares / 226)
+
+    real, fake = normal(B, 25), normal(B, 25)
+    close(losses.adversarial(fake), ((fake - 1) ** 2).sum(1).mean())
+    expected = ((real - 1) ** 2).sum(1).mean() + (fake**2).sum(1).mean()
+    close(losses.discriminator(real, fake), expected)
+    close(losses.weight_decay([r, s]), ((r**2).sum() + (s**2).sum()) / 2)
+
+
+@pytest.mark.backends
+def test_what_is_not_known_counts_nothing_even_if_it_is_nan():
+    x, y, seen = normal(B, K, 2), normal(B, K, 2), np.ones((B, K), "float32")
+    seen[1] = 0
+    y[1] = np.nan
+    close(losses.reprojection(x, y, seen), np.abs(x - y)[[0, 2]].mean())
+    slope = gradient(lambda z: losses.reprojection(z, ops.convert_to_tensor(y), seen), x)
+    assert np.isfinite(slope).all() and (slope[1] == 0).all() and (slope[0] != 0).all()
+    close(losses.reprojection(x, y, 0 * seen), 0)
+    close(losses.joints_3d(normal(B, K, 3), np.nan * normal(B, K, 3), 0 * seen), 0)
+
+
+def batch_of(size):
+    """A batch as `Mix` makes them, of random labels."""
+    names = {"keypoints_2d": (K, 3), "keypoints_3d": (K, 4), "pose": (24, 3), "betas": (10,)}
+    names |= {"camera": (3,), "mocap_pose": (24, 3), "mocap_betas": (10,)}
+    batch = {name: normal(B, *shape) for name, shape in names.items()}
+    batch["keypoints_2d"][..., 2] = batch["keypoints_3d"][..., 3] = 1
+    flags = dict.fromkeys(("has_pose", "has_betas", "has_camera"), np.ones(B, "float32"))
+    flags["pseudo_3d"] = np.zeros(B, "float32")
+    images = rng.integers(0, 255, (B, size, size, 3), np.uint8)
+    return {"image": images, **batch, **flags}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    keras.utils.set_random_seed(0)
+    return HMR("TinyEncoder", None, 32, hidden=8), Discriminator(), batch_of(32)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's tape")
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_weight_alone_trains_its_side_and_not_the_other(parts, name):
+    import tensorflow as tf
+
+    hmr, adversary, batch = parts
+    batch = {key: tf.constant(value) for key, value in batch.items()}
+    alone = dict.fromkeys(LOSSES, 0.0) | {name: 1.0}
+    alone["adversarial"] = alone.pop("discriminator") or alone["adversarial"]
+    game = Game(hmr, adversary, Config(**alone))
+    with tf.GradientTape(persistent=True) as tape:
+        total = game.compute_loss(batch, y_pred=game(batch, training=True))
+        terms = {tracker.name: tracker.result() for tracker in game.latest}
+        # both sides of the game have one weight: look at the one that is asked for
+        asked = game.terms(batch, *game(batch, training=True))[name]
+    weighted = sum(game.weight(key) * value for key, value in terms.items())
+    np.testing.assert_allclose(total, weighted, rtol=1e-5)
+    assert terms[name] > 0
+    sides = {
+        "encoder": hmr.encoder.trainable_variables,
+        "regressor": hmr.regressor.trainable_variables,
+        "discriminator": adversary.trainable_variables,
+    }
+    reached = {
+        side: any(g is not None and np.abs(g).max() > 0 for g in tape.gradient(asked, variables))
+        for side, variables in sides.items()
+    }
+    of_network = name not in ("discriminator",)
+    of_adversary = name in ("discriminator",)
+    assert reached == {
+        "encoder": of_network,
+        "regressor": of_network,
+        "discriminator": of_adversary,
+    }
+
+
+def test_pseudo_3d_is_left_out_unless_asked_for(parts):
+    hmr, adversary, batch = parts
+    batch = batch | {"pseudo_3d": np.array([1, 1, 1], "float32")}
+    for asked in (False, True):
+        game = Game(hmr, adversary, Config(pseudo_3d=asked))
+        terms = game.terms(batch, *game(batch))
+        assert (float(terms["smpl"]) > 0) == asked and (float(terms["joints_3d"]) > 0) == asked
+        assert float(terms["reprojection"]) > 0
+
+
+def test_the_box_says_where_the_crop_lies():
+    batch = batch_of(32)
+    batch["camera"] = np.array([[100, 16, 16], [50, 0, 32], [1, 1, 1]], "float32")
+    batch["has_camera"] = np.array([1, 1, 0], "float32")
+    expected = [[0, 0, 0.32], [0.32, -0.32, 0.64], [0, 0, 0]]
+    close(crop_box(batch, 32), expected)
+
+
+# --- metrics ---
+
+
+def test_metrics_ignore_what_they_align():
+    true = normal(4, 14, 3)
+    assert metrics.mpjpe(true + 5, true).max() < 1e-5
+    turn = Rotation.random(random_state=0).as_matrix()
+    moved = (3 * true @ turn.T + [1, 2, 3]).astype("float32")
+    assert metrics.pa_mpjpe(moved, true).max() < 1e-5 < metrics.mpjpe(moved, true).min()
+    mirrored = true * np.array([-1, 1, 1], "float32")
+    assert metrics.pa_mpjpe(mirrored, true).min() > 0.05  # a reflection is no rotation
+
+
+def test_metrics_equal_numpy():
+    true = normal(2, 14, 3)
+    predicted = true + 0.1 * normal(2, 14, 3)
+    a, b = (x - (x[:, 2] + x[:, 3])[:, None] / 2 for x in (predicted, true))
+    np.testing.assert_allclose(
+        metrics.mpjpe(predicted, true), np.linalg.norm(a - b, axis=-1).mean(-1), rtol=1e-5
+    )
+    for one, other, error in zip(predicted, true, metrics.pa_mpjpe(predicted, true), strict=True):
+        x, y = one - one.mean(0), other - other.mean(0)
+        turn, _ = Rotation.align_vectors(y, x)  # the same minimum, by quaternions
+        turned = turn.apply(x)
+        scale = (turned * y).sum() / (x**2).sum()
+        expected = np.linalg.norm(scale * turned - y, axis=-1).mean()
+        np.testing.assert_allclose(error, expected, rtol=1e-4)
+
+
+def test_reprojection_error_knows_what_is_hidden():
+    true, seen = np.zeros((2, 4, 2)), np.array([[1, 1, 0, 0], [0, 0, 0, 0]])
+    found = metrics.reprojection_error(true + np.array([3, 4]), true, seen)
+    assert found[0] == 5 and np.isnan(found[1])
+    with pytest.raises(ValueError, match="expected finite points"):
+        metrics.mpjpe(np.zeros((14, 3)), np.zeros((14, 3)))

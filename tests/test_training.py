@@ -1,0 +1,356 @@
+"""Training: settings, resuming to the very step, interrupts, checkpoints, several processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import hmrlib
+from hmrlib import skeleton
+from hmrlib.cli import main
+from hmrlib.network.discriminator import Discriminator
+from hmrlib.network.hmr import HMR
+from hmrlib.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
+from hmrlib.training.config import Config, ConfigError, read_config
+from hmrlib.training.game import LOSSES, Game, build_optimizer
+from hmrlib.training.trainer import open_data, read_log, train
+from tests import tiny_encoder  # noqa: F401, a small network by name
+from tests.conftest import ROOT
+from tests.people import people, write_people
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def records(folder):
+    return write_people(folder / "records", train=12, validation=4, size=48)
+
+
+@pytest.fixture(scope="module")
+def library(folder):
+    poses = [skeleton.pose_from_degrees(pose) for pose in skeleton.POSES.values()]
+    path = folder / "poses.npz"
+    np.savez(path, pose=np.array(poses, np.float32))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def config(library):
+    """A training that takes seconds."""
+    return read_config(
+        encoder="TinyEncoder",
+        encoder_weights=None,
+        size=32,
+        hidden=16,
+        batch_size=4,
+        steps=6,
+        learning_rate=1e-3,
+        checkpoint_every=2,
+        validate_every=3,
+        overlays=1,
+        poses=library,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(folder, config, records):
+    """A training that nothing disturbed."""
+    out = folder / "run"
+    return train(config, [records], out), out
+
+
+def changed(config, **settings):
+    return Config(**{**vars(config), **settings})
+
+
+# --- a whole training ---
+
+
+def test_leaves_all_that_it_should(run, config):
+    hmr, out = run
+    names = {path.name.split(".")[0] for path in out.iterdir()}
+    assert names == {"config", "run", "last", "best", "log", "validation", "model", "events"}
+    log = read_log(out / "log.csv")
+    assert log["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    weights = {name: getattr(config, name, config.adversarial) for name in LOSSES}
+    expected = sum(weights[name] * log[name] for name in LOSSES)
+    np.testing.assert_allclose(log["loss"], expected, rtol=1e-5)
+    assert read_config(out / "config.yml") == config
+    about = json.loads((out / "run.json").read_text("utf-8"))
+    assert (
+        about["packages"]["keras"] == keras.__version__ and len(about["commit"] or 40 * "0") == 40
+    )
+    errors = read_log(out / "validation.csv")
+    assert errors["step"].tolist() == [3, 6] and (errors["samples_3d"] == 4).all()
+    best = hmrlib.load_model(out)
+    again = hmrlib.load_model(out / "model.keras")
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    expected = best.recover(images)[-1].theta
+    np.testing.assert_allclose(again.recover(images)[-1].theta, expected, atol=1e-6)
+    if errors["pa_mpjpe"].argmin() == 1:  # the best was the last
+        np.testing.assert_allclose(hmr.recover(images)[-1].theta, expected, atol=1e-6)
+
+
+def test_tensorboard_reads_its_events(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (path,) = run[1].glob("events.*")
+    events = EventAccumulator(str(path), size_guidance={"images": 0}).Reload()
+    losses = [event.value for event in events.Scalars("loss/reprojection")]
+    np.testing.assert_allclose(losses, read_log(run[1] / "log.csv")["reprojection"], rtol=1e-5)
+    assert events.Scalars("rate/discriminator")[0].value == pytest.approx(1e-4)
+    assert [image.step for image in events.Images("overlay/0")] == [3, 6]
+
+
+def test_ctrl_c_then_resume_equals_undisturbed(folder, run, config, records):
+    out = folder / "interrupted"
+
+    def ask():
+        while not (out / "last.npz").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(changed(config, checkpoint_every=1, steps=500), [records], out)
+    asking.join()
+    steps = len(read_log(out / "log.csv")["step"])
+    assert 1 <= steps < 500
+    with np.load(out / "last.npz") as archive:  # kept at the very step
+        assert json.loads(str(archive["about"]))["step"] == steps
+    with open(out / "log.csv", "a") as file:  # as if it had been killed later, between checkpoints
+        file.write(f"{steps + 1},1,1,1,1,1,1,1\n{steps + 2},1,1")
+    train(changed(config, steps=max(steps, 6)), [records], out, resume=True)
+    first, second = read_log(out / "log.csv"), read_log(run[1] / "log.csv")
+    for name in ("step", "loss", *LOSSES):
+        np.testing.assert_allclose(first[name][:6], second[name], rtol=1e-5, err_msg=name)
+
+
+def test_stops_early(folder, config, records):
+    out = folder / "early"
+    settings = {"validate_every": 1, "patience": 2, "steps": 60, "learning_rate": 1e-9}
+    train(changed(config, **settings, overlays=0, discriminator_rate=1e-9), [records], out)
+    errors = read_log(out / "validation.csv")["pa_mpjpe"]
+    assert len(errors) < 60
+    assert np.argmin(errors) == len(errors) - 1 - 2
+
+
+def test_warmup_and_cosine(config):
+    hmr = HMR(**config.model)
+    adversary = Discriminator()
+    settings = changed(config, warmup=10, cosine=True, steps=110, regressor_rate=1e-2)
+    optimizer = build_optimizer(hmr, adversary, settings)
+    optimizer.build([*hmr.trainable_variables, *adversary.trainable_variables])
+    tops = {}
+    for side in optimizer.optimizers:
+        rates = [float(side._learning_rate(step)) for step in (0, 5, 10, 60, 110)]
+        tops[len(side.variables)] = rates[2]
+        np.testing.assert_allclose(np.array(rates) / rates[2], [0, 0.5, 1, 0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(sorted(tops.values()), [1e-4, 1e-3, 1e-2], rtol=1e-5)
+
+
+# --- what goes wrong ---
+
+
+def test_another_training_is_not_overwritten(run, config, records):
+    with pytest.raises(TrainingError, match="holds a training"):
+        train(config, [records], run[1])
+
+
+def test_another_configuration_is_not_resumed(run, config, records):
+    with pytest.raises(ConfigError, match="other settings: hidden, seed"):
+        train(changed(config, hidden=8, seed=1), [records], run[1], resume=True)
+
+
+def test_nothing_to_resume(tmp_path, config, records):
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        train(config, [records], tmp_path, resume=True)
+
+
+def game_of(config):
+    hmr, adversary = HMR(**config.model), Discriminator()
+    game = Game(hmr, adversary, config)
+    game.compile(build_optimizer(hmr, adversary, config))
+    game.optimizer.build(game.trainable_variables)
+    return game
+
+
+def test_checkpoint_of_another_network(run, config):
+    with pytest.raises(TrainingError, match="of another network"):
+        load_checkpoint(run[1] / "last.npz", game_of(changed(config, hidden=8)))
+
+
+def test_damaged_checkpoint(tmp_path, run):
+    whole = (run[1] / "last.npz").read_bytes()
+    (tmp_path / "last.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TrainingError, match="damaged"):
+        hmrlib.load_model(tmp_path)
+    (tmp_path / "last.npz").unlink()
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        hmrlib.load_model(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit to a file's size")
+def test_full_disk_keeps_the_checkpoint_before(tmp_path, config):
+    import resource
+
+    path, game = tmp_path / "last.npz", game_of(config)
+    save_checkpoint(path, game, {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not be written.*The one before is kept"):
+            save_checkpoint(path, game, {"step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [file.name for file in tmp_path.iterdir()] == ["last.npz"]
+    assert load_checkpoint(path, game)["step"] == 1
+
+
+def without_3d(sample):
+    names = ("keypoints_3d", "pose", "betas", "translation")
+    return {name: value for name, value in sample.items() if name not in names}
+
+
+def test_no_3d_and_no_real_poses(tmp_path, config):
+    flat = write_people(tmp_path, 4, 0, 48, without_3d)
+    with pytest.raises(TrainingError, match="none of the 4 records has any 3D label"):
+        open_data(changed(config, poses=None, adversarial=0.0), [flat])
+    with pytest.raises(TrainingError, match="the adversary needs real poses"):
+        open_data(changed(config, poses=None), [flat])
+    mix, watched = open_data(config, [flat])  # with poses it can be learned
+    assert watched is None and mix[0]["mocap_pose"].shape == (4, 24, 3)
+
+
+def test_a_label_that_is_not_finite_is_named(tmp_path, config):
+    """Not ours: hmrlib writes no such record."""
+    tf = pytest.importorskip("tensorflow")
+    from hmrlib.data.records import encode_sample
+
+    with tf.io.TFRecordWriter(str(tmp_path / "train-00000.tfrecord")) as writer:
+        for sample in people(4, size=48):
+            example = tf.train.Example.FromString(encode_sample(sample))
+            if sample["id"] == "0-2":
+                example.features.feature["betas"].float_list.value[3] = np.nan
+            writer.write(example.SerializeToString())
+    with pytest.raises(Exception, match="betas of the sample people/0-2 has NaN"):
+        train(config, [tmp_path], tmp_path / "out")
+
+
+def test_a_loss_that_diverges_is_no_silent_nan(tmp_path, config, records):
+    wild = changed(config, learning_rate=1e18, steps=40)
+    with pytest.raises(TrainingError, match="the learning rate is too high"):
+        train(wild, [records], tmp_path)
+
+
+# --- settings ---
+
+
+def test_settings_survive_yaml(tmp_path):
+    config = Config(shares=(0.5, 0.5), augmentation={"rotation": 0.0}, clip_norm=1)
+    config.save(tmp_path / "c.yml")
+    assert read_config(tmp_path / "c.yml") == config
+    (tmp_path / "d.yml").write_text("learning_rate: 1e-5\nadversarial: 2\n")
+    config = read_config(tmp_path / "d.yml", steps=7)
+    assert (config.learning_rate, config.adversarial, config.steps) == (1e-5, 2.0, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learningrate: 1", "unknown settings learningrate"),
+        ("steps: many", "steps: expected <class 'int'>, found 'many'"),
+        ("batch_size: 0", "batch_size must be above 0"),
+        ("cosine: 1", "cosine: expected <class 'bool'>"),
+        ("dropout: -0.1", "dropout must be at least 0"),
+        ("learning_rate: .nan", "learning_rate must be above 0, found nan"),
+        ("- a", "expected `name: value` lines"),
+        ("a: [", "cannot read the settings"),
+    ],
+)
+def test_bad_settings(tmp_path, text, message):
+    (tmp_path / "c.yml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(tmp_path / "c.yml")
+
+
+def test_the_settings_that_come_along_are_settings():
+    for path in (ROOT / "notebooks" / "params").glob("*.yml"):
+        if path.stem not in ("fast", "full"):
+            read_config(path)
+
+
+# --- the command, and several processes ---
+
+
+def test_command_says_what_is_missing(tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path)]) == 2
+    assert "--records" in capsys.readouterr().err
+    assert main(["train", "--out", str(tmp_path), "--records", str(tmp_path)]) == 2
+    assert "no records" in capsys.readouterr().err
+
+
+def command(*arguments, **environment):
+    """`hmr ...` on JAX, in a process that must not load TensorFlow."""
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; import tests.tiny_encoder; "
+        "from hmrlib.cli import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def test_two_jax_processes_equal_one_and_need_no_tensorflow(tmp_path, config, records):
+    pytest.importorskip("jax")
+    # no dropout: each process would draw its own; float32 sums in another order are what remains
+    changed(config, steps=3, dropout=0.0).save(tmp_path / "c.yml")
+    common = ["train", "--config", tmp_path / "c.yml", "--records", records, "--out"]
+    alone = command(*common, tmp_path / "one")
+    assert str(tmp_path / "one" / "model.keras") in finish(alone)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    both = [
+        command(
+            *common,
+            tmp_path / "two",
+            KERAS_DISTRIBUTION_JOB_ADDRESSES=address,
+            KERAS_DISTRIBUTION_NUM_PROCESSES="2",
+            KERAS_DISTRIBUTION_PROCESS_ID=str(number),
+        )
+        for number in range(2)
+    ]
+    for process in both:
+        finish(process)
+    same = [files_of(tmp_path / name) for name in ("one", "two")]
+    for a, b in zip(*same, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def files_of(out):
+    with np.load(out / "last.npz") as archive:
+        return [archive[name] for name in archive.files if name.startswith(("hmr/", "disc"))]
