@@ -19,6 +19,7 @@ In `segmentation` 1 is the person, 2 are other people, 3 are objects.
 import contextlib
 import json
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +44,7 @@ BATCH = 64  # bodies posed at once; one compiled program for all
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
+LEAST_SEEN = 5  # keypoints; where fewer are, what hides them is left out
 J = clothes.J
 
 
@@ -411,7 +413,7 @@ def _draw_shoes(rng, worn, style):
         sock = {"pattern": "knit", "variant": 0, "colors": color}
         shape = [_grid(rng.uniform(0.04, 0.16), 0.06)]
         worn.insert(0, {"kind": "shoes", "shape": shape, **_cloth(rng, 0.003, 0.0, 0.002), **sock})
-        worn[0]["smoothing"] = 6
+        worn[0]["smoothing"] = 24
     dark = rng.random() < (0.85 if style in ("smart", "coat") else 0.4)
     color = np.clip(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04, 0.9)
     if not dark and rng.random() < 0.5:
@@ -419,7 +421,7 @@ def _draw_shoes(rng, worn, style):
     shape = [float(rng.choice([-0.01, 0.0, 0.02, 0.08]))]
     shoe = {"pattern": "plain", "variant": int(rng.integers(12)), "colors": [color]}
     worn.append({"kind": "shoes", "shape": shape, **_cloth(rng, 0.012, 0.0, 0.002), **shoe})
-    worn[-1] |= {"smoothing": 14, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
+    worn[-1] |= {"smoothing": 40, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
 
 
 def _draw_head(rng, outfit, color, feminine, style):
@@ -447,8 +449,8 @@ def _draw_head(rng, outfit, color, feminine, style):
         )
     if style_ in ("bun", "ponytail"):
         outfit["extras"].append({"kind": style_, "color": color, "size": rng.uniform(0.8, 1.2)})
-    if not feminine and rng.random() < 0.2:
-        shape = [_grid(rng.uniform(-0.2, -0.1), 0.05)]
+    if not feminine and rng.random() < 0.14:
+        shape = [_grid(rng.uniform(-0.27, -0.18), 0.04)]
         worn.append({"kind": "beard", "shape": shape, "ease": rng.uniform(0.003, 0.014), **base})
     if hat:
         kind = rng.choice(["cap", "beanie", "hat", "helmet"])
@@ -558,14 +560,14 @@ def _draw_camera(rng, place):
 
 
 def _draw_lens(rng, camera):
-    exposure = np.exp(rng.normal(0, 0.22))
-    night = rng.random() < 0.12
+    exposure = np.exp(rng.normal(0.05, 0.22))
+    night = rng.random() < 0.07
     balance = np.exp(rng.normal(0, 0.035, 3))
     return {
         "exposure": exposure * (0.7 if night else 1),
         "balance": balance / balance.mean(),
         "contrast": rng.normal(1.06, 0.10),
-        "saturation": np.clip(rng.normal(0.96, 0.16), 0.0 if rng.random() < 0.03 else 0.5, 1.4),
+        "saturation": np.clip(rng.normal(1.02, 0.16), 0.0 if rng.random() < 0.03 else 0.5, 1.4),
         "vignette": rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
         "coarse": int(rng.choice([1, 2, 3, 4], p=[0.2, 0.45, 0.22, 0.13])),  # the background's blur
         "blur": abs(rng.normal(0.45, 0.25)),  # pixels, of everything
@@ -604,7 +606,7 @@ def _draw_objects(rng, place, camera):
             }
         )
     if rng.random() < 0.2:
-        kinds = ("table", "box", "plant", "pole", "chair", "cabinet", "fence")
+        kinds = ("table", "box", "plant", "pole", "chair", "cabinet", "bench")
         along = rng.uniform(0.2, 0.65)
         x = along * camera["distance"] * np.sin(camera["turn"]) + rng.choice([-1, 1]) * rng.uniform(
             0.12, 0.4
@@ -762,7 +764,17 @@ def picture(recipes, size=SIZE, photographs=None):
     for i, recipe in enumerate(recipes):
         rows = np.flatnonzero(owners == i)
         scene, seen = build_scene(recipe, posed, rows, size, photographs)
-        yield finish(recipe, scene, seen)
+        sample = finish(recipe, scene, seen)
+        if (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() < LEAST_SEEN:
+            sample = finish(recipe, *_alone(scene, seen))
+        yield sample
+
+
+def _alone(scene, seen):
+    """The same scene without all that may hide the person."""
+    own = np.flatnonzero(seen["owners"][:-1] == PERSON)
+    meshes = [scene.meshes[i] for i in own]
+    return replace(scene, meshes=meshes), seen | {"owners": np.append(seen["owners"][own], 0)}
 
 
 def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
@@ -871,7 +883,7 @@ def _surroundings(recipe, camera, photographs):
         sun = Sun(place["sun"]["direction"], 0.35 * lens["exposure"] * tint, 12)
         return photograph, sky, sun
     light = backgrounds.light_on(place, toward).mean()
-    exposure = 0.78 * lens["exposure"] / light
+    exposure = 1.05 * lens["exposure"] / light
     background = backgrounds.paint(place, camera, exposure, lens["coarse"])
     a, b = np.asarray(place["ambient"]["a"]), np.asarray(place["ambient"]["b"])  # (3,), (3, 3)
     sky = np.zeros((9, 3))
@@ -1081,13 +1093,13 @@ def _seat(thing, vertices, joints):
 def _plant(thing):
     """A bush: leaves about a middle, on a pot or on the ground."""
     rng = np.random.default_rng(thing["variant"])
-    count = int(rng.integers(60, 160))
+    count = int(rng.integers(90, 260))
     size = thing["size"]
     reach, high = rng.uniform(0.2, 0.5) * size, rng.uniform(0.5, 1.5) * size
     middle = rng.normal(size=(count, 3)) * [0.4, 0.3, 0.4]
     middle *= np.array([reach, high, reach]) * 1.3
     middle[:, 1] = np.maximum(middle[:, 1] + 0.62 * high, 0.05)
-    length = rng.uniform(0.06, 0.2)
+    length = rng.uniform(0.03, 0.11)
     along = rng.normal(size=(count, 3))
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     across = np.cross(along, rng.normal(size=(count, 3)))

@@ -55,17 +55,13 @@ def dead_leaves(rng, colors, low=4, high=70, count=1400, side=SIDE, power=2.0):
 
 
 def _greens(rng, count=12):
-    hue = rng.uniform(0, 1, (count, 1))
-    return (
-        (0.10 + 0.22 * rng.random((count, 1)))
-        * _mix([0.8, 1.0, 0.35], [0.5, 1.0, 0.4], hue[:, 0])
-        * 1.5
-    )
+    light = 0.14 + 0.30 * rng.random((count, 1))
+    return light * _mix([0.90, 1.0, 0.42], [0.62, 1.0, 0.52], rng.random(count))
 
 
 def _clutter(rng, count=14):
     gray = rng.uniform(0.08, 0.75, (count, 1))
-    return np.clip(gray * (1 + rng.normal(0, 0.22, (count, 3))), 0.02, 0.95)
+    return np.clip(gray * (1 + rng.normal(0, 0.11, (count, 3))), 0.02, 0.95)
 
 
 def _rows(across, up, rng, gap=0.06, bond=0.5, spread=0.15):
