@@ -445,7 +445,7 @@ def _draw_head(rng, outfit, color, feminine, style):
         ease = 0.008 if hat else rng.uniform(0.012, 0.03)
         worn.append(
             {"kind": "hair", "shape": shape, "ease": ease, **base}
-            | {"growth": 0.16, "smoothing": 12}
+            | {"growth": 0.16, "smoothing": 10}
         )
     if style_ in ("bun", "ponytail"):
         outfit["extras"].append({"kind": style_, "color": color, "size": rng.uniform(0.8, 1.2)})
@@ -569,8 +569,8 @@ def _draw_lens(rng, camera):
         "contrast": rng.normal(1.06, 0.10),
         "saturation": np.clip(rng.normal(1.02, 0.16), 0.0 if rng.random() < 0.03 else 0.5, 1.4),
         "vignette": rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
-        "coarse": int(rng.choice([1, 2, 3, 4], p=[0.2, 0.45, 0.22, 0.13])),  # the background's blur
-        "blur": abs(rng.normal(0.45, 0.25)),  # pixels, of everything
+        "coarse": int(rng.choice([1, 2, 3, 4], p=[0.3, 0.42, 0.18, 0.10])),  # the background's blur
+        "blur": abs(rng.normal(0.3, 0.22)),  # pixels, of everything
         "motion": rng.normal(0, 2.2, 2) if rng.random() < 0.12 else [0.0, 0.0],  # pixels
         "noise": rng.gamma(2.0, 1.1) * (1.8 if night else 0.8),  # of 255, in the middle greys
         "grain": int(rng.integers(1 << 16)),

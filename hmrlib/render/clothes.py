@@ -27,7 +27,7 @@ from hmrlib.skeleton import JOINT_NAMES
 
 TEXTURE = 256  # pixels of a cloth's picture, which covers one metre by one metre
 SHADES = 32  # brightness steps of each colour in a cloth's palette
-RIM = 0.0015  # metres: a hem's inner edge ends this far from the skin
+RIM = 0.0005  # metres: a hem's inner edge ends this far from the skin
 NOISES = 24  # smooth random fields on the mean body, to wrinkle and to blotch
 TUBE_ANGLES, TUBE_RINGS = 40, 14
 J = {name: i for i, name in enumerate(JOINT_NAMES)}
@@ -480,7 +480,7 @@ def hair_field(tailor, hairline, nape, ears=True):
     field = np.minimum(field, np.minimum(0.55 - np.abs(off[:, 0]), 0.8 + off[:, 1] - 2 * off[:, 2]))
     if ears:
         sides = (np.abs(off[:, 0]) > 0.28) & (off[:, 1] < 0.08)
-        field = np.where(sides & (off[:, 2] < 0.2), np.minimum(field, off[:, 1] - 0.02), field)
+        field = np.where(sides, np.minimum(field, off[:, 1] - 0.02), field)
     return field * tailor.face
 
 
@@ -846,7 +846,7 @@ def _relief(variant, depth, step):
 def strands(variant):
     """Hair as a texture of brightness (64, 64), tiles, and as a bump map."""
     noise = tile_noise((64, 64), 0.9, [3, variant], 0.12)
-    return (1 + 0.22 * noise).astype(np.float32), mipmap((0.0012 * noise).astype(np.float32))
+    return (1 + 0.22 * noise).astype(np.float32), mipmap((0.0004 * noise).astype(np.float32))
 
 
 # --- skin -----------------------------------------------------------------------------------
@@ -962,11 +962,13 @@ def _paint_skin(masks, openness, coarse, fine, palette, strength, colors):
 
 
 class Piece(NamedTuple):
-    """A `Cut` with how far it falls, (W,) metres, and how light it lies, (U, 3)."""
+    """A `Cut` with how far it falls, (W,) metres, how light it lies, (U, 3), and a taper, (W,):
+    0 at its edge, 1 from five centimetres on."""
 
     cut: Cut
     fall: np.ndarray
     shade: np.ndarray
+    taper: np.ndarray
 
 
 @lru_cache(maxsize=512)
@@ -1003,8 +1005,10 @@ def piece(tailor, kind, *shape):
         low, high = values[made.ends[:, 0]], values[made.ends[:, 1]]
         return (low * (1 - made.share) + high * made.share).astype(np.float32)
 
-    shade = np.where(made.rim, 0.45, 0.72 + 0.28 * blend(tailor.open))[made.split]
-    return Piece(made, blend(fall), np.repeat(shade.astype(np.float32)[:, None], 3, 1))
+    rim = 0.85 if kind in ("hair", "beard") else 0.45
+    shade = np.where(made.rim, rim, 0.72 + 0.28 * blend(tailor.open))[made.split]
+    shade = np.repeat(shade.astype(np.float32)[:, None], 3, 1)
+    return Piece(made, blend(fall), shade, _smoothstep(made.depth / 0.05).astype(np.float32))
 
 
 def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
@@ -1067,7 +1071,11 @@ def _put_on(tailor, garment, made, surface, normals, down, step):
     ease = garment["ease"] + garment.get("growth", 0.0) * fall
     ease = ease + garment.get("wrinkle", 0.0) * noise * (0.35 + np.minimum(3 * fall, 1))
     sag = garment.get("sag", 0.0) * np.minimum(4 * fall, 1)
-    tight = garment["kind"] == "shoes"  # toes must not show: drawn straight, then blown up
+    least = np.float32(0.004)
+    if "strands" in garment:  # hair grows out of the skin; cloth ends in an edge
+        ease, least = 0.0008 + ease * made.taper, np.float32(0.0008)
+    # toes, and ears under hair, must not show: drawn straight, then blown up
+    tight = garment["kind"] == "shoes" or garment["shape"][2:] == [0]
     draped = drape(
         surface,
         normals,
@@ -1077,7 +1085,7 @@ def _put_on(tailor, garment, made, surface, normals, down, step):
         cut.near,
         cut.rim,
         np.zeros_like(fall) if tight else ease.astype(np.float32),
-        np.float32(-1 if tight else 0.004),
+        np.float32(-1) if tight else least,
         down,
         sag.astype(np.float32),
         garment.get("smoothing", 4),
@@ -1105,7 +1113,7 @@ def _cloth(garment, uv, shade, step):
             "uv": uv * 5,
             "texture": texture.astype(np.uint8),
             "bump": relief,
-            "gloss": 0.35,
+            "gloss": 0.15,
             "colors": shade,
         }
     texture = dye(garment["pattern"], garment["variant"], garment["colors"], step)
