@@ -73,7 +73,7 @@ def save_figure(name, figure, caption, format="png"):
         figure: a matplotlib Figure, or an image (H, W), (H, W, 3) or (H, W, 4): uint8, or
             floats in 0..1.
         caption: Markdown; a sentence that says what to see.
-        format: "png", or "svg" for a matplotlib figure made of lines.
+        format: "png"; "jpg" for photographs; or "svg" for a matplotlib figure made of lines.
 
     Returns:
         None for a Figure, which matplotlib shows by itself; a PIL image for an image, so that the
@@ -85,8 +85,8 @@ def save_figure(name, figure, caption, format="png"):
     _check_name(name)
     if not caption.strip():
         raise ReportError(f"figure {name}: the caption is empty")
-    if format not in ("png", "svg"):
-        raise ReportError(f"figure {name}: format must be 'png' or 'svg', found {format!r}")
+    if format not in ("png", "jpg", "svg"):
+        raise ReportError(f"figure {name}: format must be 'png', 'jpg' or 'svg', found {format!r}")
     is_matplotlib = hasattr(figure, "savefig")
     if format == "svg" and not is_matplotlib:
         raise ReportError(f"figure {name}: only a matplotlib Figure can be saved as svg")
@@ -96,7 +96,7 @@ def save_figure(name, figure, caption, format="png"):
         if format == "svg":
             data, size = _svg(name, figure)
         else:
-            data, size = _png(name, _draw(figure) if is_matplotlib else shown)
+            data, size = ENCODERS[format](name, _draw(figure) if is_matplotlib else shown)
         if len(data) > MAX_FIGURE_BYTES:
             raise ReportError(f"figure {name}: {len(data)} bytes, more than {MAX_FIGURE_BYTES}")
         file = f"{name}.{format}"
@@ -201,6 +201,19 @@ def _open_image(data):
     from PIL import Image
 
     return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def _jpg(name, image):
+    """The JPEG's bytes, and its (width, height) in pixels."""
+    for quality in (94, 90, 85, 75):
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, format="jpeg", quality=quality)
+        if buffer.tell() <= MAX_FIGURE_BYTES:
+            return buffer.getvalue(), list(image.size)
+    raise ReportError(f"figure {name}: cannot be brought below {MAX_FIGURE_BYTES} bytes as a JPEG")
+
+
+ENCODERS = {"png": _png, "jpg": _jpg}
 
 
 def _svg(name, figure):

@@ -77,6 +77,15 @@ BOUNDS = {
     # 11: play
     "play_correctives": (20, 150),  # mm
     "page_size": (1, 6),  # MB
+    # 05: synthetic people
+    "recipe_size": (2, 30),  # kB
+    "cut_error": (0, 1e-3),  # mm
+    "synthetic_projection": (0, 0.01),  # px
+    "synthetic_body": (0, 20),  # µm
+    "synthetic_agreement": (96, 100),  # %
+    "spectral_slope": (-1.8, -0.8),
+    "synthetic_record": (8, 60),  # kB
+    "replay_difference": (0, 0),
 }
 
 # figure's name -> least (width, height) in pixels
@@ -129,6 +138,18 @@ SIZES = {
     "play_joints": (900, 700),
     "play_people": (1000, 700),
     "play_poses": (1200, 250),
+    "garment_fields": (1500, 900),
+    "dressing": (1400, 450),
+    "looseness": (1400, 450),
+    "patterns": (1500, 200),
+    "folds": (1500, 400),
+    "heads": (1400, 500),
+    "light": (1500, 400),
+    "places": (1500, 400),
+    "lens": (1400, 700),
+    "labels": (1200, 600),
+    "synthetic_people": (1500, 900),
+    "spectrum": (800, 500),
 }
 
 
@@ -140,7 +161,9 @@ def test_number_is_within_its_bounds(notebook_numbers, name):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_figure_is_there_and_legible(executed, name):
-    (path,) = (folder / f"{name}.png" for folder in executed.values() if _has(folder, name))
+    (folder,) = (folder for folder in executed.values() if _has(folder, name))
+    record = json.loads((folder / f"{name}.figure.json").read_text("utf-8"))
+    path = folder / record["file"]
     image = Image.open(path).convert("RGB")
     width, height = SIZES[name]
     assert image.width >= width and image.height >= height

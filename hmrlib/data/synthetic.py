@@ -1335,27 +1335,12 @@ def _same_settings(out, settings):
 def _run(tasks, scheduler, workers):
     """Make all shards, in this process or by Dask; yields the number of samples of each."""
     if workers == 0 or not tasks:
-        yield from (_render_shard(*task) for task in tasks)
+        yield from (render_shard(*task) for task in tasks)
         return
-    import dask
-    from distributed import Client, LocalCluster, as_completed
+    from distributed import as_completed
 
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
-        contextlib.ExitStack() as stack,
-    ):
-        if scheduler is None:
-            workers = min(workers or os.cpu_count() or 1, len(tasks))
-            scheduler = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    silence_logs="ERROR",
-                )
-            )
-        client = stack.enter_context(Client(scheduler))
-        futures = [client.submit(_render_shard, *task, pure=False) for task in tasks]
+    with cluster(scheduler, min(workers or os.cpu_count() or 1, len(tasks))) as client:
+        futures = [client.submit(render_shard, *task, pure=False) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -1363,7 +1348,27 @@ def _run(tasks, scheduler, workers):
             client.cancel(futures)
 
 
-def _render_shard(seed, first, count, path, photographs, library, size):
+@contextlib.contextmanager
+def cluster(scheduler, workers):
+    """A Dask client: of the scheduler at an address, or of `workers` processes on this machine."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        with Client(scheduler) as client:
+            yield client
+        return
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+        ) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+def render_shard(seed, first, count, path, photographs, library, size):
     """Make one shard; returns its number of samples."""
     names = find_photographs(photographs) if photographs else ()
     pool = pose_pool(library)
