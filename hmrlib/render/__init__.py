@@ -13,7 +13,7 @@ for display; pictures are laid over one another in encoded values, as image prog
 import numpy as np
 
 from hmrlib.camera import Camera
-from hmrlib.render import rasterizer, scene, shading
+from hmrlib.render import rasterizer, scene
 from hmrlib.render.lights import (
     STUDIO,
     Lights,
@@ -248,26 +248,27 @@ def _lighting(lights, camera):
         np.stack([directions, lights.colors], 1),
         np.float32(lights.wrap),
         np.float32(0),
-        shading.SPIRAL,
     )
 
 
 def _split(vertices, faces, albedo):
     """Give faces vertices of their own, as neighbours are not to share a shade."""
-    of_vertices = albedo.shape[1] == vertices.shape[1]
-    albedo = albedo[:, faces.ravel()] if of_vertices else np.repeat(albedo, 3, 1)
+    if albedo.shape[1] == vertices.shape[1]:
+        albedo = albedo[:, faces.ravel()]
+    elif albedo.shape[1] > 1:
+        albedo = np.repeat(albedo, 3, 1)
     vertices = vertices[:, faces.ravel()]
     return vertices, np.arange(faces.size, dtype=np.uint32).reshape(-1, 3), albedo
 
 
 def _albedo(colors, num_bodies, num_vertices, num_faces, smooth):
-    """Colours (1 or B, V or F, 3)."""
+    """Colours (1 or B, V or F or 1, 3)."""
     colors = scene.srgb("colors", CLAY if colors is None else colors)
     if colors.shape == (3,):
-        colors = np.broadcast_to(colors, (1, num_vertices, 3))
-    elif colors.shape == (num_bodies, 1, 3):
-        colors = np.broadcast_to(colors, (num_bodies, num_vertices, 3))
-    elif colors.ndim == 2:
+        colors = colors[None]
+    if colors.shape in ((1, 3), (num_bodies, 1, 3)):
+        return np.ascontiguousarray(colors.reshape(-1, 1, 3))
+    if colors.ndim == 2:
         colors = colors[None]
     if colors.shape == (1, num_faces, 3) and num_faces != num_vertices:
         if smooth:

@@ -164,25 +164,22 @@ def ambient_polynomial(sky, ground, up):
 def irradiance_polynomial(sky):
     """`irradiance` as a polynomial of the normal: coefficients (10, 3) of 1, x, y, z, xx, xy, xz,
     yy, yz, zz."""
+    return (_POLYNOMIAL @ np.asarray(sky, float)).astype(np.float32)
+
+
+def _polynomial():
+    """Equation 13's constants (10, 9), divided by pi."""
     c1, c2, c3, c4, c5 = 0.429043, 0.511664, 0.743125, 0.886227, 0.247708
-    s = np.asarray(sky, float)
-    return (
-        np.stack(
-            [
-                c4 * s[0] - c5 * s[6],
-                2 * c2 * s[3],
-                2 * c2 * s[1],
-                2 * c2 * s[2],
-                c1 * s[8],
-                2 * c1 * s[4],
-                2 * c1 * s[7],
-                -c1 * s[8],
-                2 * c1 * s[5],
-                c3 * s[6],
-            ]
-        )
-        / np.pi
-    )
+    constants = np.zeros((10, 9))
+    constants[0, [0, 6]] = c4, -c5
+    constants[[1, 2, 3], [3, 1, 2]] = 2 * c2
+    constants[[4, 7], 8] = c1, -c1
+    constants[[5, 6, 8], [4, 7, 5]] = 2 * c1
+    constants[9, 6] = c3
+    return constants / np.pi
+
+
+_POLYNOMIAL = _polynomial()
 
 
 def even_directions(count=1024):

@@ -146,28 +146,6 @@ def bounds(position, supersample, width, height):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _facing(position, faces, two_sided, first_row, last_row, width, found):
-    """List the faces that may cover a sample; return how many.  Free of branches, as which way
-    a face is turned, and whether it falls between the samples, is beyond a processor's guess."""
-    count = 0
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
-        bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
-        cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
-        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
-        left, right = min(ax, bx, cx), max(ax, bx, cx)
-        top, bottom = min(ay, by, cy), max(ay, by, cy)
-        seen = (area > 0) | (two_sided & (area < 0))
-        # Samples lie at the middle of their cells.
-        seen &= max((left + HALF - 1) >> SHIFT, 0) <= min((right - HALF) >> SHIFT, width - 1)
-        seen &= max((top + HALF - 1) >> SHIFT, first_row) <= min((bottom - HALF) >> SHIFT, last_row)
-        found[count] = f
-        count += seen | (left == OUTSIDE)
-    return count
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def rasterize(
     position, screen, faces, first_face, two_sided, orthographic, first_row, width, rows, samples
 ):
@@ -180,18 +158,17 @@ def rasterize(
         two_sided: see inner sides as well.
         first_row: the row of the picture, in samples, at which the buffers begin.
         width, rows: the part of the buffers in use.
-        samples: nearness (h, w), which the caller has cleared to -inf; face (h, w), written only
-            where something is seen; and found (at least F + 1,), scratch.
+        samples: results: nearness (h, w), which the caller has cleared to -inf; and face (h, w),
+            written only where something is seen.
     """
-    nearness, face, found = samples
+    nearness, face = samples
     last_row = first_row + rows - 1
-    count = _facing(position, faces, two_sided, first_row, last_row, width, found)
-    for n in range(count):
-        f = found[n]
+    for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
         bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
         cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
+        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
         left, right = min(ax, bx, cx), max(ax, bx, cx)
         name = np.uint32(f + first_face)
         if left == OUTSIDE:
@@ -199,15 +176,19 @@ def rasterize(
                 screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
             )
             continue
-        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)
-        near_a, near_b, near_c = screen[a, 2], screen[b, 2], screen[c, 2]
-        if area < 0:  # the inner side: turn it round
+        if area < 0 and two_sided:  # the inner side: turn it round
             area = -area
-            bx, by, near_b, cx, cy, near_c = cx, cy, near_c, bx, by, near_b
+            b, c = c, b
+            bx, by, cx, cy = cx, cy, bx, by
+        if area <= 0:  # turned away, or degenerate
+            continue
+        # Samples lie at the middle of their cells.
         left = max((left + HALF - 1) >> SHIFT, 0)
         right = min((right - HALF) >> SHIFT, width - 1)
         top = max((min(ay, by, cy) + HALF - 1) >> SHIFT, first_row)
         bottom = min((max(ay, by, cy) - HALF) >> SHIFT, last_row)
+        if left > right or top > bottom:
+            continue
 
         # Edge functions: the weight of a vertex is proportional to the sample's distance from
         # the opposite edge.  They are linear, so a step to the next sample is one addition.
@@ -218,7 +199,9 @@ def rasterize(
         step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
         down_a, down_b, down_c = (bx - cx) << SHIFT, (cx - ax) << SHIFT, (ax - bx) << SHIFT
         inverse_area = ONE / np.float32(area)
-        near_a, near_b, near_c = near_a * inverse_area, near_b * inverse_area, near_c * inverse_area
+        near_a = screen[a, 2] * inverse_area
+        near_b = screen[b, 2] * inverse_area
+        near_c = screen[c, 2] * inverse_area
         for i in range(top - first_row, bottom - first_row + 1):
             weight_a, weight_b, weight_c = row_a, row_b, row_c
             for j in range(left, right + 1):
@@ -264,7 +247,7 @@ def _fill_homogeneous(
     screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
 ):
     """Rasterise a triangle with a vertex OUTSIDE, sample by sample."""
-    nearness, face, _ = samples
+    nearness, face = samples
     edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
     if not (facing > 0 or (two_sided and facing < 0)):  # turned away, or degenerate
         return
@@ -290,7 +273,7 @@ def _fill_homogeneous(
                 face[i, j] = name
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def weights(position, screen, a, b, c, x, y, orthographic):
     """Where in the triangle a, b, c, drawn at x, y, the surface lies that is seen there.
 
@@ -353,7 +336,7 @@ def sky_seen(vertices, faces, poses, focal, resolution):
     screen = np.empty((vertices.shape[0], 4), np.float32)
     nearness = np.empty((resolution, resolution), np.float32)
     face = np.empty((resolution, resolution), np.uint32)
-    samples = (nearness, face, np.empty(faces.shape[0] + 1, np.uint32))
+    samples = (nearness, face)
     middle = np.float32(resolution / 2)
     intrinsics = np.array([focal, middle, middle], np.float32)
     seen = np.zeros(vertices.shape[0], np.float32)

@@ -4,6 +4,8 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
 
 import numpy as np
 
@@ -14,12 +16,20 @@ from hmrlib.render.lights import Sun, irradiance_polynomial
 CLAY = (0.84, 0.81, 0.77)
 SUPERSAMPLE = (1, 2, 4)
 MOST_SAMPLES = 1 << 20  # in memory at a time, for each thread; larger pictures are drawn in bands
-SHADOW_MARGIN = 16  # texels of the sun's map, so that half-shadows end within it
+SHADOW_MARGIN = shading.REACH + 2  # texels of the sun's map, so that half-shadows end within it
+BUFFERS = ("alpha", "depth", "face", "barycentric", "mesh", "parts")
 CONTACT_CELLS = 64  # along each side of the grid that darkens the ground under feet
 
 NO_SHADOW = (
     (np.zeros((3, 4), np.float32), np.zeros(3, np.float32)),
-    (np.empty((0, 0), np.float32), np.float32(0), np.float32(1), np.float32(0)),
+    (
+        np.empty((0, 0), np.float32),
+        np.empty((0, 0), np.float32),
+        np.float32(0),
+        np.float32(1),
+        np.float32(0),
+        np.float32(0),
+    ),
 )
 
 
@@ -269,19 +279,22 @@ def render_scene(scene, supersample=2) -> Rendering:
     return render_scenes([scene], supersample, threads=1)[0]
 
 
-def render_scenes(scenes, supersample=2, threads=None, buffers=True) -> list[Rendering]:
+def render_scenes(scenes, supersample=2, threads=None, buffers=BUFFERS) -> list[Rendering]:
     """Draw many scenes on all cores; each picture equals the one that `render_scene` draws.
 
     Args:
         scenes: list of `Scene`; sizes may differ.
         supersample: samples along each side of a pixel: 1, 2 or 4.
         threads: how many to use; None is one a core.
-        buffers: return not only images but all of `Rendering`.
+        buffers: which of `Rendering`'s arrays to return beside the images; each takes time.
 
     Raises:
-        ValueError: as for `render_scene`.
+        ValueError: as for `render_scene`, or an unknown buffer.
     """
     scenes = list(scenes)
+    unknown = set(buffers) - set(BUFFERS)
+    if unknown:
+        raise ValueError(f"unknown buffers {sorted(unknown)}: choose from {', '.join(BUFFERS)}.")
     check_supersample(supersample)
     for scene in scenes:
         if not isinstance(scene, Scene):
@@ -298,35 +311,36 @@ def render_scenes(scenes, supersample=2, threads=None, buffers=True) -> list[Ren
 def _draw_scene(scene, supersample, space, buffers):
     """`render_scene` in a workspace."""
     meshes = scene.meshes
-    first_vertices = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes])
-    first_faces = np.cumsum([0] + [len(mesh.faces) for mesh in meshes])
-    geometry = _geometry(space, int(first_vertices[-1]), int(first_faces[-1]))
+    first_vertices = list(accumulate((len(mesh.vertices) for mesh in meshes), initial=0))
+    first_faces = list(accumulate((len(mesh.faces) for mesh in meshes), initial=0))
+    geometry = _geometry(space, first_vertices[-1], first_faces[-1])
     for i, mesh in enumerate(meshes):
         parts = (mesh.vertices, mesh.faces, mesh.normals, mesh.colors, mesh.uv, mesh.labels)
         count = len(mesh.vertices)
         table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
         same = workspace(space, "same", (count,), np.uint32)
         bits = mesh.vertices.view(np.uint32)
-        first = int(first_vertices[i]), int(first_faces[i])
-        shading.place(parts, bits, i, *first, table, same, geometry)
-    two_sided = np.array([mesh.two_sided for mesh in meshes], bool)
+        shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
+    spans = np.array(first_faces), np.array([mesh.two_sided for mesh in meshes], bool)
     width, height = scene.camera.size
     sun, shadow = scene.sun, NO_SHADOW
     lights = np.zeros((0, 2, 3), np.float32)
     if sun is not None:
         lights = np.stack([sun.direction, sun.color])[None]
         if meshes:
-            shadow = _shadow(sun, geometry, (first_faces, two_sided), max(width, height), space)
+            shadow = _shadow(sun, geometry, spans, max(width, height), space)
     radius = np.float32(scene.occlusion)
-    sky = irradiance_polynomial(scene.sky).astype(np.float32)
-    lighting = (sky, lights, np.float32(0), radius, shading.SPIRAL)
+    sky = irradiance_polynomial(scene.sky)
+    lighting = (sky, lights, np.float32(0), radius)
     image = np.empty((height, width, 4 if scene.background is None else 3), np.uint8)
     image[:] = 0 if scene.background is None else scene.background
-    to = new_buffers((height, width)) if buffers else None
+    if not any(len(mesh.labels) for mesh in meshes):
+        buffers = [name for name in buffers if name != "parts"]
+    to = new_buffers((height, width), buffers) if buffers else None
     draw(
         geometry,
         meshes,
-        (first_faces, two_sided),
+        spans,
         scene.camera,
         lighting,
         shadow,
@@ -340,10 +354,8 @@ def _draw_scene(scene, supersample, space, buffers):
     )
     if not buffers:
         return Rendering(image)
-    alpha, depth, face, barycentric, mesh, parts = to
-    if not any(len(mesh.labels) for mesh in meshes):
-        parts = None
-    return Rendering(image, alpha, depth, face, barycentric, parts, mesh)
+    named = dict(zip(BUFFERS, to, strict=True))
+    return Rendering(image, **{name: named[name] for name in buffers})
 
 
 def draw(
@@ -378,20 +390,18 @@ def draw(
         buffers: from `new_buffers`, or None.
     """
     height, width = image.shape[:2]
-    count, faces = len(geometry[0]), len(geometry[1])
+    count = len(geometry[0])
     position = workspace(space, "position", (count, 2), np.int32)
     screen = workspace(space, "screen", (count, 4), np.float32)
     lens = _camera_arrays(camera, supersample)
-    contact = None
     if ground is not None:
-        ground = _ground_arrays(ground)
         grid = workspace(space, "contact", (CONTACT_CELLS, CONTACT_CELLS), np.float32)
         spare = workspace(space, "contact spare", (2, *grid.shape), np.float32)
-        contact = grid, shading.map_contact(geometry, ground, grid, spare)
+        axes = _axes(ground[:3]).astype(np.float32)
+        place = shading.map_contact(geometry, (ground.astype(np.float32), axes), grid, spare)
+        sight = _ground_seen(ground, camera, shadow[0], axes, place)
     rasterizer.project(geometry[0], *lens, position, screen)
     top, bottom, left, right = rasterizer.bounds(position, supersample, width, height)
-    if ground is not None:
-        top, bottom, left, right = 0, height, 0, width
     gloss = np.array([mesh.gloss for mesh in meshes] or [0], np.float32)
     textured = [
         (i, mesh)
@@ -401,10 +411,11 @@ def draw(
     # Beyond a slope of 4 between neighbouring pixels, surfaces are taken for different ones.
     limit = np.float32(4 / camera.focal if merge else -1)
     band = max(1, min(height, MOST_SAMPLES // (width * supersample**2)))
-    samples = _samples(space, "", (band * supersample, width * supersample), faces)
+    samples = _samples(space, "", (band * supersample, width * supersample))
     fragments = _fragments(space, samples[0].size)
     scratch = position, screen, samples, fragments
-    for first in range(top, bottom, band):
+    starts = list(range(top, bottom, band)) or [0]
+    for first in starts:
         box = first, min(first + band, bottom), left, right
         found = shading.begin(
             geometry,
@@ -431,16 +442,17 @@ def draw(
             )
         if ground is not None:
             shading.darken_ground(
-                ground,
-                contact,
-                lens,
+                sight,
+                grid,
                 supersample,
                 lighting,
+                ground[:3].astype(np.float32),
                 shadow,
                 shading.ENCODING,
                 shading.DECODING,
                 samples,
                 box,
+                (0 if first == starts[0] else first, height if first == starts[-1] else box[1]),
                 image,
             )
         shading.finish(
@@ -460,10 +472,13 @@ def draw(
         )
         if buffers is not None:
             shading.write_buffers(
-                box,
+                found,
+                first,
+                width,
                 supersample,
                 np.float32(opacity),
                 samples,
+                fragments,
                 geometry,
                 spans[0],
                 position,
@@ -473,17 +488,16 @@ def draw(
             )
 
 
-def new_buffers(shape):
-    """Alpha, depth, face, barycentric, mesh and parts of pictures of `shape`, in which nothing
-    is seen."""
-    return (
-        np.zeros(shape, np.float32),
-        np.full(shape, np.inf, np.float32),
-        np.full(shape, -1, np.int32),
-        np.zeros((*shape, 3), np.float32),
-        np.full(shape, -1, np.int32),
-        np.full(shape, -1, np.int32),
-    )
+def new_buffers(shape, wanted=BUFFERS):
+    """One array for each of BUFFERS, for pictures of `shape` in which nothing is seen; those not
+    wanted have no size."""
+    whole = np.int32
+    kinds = (np.float32, 0), (np.float32, np.inf), (whole, -1), (np.float32, 0), (whole, -1)
+    made = []
+    for name, (dtype, nothing) in zip(BUFFERS, (*kinds, (whole, -1)), strict=True):
+        size = shape if name in wanted else (0,) * len(shape)
+        made.append(np.full((*size, 3) if name == "barycentric" else size, nothing, dtype))
+    return tuple(made)
 
 
 def _shadow(sun, geometry, spans, longest_side, space):
@@ -494,29 +508,65 @@ def _shadow(sun, geometry, spans, longest_side, space):
         workspace(space, "position", (count, 2), np.int32),
         workspace(space, "screen", (count, 4), np.float32),
     )
-    samples = _samples(space, "sun's ", (size, size), len(geometry[1]))
+    samples = _samples(space, "sun's ", (size, size))
     away = -sun.direction
     right = np.cross(away, (0, 1, 0) if abs(away[1]) < 0.9 else (1, 0, 0))
     right /= np.linalg.norm(right)
     pose = np.zeros((3, 4), np.float32)
     pose[:, :3] = right, np.cross(away, right), away
     view = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
-    nearest = shading.map_shadows(geometry, spans, pose, SHADOW_MARGIN, view, scratch, samples)
-    density = view[1][0]
-    widening = np.float32(np.tan(np.radians(sun.softness) / 2)) * density
-    return view, (samples[0], widening, density, np.float32(nearest))
+    tiles = size // shading.TILE
+    coarse = workspace(space, "sun's coarse map", (tiles, tiles), np.float32)
+    softness = np.float32(np.tan(np.radians(sun.softness) / 2))
+    return view, shading.map_shadows(
+        geometry, spans, pose, softness, SHADOW_MARGIN, view, scratch, samples, coarse
+    )
 
 
-def _ground_arrays(ground):
-    """The plane (4,) and two axes (2, 3) along it."""
-    normal = ground[:3]
+def _axes(normal):
+    """Two unit vectors (2, 3) that span the plane with this normal."""
     along = np.cross(normal, (1, 0, 0) if abs(normal[0]) < 0.9 else (0, 1, 0))
     along /= np.linalg.norm(along)
-    return ground.astype(np.float32), np.stack([along, np.cross(normal, along)]).astype(np.float32)
+    return np.stack([along, np.cross(normal, along)])
+
+
+def _ground_seen(ground, camera, sun_view, axes, grid_place):
+    """What a pixel sees of the ground, (6, 3); see `shading.darken_ground`.
+
+    A pixel (x, y, 1) sees the plane's point M (x, y, 1) in homogeneous coordinates, and places
+    in maps are linear in the point, so each is a homography of the picture.
+    """
+    normal, height = ground[:3], ground[3]
+    eye = camera.position
+    (x, y), focal = camera.center, camera.focal
+    point = np.zeros((4, 3))
+    if camera.orthographic:
+        right, down, forward = camera.rotation
+        start = np.stack([right / focal, down / focal, eye - (x * right + y * down) / focal], 1)
+        distance = -normal @ start
+        distance[2] += height
+        point[:3] = start + np.outer(forward, distance / (normal @ forward))
+        point[3, 2] = 1
+    else:
+        lens = np.array([[1, 0, -x], [0, 1, -y], [0, 0, focal]]) / focal
+        rays = camera.rotation.T @ lens
+        above = height - normal @ eye
+        point[:3] = np.outer(eye, normal @ rays) + above * rays
+        point[3] = normal @ rays
+        point *= np.sign(above)  # the divisor's sign then tells what lies in front
+    (pose, (density, column, row)), (cells, along, across) = sun_view, grid_place
+    to_map = np.zeros((6, 4))
+    to_map[:2, :3], to_map[:2, 3] = density * pose[:2, :3], (column, row)
+    to_map[2, :3] = -pose[2, :3]
+    to_map[3:5, :3] = cells * axes
+    to_map[3:5, 3] = -cells * along - 0.5, -cells * across - 0.5
+    to_map[5, 3] = 1
+    return (to_map @ point).astype(np.float32)
 
 
 def _camera_arrays(camera, supersample):
-    pose = np.column_stack([camera.rotation, camera.translation]).astype(np.float32)
+    pose = np.empty((3, 4), np.float32)
+    pose[:, :3], pose[:, 3] = camera.rotation, camera.translation
     intrinsics = np.array([camera.focal, *camera.center], np.float32) * np.float32(supersample)
     return pose, intrinsics, camera.orthographic
 
@@ -551,11 +601,14 @@ def for_each(draw, count, threads):
 
 def workspace(space, name, shape, dtype):
     """An array of the workspace, of undefined content; what had this name before is lost."""
-    size = int(np.prod(shape))
-    memory = space.get(name)
-    if memory is None or memory.size < size:
-        memory = space[name] = np.empty(size + size // 4, dtype)
-    return memory[:size].reshape(shape)
+    memory, view = space.get(name, (None, None))
+    if view is None or view.shape != shape:
+        size = prod(shape)
+        if memory is None or memory.size < size:
+            memory = np.empty(size + size // 4, dtype)
+        view = memory[:size].reshape(shape)
+        space[name] = memory, view
+    return view
 
 
 def _geometry(space, num_vertices, num_faces):
@@ -571,12 +624,11 @@ def _geometry(space, num_vertices, num_faces):
     )
 
 
-def _samples(space, prefix, shape, num_faces):
-    """Nearness, face and faces found, for `rasterizer.rasterize`."""
+def _samples(space, prefix, shape):
+    """Nearness and face, for `rasterizer.rasterize`."""
     return (
         workspace(space, prefix + "nearness", shape, np.float32),
         workspace(space, prefix + "face", shape, np.uint32),
-        workspace(space, "faces found", (num_faces + 1,), np.uint32),
     )
 
 

@@ -37,6 +37,8 @@ ROWS = 17
 HALF = np.float32(0.5)
 FULL = np.float32(255)
 FAST = {"contract", "reassoc", "nsz", "arcp"}
+TILE = 4  # texels of the sun's map that share an entry of its coarse map
+REACH = 14  # texels, at most, that a half-shadow spreads to each side
 DECODING_STEPS = 16  # of the table that decodes, for each step of 8 bits
 
 
@@ -55,12 +57,17 @@ def _tables():
 
 ENCODING, DECODING = _tables()
 
-# Where shadows and the openness of a surface are looked up around a point: Vogel's spiral.
-_STEPS = np.arange(12) + 0.5
-SPIRAL = (
-    np.sqrt(_STEPS / 12)[:, None]
-    * np.stack([np.cos(2.399963 * _STEPS), np.sin(2.399963 * _STEPS)], 1)
-).astype(np.float32)
+
+def _spiral(count):
+    """Points (count, 2) spread evenly over the unit disc: Vogel's spiral."""
+    steps = np.arange(count) + 0.5
+    around = np.pi * (3 - 5**0.5) * steps
+    points = np.sqrt(steps / count)[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    return points.astype(np.float32)
+
+
+# Where to look around a point for what hides it from the sun, and from the sky.
+FEW, MANY = _spiral(8), _spiral(12)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -124,43 +131,79 @@ def _finder(supersample):
         pixel, count, face_of, place_of = fragments[0], fragments[1], fragments[2], fragments[3]
         top, bottom, left, right = box
         empty = np.float32(-np.inf)
+        corner = SUBPIXEL // 2  # the middle of the pixel's first sample
+        middle = ((supersample - 1) << SHIFT) // 2  # from there to the middle of all samples
+        near_of = np.empty(num_samples, np.float32)
         found = 0
+        if supersample == 1:
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    if nearness[row - top, column] > empty:
+                        pixel[found] = row * width + column
+                        count[found] = 1
+                        face_of[found] = face[row - top, column]
+                        place_of[found, 0] = (column << SHIFT) + corner
+                        place_of[found, 1] = (row << SHIFT) + corner
+                        found += 1
+            return found
         for row in range(top, bottom):
+            first_row = (row - top) * supersample
             for column in range(left, right):
+                first_column = column * supersample
+                nearest, farthest = empty, np.float32(np.inf)
+                first_face = face[first_row, first_column]
+                alike = True
+                for k in range(num_samples):
+                    i, j = first_row + k // supersample, first_column + k % supersample
+                    near_of[k] = nearness[i, j]
+                    nearest, farthest = max(nearest, near_of[k]), min(farthest, near_of[k])
+                    alike &= face[i, j] == first_face
+                if nearest == empty:
+                    continue
+                x0 = ((column * supersample) << SHIFT) + corner
+                y0 = ((row * supersample) << SHIFT) + corner
+                if farthest > empty:
+                    if not alike and nearest - farthest <= (
+                        merge if orthographic else merge * nearest
+                    ):
+                        alike = True
+                        for k in range(num_samples):
+                            i, j = first_row + k // supersample, first_column + k % supersample
+                            alike &= mesh_of[face[i, j]] == mesh_of[first_face]
+                    if alike:
+                        pixel[found] = row * width + column
+                        count[found] = num_samples
+                        face_of[found] = first_face
+                        place_of[found, 0] = x0 + middle
+                        place_of[found, 1] = y0 + middle
+                        found += 1
+                        continue
                 taken = 0
                 for k in range(num_samples):
-                    i = (row - top) * supersample + k // supersample
-                    j = column * supersample + k % supersample
-                    near = nearness[i, j]
-                    if (taken >> k) & 1 or near == empty:
+                    if (taken >> k) & 1 or near_of[k] == empty:
                         continue
-                    f = face[i, j]
-                    limit = merge if orthographic else merge * near
+                    f = face[first_row + k // supersample, first_column + k % supersample]
+                    mesh = mesh_of[f]
+                    limit = merge if orthographic else merge * near_of[k]
                     members, x, y = 1, k % supersample, k // supersample
                     for other in range(k + 1, num_samples):
-                        i = (row - top) * supersample + other // supersample
-                        j = column * supersample + other % supersample
-                        other_near = nearness[i, j]
-                        if (taken >> other) & 1 or other_near == empty:
+                        if (taken >> other) & 1 or near_of[other] == empty:
                             continue
-                        if face[i, j] == f or (
-                            abs(other_near - near) <= limit and mesh_of[face[i, j]] == mesh_of[f]
+                        other_x, other_y = other % supersample, other // supersample
+                        other_face = face[first_row + other_y, first_column + other_x]
+                        if other_face == f or (
+                            abs(near_of[other] - near_of[k]) <= limit
+                            and mesh_of[other_face] == mesh
                         ):
                             taken |= 1 << other
                             members += 1
-                            x += other % supersample
-                            y += other // supersample
+                            x += other_x
+                            y += other_y
                     pixel[found] = row * width + column
                     count[found] = members
                     face_of[found] = f
-                    # The mean of the samples' places.
-                    middle = SUBPIXEL // 2
-                    place_of[found, 0] = (
-                        ((column * supersample) << SHIFT) + middle + (x << SHIFT) // members
-                    )
-                    place_of[found, 1] = (
-                        ((row * supersample) << SHIFT) + middle + (y << SHIFT) // members
-                    )
+                    place_of[found, 0] = x0 + (x << SHIFT) // members
+                    place_of[found, 1] = y0 + (y << SHIFT) // members
                     found += 1
         return found
 
@@ -177,27 +220,41 @@ def interpolate(found, fragments, geometry, position, screen, camera, decoding):
     faces, normals, colors = geometry[1], geometry[2], geometry[3]
     pose, intrinsics, orthographic = camera
     last = np.float32(decoding.shape[0] - 1)
+    normal_x, normal_y, normal_z = values[NORMAL], values[NORMAL + 1], values[NORMAL + 2]
+    red, green, blue = values[ALBEDO], values[ALBEDO + 1], values[ALBEDO + 2]
+    depths, weights_a, weights_b = values[DEPTH], values[WEIGHT_A], values[WEIGHT_B]
     for g in range(found):
         f = face_of[g]
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         weight_a, weight_b, weight_c, near, outer = weights(
             position, screen, a, b, c, place_of[g, 0], place_of[g, 1], orthographic
         )
+        depths[g], weights_a[g], weights_b[g] = near, weight_a, weight_b
         side = ONE if outer else -ONE
-        for k in range(3):
-            values[NORMAL + k, g] = side * (
-                weight_a * normals[a, k] + weight_b * normals[b, k] + weight_c * normals[c, k]
-            )
-            shown = weight_a * colors[a, k] + weight_b * colors[b, k] + weight_c * colors[c, k]
-            values[ALBEDO + k, g] = decoding[int(shown * last + HALF)]
-        values[DEPTH, g] = near
-        values[WEIGHT_A, g] = weight_a
-        values[WEIGHT_B, g] = weight_b
+        x = weight_a * normals[a, 0] + weight_b * normals[b, 0] + weight_c * normals[c, 0]
+        y = weight_a * normals[a, 1] + weight_b * normals[b, 1] + weight_c * normals[c, 1]
+        z = weight_a * normals[a, 2] + weight_b * normals[b, 2] + weight_c * normals[c, 2]
+        normal_x[g], normal_y[g], normal_z[g] = side * x, side * y, side * z
+    if colors.shape[0] == 1:
+        red[:found] = decoding[int(colors[0, 0] * last + HALF)]
+        green[:found] = decoding[int(colors[0, 1] * last + HALF)]
+        blue[:found] = decoding[int(colors[0, 2] * last + HALF)]
+    else:
+        for g in range(found):
+            f = face_of[g]
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            weight_a, weight_b = weights_a[g] * last, weights_b[g] * last
+            weight_c = last - weight_a - weight_b
+            x = weight_a * colors[a, 0] + weight_b * colors[b, 0] + weight_c * colors[c, 0]
+            y = weight_a * colors[a, 1] + weight_b * colors[b, 1] + weight_c * colors[c, 1]
+            z = weight_a * colors[a, 2] + weight_b * colors[b, 2] + weight_c * colors[c, 2]
+            red[g], green[g] = decoding[int(x + HALF)], decoding[int(y + HALF)]
+            blue[g] = decoding[int(z + HALF)]
     scale = ONE / intrinsics[0]
     for g in range(found):
-        near = values[DEPTH, g]
+        near = depths[g]
         depth = -near if orthographic else ONE / near
-        values[DEPTH, g] = depth
+        depths[g] = depth
         spread = scale if orthographic else scale * depth
         x = (np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL) - intrinsics[1]) * spread
         y = (np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL) - intrinsics[2]) * spread
@@ -206,10 +263,9 @@ def interpolate(found, fragments, geometry, position, screen, camera, decoding):
         values[POSITION + 1, g] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
         values[POSITION + 2, g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
     for g in range(found):
-        x, y, z = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
+        x, y, z = normal_x[g], normal_y[g], normal_z[g]
         scale = ONE / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
-        values[NORMAL, g], values[NORMAL + 1, g] = x * scale, y * scale
-        values[NORMAL + 2, g] = z * scale
+        normal_x[g], normal_y[g], normal_z[g] = x * scale, y * scale, z * scale
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -435,8 +491,8 @@ def _irradiance(sky, k, x, y, z):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def _sunlit(x, y, z, shadow, spiral):
+@njit(nogil=True, cache=True, error_model="numpy", inline="always", fastmath=FAST)
+def _sunlit(x, y, z, shadow):
     """How much of the sun is seen from a point, 0 to 1, by percentage-closer soft shadows.
 
     Fernando, "Percentage-closer soft shadows" (2005): the mean distance of what stands between
@@ -444,53 +500,88 @@ def _sunlit(x, y, z, shadow, spiral):
 
     Args:
         x, y, z: in the sun's view: column and row of the map, nearness to the sun.
-        shadow: map (r, r) of nearness; the tangent of half the sun's angle, times texels a metre;
-            texels a metre; nearness of the nearest thing.
-        spiral: (T, 2) where to look, in the unit disc.
+        shadow: map (r, r) of nearness; coarse map, of the nearest thing around each TILE of
+            texels; the tangent of half the sun's angle, times texels a metre; texels a metre;
+            nearness of the nearest thing; and texels that a half-shadow spreads at most.
     """
-    nearness, widening, density, nearest = shadow
+    nearness, coarse, widening, density, nearest, most = shadow
     size = nearness.shape[0]
     # What lies within a texel of the surface itself throws no shadow on it.
     bias = np.float32(0.7) / density
-    reach = min(max(widening * (nearest - z), np.float32(1.2)), np.float32(14))
+    if not (x >= 0 and y >= 0 and x < size and y < size):
+        return ONE
+    if coarse[np.uint32(y) // np.uint32(TILE), np.uint32(x) // np.uint32(TILE)] <= z + bias:
+        return ONE
+    end = np.float32(size - 1)
+    reach = min(max(widening * (nearest - z), np.float32(1.2)), most)
     blockers, total = 0, ZERO
-    for k in range(8):
-        j, i = int(x + reach * spiral[k, 0]), int(y + reach * spiral[k, 1])
-        j, i = min(max(j, 0), size - 1), min(max(i, 0), size - 1)
-        near = nearness[i, j]
-        if near > z + bias:
-            blockers += 1
-            total += near
+    for k in range(FEW.shape[0]):
+        column = min(max(x + reach * FEW[k, 0], ZERO), end)
+        row = min(max(y + reach * FEW[k, 1], ZERO), end)
+        near = nearness[np.uint32(row), np.uint32(column)]
+        blocked = near > z + bias
+        blockers += blocked
+        total += near if blocked else ZERO
     if blockers == 0:
         return ONE
-    reach = min(max(widening * (total / np.float32(blockers) - z), np.float32(0.7)), np.float32(14))
+    if blockers == FEW.shape[0]:
+        return ZERO
+    reach = min(max(widening * (total / np.float32(blockers) - z), np.float32(0.8)), most)
+    slack = z + bias + np.float32(0.35) * reach / density
+    if reach < np.float32(2.5):
+        return _share_lit(nearness, x - HALF, y - HALF, reach, slack, FEW)
+    return _share_lit(nearness, x - HALF, y - HALF, reach, slack, MANY)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always", fastmath=FAST)
+def _share_lit(nearness, x, y, reach, slack, spiral):
+    """The part of a disc of the sun's map that is not nearer to the sun than `slack`."""
+    end = np.float32(nearness.shape[0] - 2)
     lit = ZERO
-    taps = spiral.shape[0]
-    slack = bias + np.float32(0.35) * reach / density
-    for k in range(taps):
-        column = x + reach * spiral[k, 0] - HALF
-        row = y + reach * spiral[k, 1] - HALF
-        column = min(max(column, ZERO), np.float32(size - 2))
-        row = min(max(row, ZERO), np.float32(size - 2))
-        j, i = int(column), int(row)
+    for k in range(spiral.shape[0]):
+        column = min(max(x + reach * spiral[k, 0], ZERO), end)
+        row = min(max(y + reach * spiral[k, 1], ZERO), end)
+        i, j = np.uint32(row), np.uint32(column)
         part_x, part_y = column - np.float32(j), row - np.float32(i)
-        upper = (ZERO if nearness[i, j] > z + slack else ONE - part_x) + (
-            ZERO if nearness[i, j + 1] > z + slack else part_x
-        )
-        lower = (ZERO if nearness[i + 1, j] > z + slack else ONE - part_x) + (
-            ZERO if nearness[i + 1, j + 1] > z + slack else part_x
-        )
+        below, right = i + np.uint32(1), j + np.uint32(1)
+        p = ZERO if nearness[i, j] > slack else ONE
+        q = ZERO if nearness[i, right] > slack else ONE
+        r = ZERO if nearness[below, j] > slack else ONE
+        s = ZERO if nearness[below, right] > slack else ONE
+        upper, lower = p + part_x * (q - p), r + part_x * (s - r)
         lit += upper + part_y * (lower - upper)
-    return lit / np.float32(taps)
+    return lit / np.float32(spiral.shape[0])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _coarsen(nearness, reach, coarse):
+    """Of each TILE x TILE texels, and those within `reach` of them, the nearest to the sun."""
+    tiles = coarse.shape[0]
+    own = np.full((tiles, tiles), np.float32(-np.inf))
+    for i in range(nearness.shape[0]):
+        line = own[i // TILE]
+        for tile in range(tiles):
+            best = line[tile]
+            for j in range(tile * TILE, (tile + 1) * TILE):
+                best = max(best, nearness[i, j])
+            line[tile] = best
+    around = int(reach) // TILE + 1
+    for i in range(tiles):
+        for j in range(tiles):
+            best = np.float32(-np.inf)
+            for k in range(max(i - around, 0), min(i + around + 1, tiles)):
+                for m in range(max(j - around, 0), min(j + around + 1, tiles)):
+                    best = max(best, own[k, m])
+            coarse[i, j] = best
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def _shadows(found, fragments, direction, sun_view, shadow, spiral):
+def _shadows(found, fragments, direction, sun_view, shadow):
     """How much of the sun each fragment sees."""
     values = fragments[4]
     pose, intrinsics = sun_view
     # The point steps out of its own surface, or the surface's slope would hide it from the sun.
-    offset = np.float32(1.5) / shadow[2]
+    offset = np.float32(1.5) / shadow[3]
     for g in range(found):
         nx, ny, nz = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
         if nx * direction[0] + ny * direction[1] + nz * direction[2] <= 0:
@@ -502,11 +593,11 @@ def _shadows(found, fragments, direction, sun_view, shadow, spiral):
         column = intrinsics[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z) + intrinsics[1]
         row = intrinsics[0] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z) + intrinsics[2]
         near = -(pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z)
-        values[SUNLIT, g] = _sunlit(column, row, near, shadow, spiral)
+        values[SUNLIT, g] = _sunlit(column, row, near, shadow)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def _openness(found, fragments, samples, first_row, rows, width, camera, radius, spiral):
+def _openness(found, fragments, samples, first_row, rows, width, camera, radius):
     """How open to the sky each fragment is, from what is seen beside it in the picture.
 
     Ambient occlusion in screen space, with the estimator of McGuire et al., "The alchemy
@@ -530,9 +621,9 @@ def _openness(found, fragments, samples, first_row, rows, width, camera, radius,
         x, y = (column - intrinsics[1]) * spread, (row - intrinsics[2]) * spread
         reach = radius / spread
         hidden = ZERO
-        for k in range(spiral.shape[0]):
-            j = int(column + reach * spiral[k, 0])
-            i = int(row + reach * spiral[k, 1]) - first_row
+        for k in range(FEW.shape[0]):
+            j = int(column + reach * FEW[k, 0])
+            i = int(row + reach * FEW[k, 1]) - first_row
             if j < 0 or j >= width or i < 0 or i >= rows:
                 continue
             near = nearness[i, j]
@@ -548,7 +639,7 @@ def _openness(found, fragments, samples, first_row, rows, width, camera, radius,
             if above > 0 and distance < square:
                 fade = ONE - distance / square
                 hidden += fade * above / np.sqrt(distance + np.float32(1e-9))
-        share = hidden / np.float32(spiral.shape[0])
+        share = hidden / np.float32(FEW.shape[0])
         values[OPEN, g] = max(ONE - np.float32(2.2) * share, np.float32(0.15))
 
 
@@ -592,6 +683,7 @@ def _gloss(found, fragments, mesh_of, gloss, sky, lights, camera):
     ey = -(pose[0, 1] * pose[0, 3] + pose[1, 1] * pose[1, 3] + pose[2, 1] * pose[2, 3])
     ez = -(pose[0, 2] * pose[0, 3] + pose[1, 2] * pose[1, 3] + pose[2, 2] * pose[2, 3])
     base = np.float32(0.04)
+    powers = np.float32(4) * np.float32(2) ** (np.float32(5) * gloss)
     for g in range(found):
         shine = gloss[mesh_of[face_of[g]]]
         if shine == 0:
@@ -618,7 +710,7 @@ def _gloss(found, fragments, mesh_of, gloss, sky, lights, camera):
         mirrored = fresnel * values[OPEN, g]
         for k in range(3):
             values[LIGHT + k, g] += mirrored * max(_irradiance(sky, k, rx, ry, rz), ZERO)
-        power = np.float32(4) * np.float32(2) ** (np.float32(5) * shine)
+        power = powers[mesh_of[face_of[g]]]
         for n in range(lights.shape[0]):
             lx, ly, lz = lights[n, 0, 0], lights[n, 0, 1], lights[n, 0, 2]
             cosine = x * lx + y * ly + z * lz
@@ -672,36 +764,64 @@ def composite(found, fragments, opacity, supersample, encoding, image):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def write_buffers(
-    box, supersample, opacity, samples, geometry, first_faces, position, screen, orthographic, to
+    found,
+    top,
+    width,
+    supersample,
+    opacity,
+    samples,
+    fragments,
+    geometry,
+    first_faces,
+    position,
+    screen,
+    orthographic,
+    to,
 ):
-    """What each pixel of `box` shows: of its samples, the one that sees the nearest surface.
+    """What each pixel shows: of its samples, the one that sees the nearest surface.
 
     Args:
+        found: number of fragments, by which the pixels are known in which something is seen.
+        top: row of the picture at which the samples begin.
+        width: of the picture, in pixels.
         first_faces: (M,) of the meshes.
         to: alpha (H, W), depth (H, W), face (H, W), barycentric (H, W, 3), mesh (H, W), parts
-            (H, W); written only where something is seen.
+            (H, W); written only where something is seen; those not wanted have no size.
     """
     nearness, face = samples[0], samples[1]
+    pixel = fragments[0]
     faces, labels, mesh_of = geometry[1], geometry[5], geometry[6]
     alpha, depth, face_out, barycentric, mesh_out, parts = to
     share = opacity / np.float32(supersample * supersample)
-    top, bottom, left, right = box
     empty = np.float32(-np.inf)
-    for row in range(top, bottom):
-        for column in range(left, right):
-            nearest, count = empty, 0
-            at_i = at_j = 0
-            for i in range((row - top) * supersample, (row - top + 1) * supersample):
-                for j in range(column * supersample, (column + 1) * supersample):
-                    near = nearness[i, j]
-                    count += near > empty
-                    if near > nearest:
-                        nearest = near
-                        at_i, at_j = i, j
-            if count == 0:
-                continue
-            f = face[at_i, at_j]
-            mesh = mesh_of[f]
+    last = -1
+    for g in range(found):
+        if pixel[g] == last:
+            continue
+        last = pixel[g]
+        row, column = last // width, last % width
+        nearest, count = empty, 0
+        at_i = at_j = 0
+        for i in range((row - top) * supersample, (row - top + 1) * supersample):
+            for j in range(column * supersample, (column + 1) * supersample):
+                near = nearness[i, j]
+                count += near > empty
+                if near > nearest:
+                    nearest = near
+                    at_i, at_j = i, j
+        f = face[at_i, at_j]
+        mesh = mesh_of[f]
+        if alpha.shape[0]:
+            alpha[row, column] = share * np.float32(count)
+        if depth.shape[0]:
+            depth[row, column] = -nearest if orthographic else ONE / nearest
+        if face_out.shape[0]:
+            face_out[row, column] = f - first_faces[mesh]
+        if mesh_out.shape[0]:
+            mesh_out[row, column] = mesh
+        if parts.shape[0]:
+            parts[row, column] = labels[f]
+        if barycentric.shape[0]:
             weight_a, weight_b, weight_c, near, _ = weights(
                 position,
                 screen,
@@ -712,14 +832,9 @@ def write_buffers(
                 ((at_i + top * supersample) << SHIFT) + SUBPIXEL // 2,
                 orthographic,
             )
-            alpha[row, column] = share * np.float32(count)
-            depth[row, column] = -nearest if orthographic else ONE / nearest
-            face_out[row, column] = f - first_faces[mesh]
             barycentric[row, column, 0] = weight_a
             barycentric[row, column, 1] = weight_b
             barycentric[row, column, 2] = weight_c
-            mesh_out[row, column] = mesh
-            parts[row, column] = labels[f]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -791,21 +906,21 @@ def finish(
         found: number of fragments.
         gloss: (M,) of the meshes.
         lighting: sky (10, 3), lights (L, 2, 3) (the unit direction towards each and its colour),
-            wrap, radius of ambient occlusion (0 for none), spiral.
+            wrap, radius of ambient occlusion (0 for none).
         shadow: of the first light, from `shadow_map`; a map of no size if there is none.
     """
     samples, fragments = scratch[2], scratch[3]
     values = fragments[4]
-    sky, lights, wrap, radius, spiral = lighting
+    sky, lights, wrap, radius = lighting
     sun_view, shadow_map = shadow
     if shadow_map[0].shape[0]:
-        _shadows(found, fragments, lights[0, 0], sun_view, shadow_map, spiral)
+        _shadows(found, fragments, lights[0, 0], sun_view, shadow_map)
     else:
         values[SUNLIT, :found] = ONE
     if radius > 0:
         first_row, rows = box[0] * supersample, (box[1] - box[0]) * supersample
         width = size[0] * supersample
-        _openness(found, fragments, samples, first_row, rows, width, camera, radius, spiral)
+        _openness(found, fragments, samples, first_row, rows, width, camera, radius)
     else:
         values[OPEN, :found] = ONE
     _diffuse(found, values, sky, lights, wrap)
@@ -815,24 +930,26 @@ def finish(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def map_shadows(geometry, meshes, pose, margin, sun_view, scratch, samples):
+def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, samples, coarse):
     """What the sun sees: nearness to it, in a map that holds all meshes.
 
     Args:
         pose: (3, 4) from the world to the sun's view, without a translation.
+        softness: tangent of half the sun's angle.
         margin: texels to leave free on each side.
         sun_view: result: pose (3, 4) and intrinsics (3,): texels a metre, column, row.
         scratch: position, screen.
         samples: the map, as for `rasterize`.
+        coarse: result, see `_sunlit`.
 
     Returns:
-        nearness of what is nearest to the sun.
+        the map as `_sunlit` wants it.
     """
     vertices, faces = geometry[0], geometry[1]
     first_faces, two_sided = meshes
     position, screen = scratch
     size = samples[0].shape[0]
-    left = top = np.float32(np.inf)
+    left = top = farthest = np.float32(np.inf)
     right = bottom = nearest = np.float32(-np.inf)
     for v in range(vertices.shape[0]):
         px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
@@ -840,7 +957,7 @@ def map_shadows(geometry, meshes, pose, margin, sun_view, scratch, samples):
         y = pose[1, 0] * px + pose[1, 1] * py + pose[1, 2] * pz
         near = -(pose[2, 0] * px + pose[2, 1] * py + pose[2, 2] * pz)
         left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        nearest = max(nearest, near)
+        nearest, farthest = max(nearest, near), min(farthest, near)
     extent = max(right - left, bottom - top, np.float32(1e-3))
     density = np.float32(size - 2 * margin) / extent
     intrinsics = sun_view[1]
@@ -863,7 +980,11 @@ def map_shadows(geometry, meshes, pose, margin, sun_view, scratch, samples):
             size,
             samples,
         )
-    return nearest
+    widening = softness * density
+    most = min(max(widening * np.float32(1.5) * (nearest - farthest), ONE), np.float32(REACH))
+    most = max(most, np.float32(1.2))
+    _coarsen(samples[0], most, coarse)
+    return samples[0], coarse, widening, density, nearest, most
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -904,6 +1025,9 @@ def map_contact(geometry, ground, grid, spare):
     lowest[:] = highest
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        x, y, z = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+        if plane[0] * x + plane[1] * y + plane[2] * z - plane[3] > highest:
+            continue
         third = np.float32(1 / 3)
         x = third * (vertices[a, 0] + vertices[b, 0] + vertices[c, 0])
         y = third * (vertices[a, 1] + vertices[b, 1] + vertices[c, 1])
@@ -961,49 +1085,80 @@ def _box_blur(picture, radius):
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
 def darken_ground(
-    ground, contact, camera, supersample, lighting, shadow, encoding, decoding, samples, box, image
+    sight,
+    grid,
+    supersample,
+    lighting,
+    normal,
+    shadow,
+    encoding,
+    decoding,
+    samples,
+    box,
+    rows,
+    image,
 ):
     """Darken the picture where the bodies keep sun and sky from the ground.
 
     Args:
-        ground: plane (4,), and two axes (2, 3) along it.
-        contact: grid (n, n), and its place, from `map_contact`.
-        camera: intrinsics in samples.
+        sight: (6, 3) what a pixel (x, y, 1) sees of the ground, in homogeneous coordinates:
+            column, row and nearness in the sun's map, column and row in the grid; and the divisor
+            of all, which is positive where the ground is seen.
+        grid: (n, n) from `map_contact`.
+        normal: (3,) of the ground.
         lighting, shadow: as for `finish`.
         encoding, decoding: sRGB's curve and its inverse, as tables.
         samples: what the meshes cover already, in `box`.
         box: pixels covered by `samples`: top, bottom, left, right.
+        rows: of the picture to work on, first and end.
         image: (H, W, 3), changed in place.
     """
-    plane, axes = ground
-    grid, grid_place = contact
-    pose, intrinsics, orthographic = camera
-    sky, lights, _, _, spiral = lighting
-    sun_view, shadow_map = shadow
-    sun_pose, sun_intrinsics = sun_view
+    sky, lights, _, _ = lighting
+    shadow_map = shadow[1]
     nearness = samples[0]
     top, bottom, left, right = box
-    map_size, grid_size = np.float32(shadow_map[0].shape[0]), np.float32(grid.shape[0])
-    nx, ny, nz = plane[0], plane[1], plane[2]
+    cells = np.float32(grid.shape[0] - 1)
+    nx, ny, nz = normal[0], normal[1], normal[2]
     cosine = ZERO
-    if map_size > 0:
+    if shadow_map[0].shape[0] > 0:
         cosine = max(nx * lights[0, 0, 0] + ny * lights[0, 0, 1] + nz * lights[0, 0, 2], ZERO)
-    from_sky, from_sun = np.empty(3, np.float32), np.empty(3, np.float32)
+    from_sky, from_sun = np.empty(3, np.float32), np.zeros(3, np.float32)
     for k in range(3):
-        from_sky[k] = max(_irradiance(sky, k, nx, ny, nz), ZERO)
-        from_sun[k] = cosine * lights[0, 1, k] if lights.shape[0] else ZERO
-        total = max(from_sky[k] + from_sun[k], np.float32(1e-6))
-        from_sky[k] /= total
-        from_sun[k] = ONE - from_sky[k]
-    ex = -(pose[0, 0] * pose[0, 3] + pose[1, 0] * pose[1, 3] + pose[2, 0] * pose[2, 3])
-    ey = -(pose[0, 1] * pose[0, 3] + pose[1, 1] * pose[1, 3] + pose[2, 1] * pose[2, 3])
-    ez = -(pose[0, 2] * pose[0, 3] + pose[1, 2] * pose[1, 3] + pose[2, 2] * pose[2, 3])
-    height = plane[3] - (nx * ex + ny * ey + nz * ez)
-    scale = ONE / intrinsics[0]
+        from_sky[k] = max(_irradiance(sky, k, nx, ny, nz), np.float32(1e-6))
+        if cosine > 0:
+            from_sun[k] = cosine * lights[0, 1, k]
+        total = from_sky[k] + from_sun[k]
+        from_sky[k], from_sun[k] = from_sky[k] / total, from_sun[k] / total
     step, last = np.float32(DECODING_STEPS), np.float32(encoding.shape[0] - 1)
-    for row in range(image.shape[0]):
-        y = ((np.float32(row) + HALF) * np.float32(supersample) - intrinsics[2]) * scale
+    for row in range(rows[0], rows[1]):
+        y = np.float32(row) + HALF
+        start_u, start_v = sight[0, 1] * y + sight[0, 2], sight[1, 1] * y + sight[1, 2]
+        start_z = sight[2, 1] * y + sight[2, 2]
+        start_s, start_t = sight[3, 1] * y + sight[3, 2], sight[4, 1] * y + sight[4, 2]
+        start_w = sight[5, 1] * y + sight[5, 2]
         for column in range(image.shape[1]):
+            x = np.float32(column) + HALF
+            divisor = start_w + sight[5, 0] * x
+            if divisor <= np.float32(1e-9):
+                continue
+            scale = ONE / divisor
+            lit = clear = ONE
+            if cosine > 0:
+                lit = _sunlit(
+                    (start_u + sight[0, 0] * x) * scale,
+                    (start_v + sight[1, 0] * x) * scale,
+                    (start_z + sight[2, 0] * x) * scale,
+                    shadow_map,
+                )
+            u, v = (start_s + sight[3, 0] * x) * scale, (start_t + sight[4, 0] * x) * scale
+            if u > 0 and v > 0 and u < cells and v < cells:
+                i, j = int(v), int(u)
+                v, u = v - np.float32(i), u - np.float32(j)
+                upper = grid[i, j] + u * (grid[i, j + 1] - grid[i, j])
+                lower = grid[i + 1, j] + u * (grid[i + 1, j + 1] - grid[i + 1, j])
+                clear = upper + v * (lower - upper)
+            if lit == ONE and clear == ONE:
+                continue
             if top <= row < bottom and left <= column < right:
                 i, j = (row - top) * supersample, column * supersample
                 covered = True
@@ -1011,55 +1166,7 @@ def darken_ground(
                     covered &= nearness[i + k // supersample, j + k % supersample] > -np.inf
                 if covered:
                     continue
-            x = ((np.float32(column) + HALF) * np.float32(supersample) - intrinsics[1]) * scale
-            # The ray of sight meets the plane.
-            if orthographic:
-                ox = ex + pose[0, 0] * x + pose[1, 0] * y
-                oy = ey + pose[0, 1] * x + pose[1, 1] * y
-                oz = ez + pose[0, 2] * x + pose[1, 2] * y
-                dx, dy, dz = pose[2, 0], pose[2, 1], pose[2, 2]
-                distance = plane[3] - (nx * ox + ny * oy + nz * oz)
-            else:
-                ox, oy, oz = ex, ey, ez
-                dx = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0]
-                dy = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1]
-                dz = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2]
-                distance = height
-            slope = nx * dx + ny * dy + nz * dz
-            distance /= slope
-            if not (distance > 0 and distance < np.float32(1e4)):
-                continue
-            px, py, pz = ox + distance * dx, oy + distance * dy, oz + distance * dz
-            lit = ONE
-            if cosine > 0:
-                u = sun_intrinsics[1] + sun_intrinsics[0] * (
-                    sun_pose[0, 0] * px + sun_pose[0, 1] * py + sun_pose[0, 2] * pz
-                )
-                v = sun_intrinsics[2] + sun_intrinsics[0] * (
-                    sun_pose[1, 0] * px + sun_pose[1, 1] * py + sun_pose[1, 2] * pz
-                )
-                if u > 0 and v > 0 and u < map_size and v < map_size:
-                    near = -(sun_pose[2, 0] * px + sun_pose[2, 1] * py + sun_pose[2, 2] * pz)
-                    lit = _sunlit(u, v, near, shadow_map, spiral)
-            clear = ONE
-            if grid_place[0] > 0:
-                u = grid_place[0] * (
-                    axes[0, 0] * px + axes[0, 1] * py + axes[0, 2] * pz - grid_place[1]
-                )
-                v = grid_place[0] * (
-                    axes[1, 0] * px + axes[1, 1] * py + axes[1, 2] * pz - grid_place[2]
-                )
-                u, v = u - HALF, v - HALF
-                if u > 0 and v > 0 and u < grid_size - ONE and v < grid_size - ONE:
-                    i, j = int(v), int(u)
-                    v, u = v - np.float32(i), u - np.float32(j)
-                    upper = grid[i, j] + u * (grid[i, j + 1] - grid[i, j])
-                    lower = grid[i + 1, j] + u * (grid[i + 1, j + 1] - grid[i + 1, j])
-                    clear = upper + v * (lower - upper)
-            if lit == ONE and clear == ONE:
-                continue
             for k in range(3):
                 factor = from_sky[k] * clear + from_sun[k] * lit
-                linear = decoding[int(np.float32(image[row, column, k]) * step)]
-                encoded = encoding[int(factor * linear * last + HALF)]
-                image[row, column, k] = np.uint8(encoded + HALF)
+                light = decoding[int(np.float32(image[row, column, k]) * step)]
+                image[row, column, k] = np.uint8(encoding[int(factor * light * last + HALF)] + HALF)
