@@ -67,9 +67,9 @@ def main():
         Scene([dressed], camera, SKY, background=background, occlusion=0)
         for camera, background in zip(cameras, backgrounds, strict=True)
     ]
-    standing = vertices - (0, vertices[:, 1].min(), 0)
+    standing = vertices - np.array([0, vertices[:, 1].min(), 0])
     pair = [
-        Mesh(standing + (x, 0, x / 4), faces, None, uv, texture, folds, gloss=0.2)
+        Mesh(standing + np.array([x, 0, x / 4]), faces, None, uv, texture, folds, gloss=0.2)
         for x in (-0.5, 0.5)
     ]
     view = look_at((0.3, 1.5, 4.2), (0, 0.85, 0), fov=30, size=size)

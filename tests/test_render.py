@@ -6,7 +6,22 @@ import numpy as np
 import pytest
 
 from hmrlib.camera import Camera, frame, look_at
-from hmrlib.render import STUDIO, Lights, ambient_occlusion, render, render_batch
+from hmrlib.render import (
+    STUDIO,
+    Lights,
+    Mesh,
+    Scene,
+    Sun,
+    ambient_occlusion,
+    irradiance,
+    mipmap,
+    render,
+    render_batch,
+    render_scene,
+    render_scenes,
+    sky,
+    sky_of_picture,
+)
 
 # Even light: what is seen is the surface's own colour.
 EVEN = Lights(np.zeros((0, 3)), np.zeros((0, 3)), sky=(1, 1, 1), ground=(1, 1, 1))
@@ -439,3 +454,420 @@ def test_bad_lights_are_refused(change, message):
     Lights(**good)
     with pytest.raises(ValueError, match=message):
         Lights(**(good | change))
+
+
+# Scenes
+
+WHITE = sky((1, 1, 1), (1, 1, 1), (1, 1, 1))  # even light, as EVEN
+BLACK = np.zeros((9, 3))
+
+
+def quad(half=1.0, z=0.0):
+    """A square that faces +z, u to the right and v downwards."""
+    x_y = np.array([[-1, 1], [1, 1], [1, -1], [-1, -1]])
+    uv = (x_y * (1, -1) + 1) / 2
+    return np.column_stack([half * x_y, np.full(4, z)]), np.array([[0, 2, 1], [0, 3, 2]]), uv
+
+
+def square_on(size):
+    """The quad fills the picture exactly."""
+    return Camera(np.diag([1, -1, -1.0]), (0, 0, 3), size / 2, (size, size), orthographic=True)
+
+
+def decoded(image):
+    shown = np.asarray(image) / 255
+    return np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+
+
+def directions_and_areas(count=20_000):
+    """Points spread evenly over the sphere, by another rule than the one under test."""
+    rng = np.random.default_rng(0)
+    side = int(np.sqrt(count))
+    z, around = np.meshgrid(np.arange(side), np.arange(side))
+    z = 1 - 2 * (z + rng.uniform(size=z.shape)) / side
+    around = 2 * np.pi * (around + rng.uniform(size=z.shape)) / side
+    radius = np.sqrt(1 - z**2)
+    points = np.stack([radius * np.cos(around), z, radius * np.sin(around)], -1).reshape(-1, 3)
+    return points, 4 * np.pi / len(points)
+
+
+def integrated(light, normals):
+    """Irradiance over pi by summing over the sphere; `light` (N, 3) of its points."""
+    points, area = directions_and_areas()
+    return np.maximum(normals @ points.T, 0) @ light * area / np.pi
+
+
+def test_light_from_the_sky_agrees_with_its_integral():
+    zenith, horizon, ground = (0.2, 0.4, 0.9), (0.8, 0.7, 0.6), (0.2, 0.15, 0.1)
+    points, _ = directions_and_areas()
+    up = points[:, 1:2]
+    fade = np.sqrt(np.clip(up, 0, 1))
+    light = np.where(up > 0, horizon + fade * np.subtract(zenith, horizon), ground)
+    normals = np.random.default_rng(1).normal(size=(50, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    found = irradiance(sky(zenith, horizon, ground), normals)
+    # Nine harmonics are good to about 1 % of the brightest: Ramamoorthi and Hanrahan.
+    assert np.abs(found - integrated(light, normals)).max() < 0.02
+    np.testing.assert_allclose(irradiance(WHITE, normals), 1, atol=2e-3)
+
+
+def test_light_from_a_panorama_agrees_with_its_integral():
+    rows, columns = 48, 96
+    latitude = np.pi * (0.5 - (np.arange(rows) + 0.5) / rows)
+    longitude = 2 * np.pi * ((np.arange(columns) + 0.5) / columns - 0.5)
+
+    def light(x, y, z):  # as seen along x, y, z; red in front, green to the right, blue above
+        return np.stack([0.5 - 0.5 * z, 0.5 + 0.5 * x, 0.5 + 0.5 * y * y], -1)
+
+    flat = np.cos(latitude)[:, None]
+    picture = light(
+        flat * np.sin(longitude),
+        np.sin(latitude)[:, None] + 0 * longitude,
+        -flat * np.cos(longitude),
+    )
+    points, _ = directions_and_areas()
+    normals = points[::400]
+    found = irradiance(sky_of_picture(picture, panorama=True), normals)
+    assert np.abs(found - integrated(light(*points.T), normals)).max() < 0.01
+    # A photograph and its mirror image behind the viewer: no difference from front to back.
+    photograph = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    coefficients = sky_of_picture(photograph)
+    front, back = irradiance(coefficients, [[0, 0, -1.0], [0, 0, 1.0]])
+    np.testing.assert_allclose(front, back, atol=0.02)
+    mean = decoded(photograph).mean((0, 1))
+    np.testing.assert_allclose(irradiance(coefficients, [[1.0, 0, 0]])[0], mean, atol=0.1)
+
+
+@pytest.mark.parametrize("supersample", [1, 2])
+def test_a_textured_quad_shows_the_texture(supersample):
+    """Enlarged, its pixels are the bilinear mean of the texels around, across the border too."""
+    texture = np.random.default_rng(3).integers(0, 256, (8, 12, 3), np.uint8)
+    vertices, faces, uv = quad()
+    size = 96
+    for repeats, offset in ((1, 0.0), (1, -3.3), (2, 0.4)):
+        mesh = Mesh(vertices, faces, uv=repeats * uv + offset, texture=texture)
+        drawn = render_scene(Scene([mesh], square_on(size), WHITE, occlusion=0), supersample)
+        place = repeats * (np.arange(size) + 0.5) / size + offset
+        x, y = place * 12 - 0.5, place * 8 - 0.5
+        left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+        x, y = (x - left)[None, :, None], (y - top)[:, None, None]
+
+        def texels(i, j):
+            return texture[np.ix_(i % 8, j % 12)].astype(float)
+
+        upper = texels(top, left) * (1 - x) + texels(top, left + 1) * x
+        lower = texels(top + 1, left) * (1 - x) + texels(top + 1, left + 1) * x
+        expected = upper * (1 - y) + lower * y
+        assert np.abs(drawn.image[..., :3] - expected).max() < 1.6
+        assert (drawn.image[..., 3] == 255).all()
+
+
+def test_a_texture_seen_small_is_averaged():
+    fine = np.zeros((256, 256, 3), np.uint8)
+    fine[(np.indices((256, 256)).sum(0) % 2) == 1] = 200
+    vertices, faces, uv = quad()
+    for prepared in (fine, mipmap(fine)):
+        mesh = Mesh(vertices, faces, uv=uv, texture=prepared)
+        image = render_scene(Scene([mesh], square_on(50), WHITE, occlusion=0), 1).image[..., :3]
+        assert np.abs(image.astype(int) - 100).max() <= 2
+
+
+def test_colours_tint_a_texture():
+    texture = np.full((4, 4, 3), 180, np.uint8)
+    vertices, faces, uv = quad()
+    mesh = Mesh(vertices, faces, (1.0, 0.5, 0.0), uv, texture)
+    image = render_scene(Scene([mesh], square_on(16), WHITE, occlusion=0)).image[8, 8, :3]
+    expected = decoded(180) * decoded(255 * np.array([1.0, 0.5, 0]))
+    np.testing.assert_allclose(decoded(image), expected, atol=0.006)
+
+
+def test_bumps_tilt_the_normal_as_their_heights_say():
+    size, height = 128, 0.04
+    y, x = np.mgrid[:size, :size] * (2 * np.pi / size)
+    bump = height * np.sin(2 * x) * np.cos(y)
+    vertices, faces, uv = quad()
+    sun = Sun((0.5, 0.3, 1.0), (1, 1, 1))
+    mesh = Mesh(vertices, faces, (1.0, 1, 1), uv, bump=bump)
+    image = render_scene(Scene([mesh], square_on(size), BLACK, sun, occlusion=0), 1).image
+    x, y = x + np.pi / size, y + np.pi / size  # pixels' middles; the quad is 2 metres wide
+    along_x = height * 2 * np.pi * np.cos(2 * x) * np.cos(y)
+    along_y = height * np.pi * np.sin(2 * x) * np.sin(y)  # v points down
+    normal = np.stack([-along_x, -along_y, np.ones_like(x)], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    expected = normal @ sun.direction
+    found = decoded(image[..., 0])
+    inner = slice(4, -4)
+    assert np.abs(found - expected)[inner, inner].max() < 0.03
+    assert expected.std() > 0.05
+
+
+def test_normals_are_smooth_across_a_seam_of_the_texture():
+    vertices, faces = sphere(2)
+    sewn = Mesh(vertices, faces, (0.8, 0.8, 0.8))
+    loose, split = vertices[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)
+    cut = Mesh(loose, split, (0.8, 0.8, 0.8), uv=np.zeros((len(loose), 2)))
+    given = Mesh(loose, split, (0.8, 0.8, 0.8), normals=loose)
+    light = sky((1, 1, 1), (0.5, 0.5, 0.5), (0, 0, 0))
+    images = [
+        render_scene(Scene([mesh], FRONT, light, background=(0, 0, 0))).image.astype(int)
+        for mesh in (sewn, cut, given)
+    ]
+    np.testing.assert_array_equal(images[0], images[1])
+    assert np.abs(images[0] - images[2]).max() <= 10  # a sphere's own normals
+
+
+def test_meshes_hide_one_another_in_any_order():
+    vertices, faces = sphere(4)
+    centers = np.array([[-0.4, 0, 0], [0.4, 0.1, -0.5]])
+    labels = np.arange(len(faces)) % 3 + 5
+    meshes = [
+        Mesh(vertices + centers[0], faces, (1.0, 0, 0), labels=labels),
+        Mesh(vertices + centers[1], faces, (0.0, 0, 1)),
+    ]
+    drawn = render_scene(Scene(meshes, FRONT, WHITE, occlusion=0), 1)
+    # Where rays meet the two spheres.
+    columns, rows = np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5)
+    rays = np.stack([columns - 32, rows - 24, np.full_like(rows, FRONT.focal)], -1) / FRONT.focal
+    middle = centers @ FRONT.rotation.T + FRONT.translation  # (2, 3)
+    along, square = rays @ middle.T, (rays**2).sum(-1, keepdims=True)
+    root = along**2 - square * ((middle**2).sum(-1) - 1)
+    with np.errstate(invalid="ignore"):
+        depth = np.where(root > 0, (along - np.sqrt(root)) / square, np.inf)
+    expected = np.where(np.isfinite(depth.min(-1)), depth.argmin(-1), -1)
+    assert (drawn.mesh == expected).mean() > 0.985  # an icosphere is a little smaller
+    same = (drawn.mesh == expected) & (expected >= 0)
+    np.testing.assert_allclose(drawn.depth[same], depth.min(-1)[same], atol=0.15)
+    np.testing.assert_array_equal(drawn.parts[drawn.mesh == 1], -1)
+    first = drawn.mesh == 0
+    np.testing.assert_array_equal(drawn.parts[first], labels[drawn.face[first]])
+    assert drawn.face.max() < len(faces)
+    swapped = render_scene(Scene(meshes[::-1], FRONT, WHITE, occlusion=0), 1)
+    np.testing.assert_array_equal(swapped.image, drawn.image)
+    np.testing.assert_array_equal(swapped.mesh == 0, drawn.mesh == 1)
+
+
+def plate(height, half=0.3):
+    """A horizontal square above the origin, seen from both sides."""
+    x_z = half * np.array([[-1, 1], [1, 1], [1, -1], [-1, -1]])
+    vertices = np.column_stack([x_z[:, 0], np.full(4, height), x_z[:, 1]])
+    return Mesh(vertices, [[0, 1, 2], [0, 2, 3]], two_sided=True)
+
+
+@pytest.mark.parametrize("orthographic", [False, True])
+@pytest.mark.parametrize("supersample", [1, 2])
+def test_a_shadow_lies_on_the_ground_where_geometry_says(orthographic, supersample):
+    sun = Sun((0.5, 1.0, 0.25), (0.6, 0.6, 0.6), softness=0.1)
+    light = sky((0.4, 0.4, 0.4), (0.4, 0.4, 0.4), (0.4, 0.4, 0.4))
+    camera = look_at((0.3, 4, 4), (0, 0, 0), fov=40, size=(160, 120))
+    if orthographic:
+        camera = Camera(camera.rotation, camera.translation, 30, (160, 120), None, True)
+    ground = 0.2
+    background = np.full(3, 128, np.uint8)
+    scene = Scene([plate(1.2)], camera, light, sun, (0, 2, 0, 2 * ground), background)
+    drawn = render_scene(scene, supersample)
+    x, z = np.meshgrid(np.linspace(-1.5, 1, 41), np.linspace(-1, 1, 41))
+    points = np.stack([x, np.full_like(x, ground), z], -1)
+    pixels = np.floor(camera.project(points)[0]).astype(int)  # (41, 41, 2)
+    shown = decoded(drawn.image[pixels[..., 1], pixels[..., 0], 0]) / decoded(128)
+    hidden = drawn.alpha[pixels[..., 1], pixels[..., 0]] > 0
+    # From the ground towards the sun, 1 metre higher up.
+    distance = np.maximum(np.abs(x + 0.5), np.abs(z + 0.25)) - 0.3  # from the shadow's edge
+    sunny = 0.6 * sun.direction[1]
+    np.testing.assert_allclose(shown[(distance > 0.08) & ~hidden], 1, atol=0.01)
+    inside = (distance < -0.08) & ~hidden
+    assert inside.sum() > 20
+    np.testing.assert_allclose(shown[inside], 0.4 / (0.4 + sunny), atol=0.015)
+
+
+def test_half_shadows_grow_with_the_suns_angle_and_with_distance():
+    camera = look_at((0, 5, 0.01), (0, 0, 0), fov=40, size=(200, 200))
+
+    def half_lit(height, softness):
+        """Pixels of the shadow's edge."""
+        sun = Sun((1, 1, 0), (1, 1, 1), softness)
+        background = np.full((200, 200, 3), 200, np.uint8)
+        scene = Scene([plate(height, 0.6)], camera, BLACK, sun, (0, 1, 0, 0), background, 0)
+        drawn = render_scene(scene, 1)
+        shown = drawn.image[..., 0]
+        return ((shown > 5) & (shown < 195) & (drawn.alpha == 0)).sum()
+
+    assert half_lit(1.0, 0.5) < 0.6 * half_lit(1.0, 3) < 0.36 * half_lit(1.0, 9)
+    assert half_lit(0.4, 4) < 0.6 * half_lit(1.2, 4)
+
+
+def test_bodies_shade_one_another():
+    """The sun stands above two spheres: the lower one's top is dark, unless it is alone."""
+    vertices, faces = sphere(4)
+    meshes = [Mesh(vertices * 0.5 + (0, y, 0), faces, (1.0, 1, 1)) for y in (-0.5, 0.9)]
+    camera = look_at((0, 1.2, 4), (0, -0.5, 0), fov=30, size=(120, 120))
+    sun = Sun((0, 1, 0), (1, 1, 1), softness=1)
+    both = render_scene(Scene(meshes, camera, BLACK, sun, background=(0, 0, 0), occlusion=0))
+    alone = render_scene(Scene(meshes[:1], camera, BLACK, sun, background=(0, 0, 0), occlusion=0))
+    column, row = np.floor(camera.project([0, 0.0, 0.1])[0]).astype(int)
+    assert both.image[row, column].max() < 10 and alone.image[row, column].min() > 230
+    # The lone sphere does not shade itself: light is the cosine.
+    seen = (alone.mesh == 0) & (alone.alpha == 1)
+    points = np.einsum(
+        "nc,ncd->nd",
+        alone.barycentric[seen],
+        np.asarray(meshes[0].vertices)[faces[alone.face[seen]]],
+    )
+    cosine = np.maximum((points[:, 1] + 0.5) / 0.5, 0)
+    assert np.abs(decoded(alone.image[seen][:, 0]) - cosine).mean() < 0.02
+
+
+def test_occlusion_darkens_hollows_and_feet_darken_the_ground():
+    vertices, faces, _ = quad(1.0)
+    wall, floor = vertices, vertices[:, [0, 2, 1]] * (1, 1, -1) + (0, -1, 1)
+    meshes = [Mesh(wall, faces, (1.0, 1, 1)), Mesh(floor, faces, (1.0, 1, 1), two_sided=True)]
+    camera = look_at((0, 2.5, 3.5), (0, -0.6, 0.3), fov=40, size=(120, 120))
+    open_, closed = (
+        render_scene(Scene(meshes, camera, WHITE, background=(0, 0, 0), occlusion=radius)).image
+        for radius in (0, 0.3)
+    )
+    edge, middle = (
+        tuple(np.floor(camera.project(p)[0]).astype(int)[::-1])
+        for p in ([0, -0.97, 0.0], [0, 0.3, 0])
+    )
+    assert open_[edge].min() == 255 and closed[edge].max() < 225
+    assert closed[middle].min() > 250
+
+    background = np.full((120, 120, 3), 200, np.uint8)
+    camera = look_at((0, 2, 3), (0, 0, 0), fov=40, size=(120, 120))
+    shown = []
+    for height in (0.02, 0.9):
+        scene = Scene([plate(height, 0.1)], camera, WHITE, None, (0, 1, 0, 0), background)
+        image = render_scene(scene).image
+        column, row = np.floor(camera.project([0, 0, 0.14])[0]).astype(int)
+        shown.append(image[row, column, 0])
+        np.testing.assert_array_equal(image[:, :20], 200)
+    assert shown[0] < 185 and shown[1] == 200
+
+
+def test_gloss_shows_the_sun_where_it_is_mirrored():
+    vertices, faces = sphere(4)
+    sun = Sun((0, 0, 1), (0.5, 0.5, 0.5))
+    images = []
+    for gloss in (0.0, 0.6):
+        mesh = Mesh(vertices, faces, (0.2, 0.2, 0.2), gloss=gloss)
+        scene = Scene([mesh], FRONT, BLACK, sun, background=(0, 0, 0), occlusion=0)
+        images.append(decoded(render_scene(scene).image[..., 0]))
+    added = images[1] - images[0]
+    row, column = np.unravel_index(added.argmax(), added.shape)
+    assert abs(row + 0.5 - 24) < 3 and abs(column + 0.5 - 32) < 3  # towards camera and sun alike
+    assert added.max() > 0.05 and added.min() > -0.01
+
+
+def scenes_for_tests(rng, count=6):
+    vertices, faces = sphere(3)
+    uv = np.arctan2(vertices[:, :2], 1)
+    texture = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    bump = 0.01 * rng.normal(size=(16, 16))
+    scenes = []
+    for i in range(count):
+        size = (40 + 10 * (i % 3), 50)
+        meshes = [
+            Mesh(vertices * 0.5 + rng.normal(0, 0.4, 3), faces, None, uv, texture, bump, gloss=0.4),
+            Mesh(vertices * 0.4 + rng.normal(0, 0.4, 3), faces, (0.3, 0.5, 0.7), gloss=0.1),
+        ][: i % 3]
+        background = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
+        camera = look_at((1, 1.5, 4), (0, 0, 0), size=size)
+        sun = Sun(rng.normal(size=3), (0.8, 0.8, 0.7), 2) if i % 2 else None
+        scenes.append(Scene(meshes, camera, WHITE / 2, sun, (0, 1, 0, -0.5), background))
+    return scenes
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_scenes_drawn_together_equal_scenes_drawn_alone(threads):
+    scenes = scenes_for_tests(np.random.default_rng(8))
+    together = render_scenes(scenes, threads=threads)
+    for scene, drawn in zip(scenes, together, strict=True):
+        alone = render_scene(scene)
+        for name in ("image", "alpha", "depth", "face", "barycentric", "mesh"):
+            np.testing.assert_array_equal(getattr(drawn, name), getattr(alone, name))
+    np.testing.assert_array_equal(together[0].image, scenes[0].background)  # without a mesh
+    only = render_scenes(scenes, threads=threads, buffers=("depth", "mesh"))
+    for drawn, wanted in zip(only, together, strict=True):
+        np.testing.assert_array_equal(drawn.depth, wanted.depth)
+        np.testing.assert_array_equal(drawn.mesh, wanted.mesh)
+        assert drawn.alpha is None and drawn.face is None and drawn.barycentric is None
+
+
+def test_a_scene_drawn_in_bands_is_the_same(monkeypatch):
+    scene = scenes_for_tests(np.random.default_rng(9))[5]
+    scene = Scene(
+        scene.meshes, scene.camera, scene.sky, scene.sun, scene.ground, scene.background, 0
+    )
+    whole = render_scene(scene)
+    monkeypatch.setattr("hmrlib.render.scene.MOST_SAMPLES", 60 * 4 * 7)
+    bands = render_scene(scene)
+    for name in ("image", "depth", "mesh"):
+        np.testing.assert_array_equal(getattr(bands, name), getattr(whole, name))
+
+
+BAD_MESHES = [
+    ({"vertices": np.full((6, 3), np.inf)}, "not finite"),
+    ({"faces": [[0, 1, 6]]}, "only vertices 0 to 5"),
+    ({"colors": np.ones((5, 3))}, r"colors must be \(3,\) or \(V, 3\)"),
+    ({"uv": np.zeros((5, 2))}, r"uv must be finite and \(6, 2\)"),
+    ({"uv": np.full((6, 2), np.nan)}, "uv must be finite"),
+    ({"normals": np.zeros((6, 2))}, r"normals must be finite and \(6, 3\)"),
+    ({"texture": np.zeros((4, 4, 3), np.uint8)}, "needs uv"),
+    ({"uv": np.zeros((6, 2)), "texture": np.zeros((4, 4, 3))}, "must be uint8"),
+    ({"uv": np.zeros((6, 2)), "texture": np.zeros((4, 4))}, "texture: a texture is uint8"),
+    ({"uv": np.zeros((6, 2)), "bump": np.full((4, 4), np.nan)}, "heights must be finite"),
+    ({"gloss": 2}, "gloss must lie"),
+    ({"labels": np.zeros(7, int)}, "labels must be 8 whole numbers"),
+    ({"labels": np.zeros(8)}, "labels must be 8 whole numbers"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_MESHES)
+def test_bad_meshes_are_refused(change, message):
+    vertices, faces = sphere(0)
+    with pytest.raises(ValueError, match=message):
+        Mesh(**({"vertices": vertices, "faces": faces} | change))
+
+
+BAD_SCENES = [
+    ({"meshes": ["body"]}, "list of Mesh"),
+    ({"camera": None}, "camera must be a Camera"),
+    ({"sky": np.zeros((3, 9))}, r"sky must be finite and \(9, 3\)"),
+    ({"sun": (0, 1, 0)}, "sun must be a Sun"),
+    ({"ground": (0, 1, 0)}, "ground must be a plane"),
+    ({"ground": (0, 0, 0, 1)}, "ground must be a plane"),
+    ({"background": None, "ground": (0, 1, 0, 0)}, "a ground needs a background"),
+    ({"background": np.zeros((64, 48, 3), np.uint8)}, r"an image \(48, 64, 3\)"),
+    ({"occlusion": -1}, "occlusion must be"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_SCENES)
+def test_bad_scenes_are_refused(change, message):
+    good = {"meshes": [], "camera": FRONT, "sky": WHITE, "background": (0, 0, 0)}
+    with pytest.raises(ValueError, match=message):
+        Scene(**(good | change))
+
+
+def test_bad_skies_suns_and_requests_are_refused():
+    with pytest.raises(ValueError, match="direction"):
+        Sun((0, 0, 0), (1, 1, 1))
+    with pytest.raises(ValueError, match="color"):
+        Sun((0, 1, 0), (1, -1, 1))
+    with pytest.raises(ValueError, match="softness"):
+        Sun((0, 1, 0), (1, 1, 1), 100)
+    with pytest.raises(ValueError, match="zenith, horizon and ground"):
+        sky((1, 1), (1, 1, 1), (1, 1, 1))
+    with pytest.raises(ValueError, match="zenith, horizon and ground"):
+        sky((1, 1, np.nan), (1, 1, 1), (1, 1, 1))
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        sky_of_picture(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="horizontal"):
+        sky_of_picture(np.zeros((4, 4, 3)), forward=(0, 1, 0))
+    scene = Scene([], FRONT, WHITE)
+    with pytest.raises(ValueError, match="list of Scene"):
+        render_scenes([None])
+    with pytest.raises(ValueError, match="supersample must be one of"):
+        render_scene(scene, 3)
+    with pytest.raises(ValueError, match=r"unknown buffers \['normal'\]"):
+        render_scenes([scene], buffers=("normal",))

@@ -188,7 +188,7 @@ def render_batch(
             None,
             alpha,
             supersample,
-            False,
+            smooth and supersample < 4,  # the finest pictures shade every face by itself
             space,
             image[i],
             tuple(buffer[i] for buffer in to) if buffers else None,

@@ -208,8 +208,9 @@ def sky(zenith, horizon, ground, up=(0.0, 1.0, 0.0)):
     Raises:
         ValueError: light that is not (3,), or is negative or not finite.
     """
-    colors = np.array([zenith, horizon, ground], float)
-    if colors.shape != (3, 3) or not (np.isfinite(colors).all() and (colors >= 0).all()):
+    shapes = [np.shape(color) for color in (zenith, horizon, ground)]
+    colors = np.array([zenith, horizon, ground], float) if shapes == [(3,)] * 3 else np.empty(0)
+    if not colors.size or not (np.isfinite(colors).all() and (colors >= 0).all()):
         raise ValueError("zenith, horizon and ground must be linear RGB (3,), finite and >= 0.")
     height = _DIRECTIONS @ (np.asarray(up, float) / np.linalg.norm(up))  # (N,)
     fade = np.sqrt(np.clip(height, 0, 1))[:, None]

@@ -597,13 +597,14 @@ def _shadows(found, fragments, direction, sun_view, shadow):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def _openness(found, fragments, samples, first_row, rows, width, camera, radius):
+def _openness(found, fragments, samples, box, camera, radius):
     """How open to the sky each fragment is, from what is seen beside it in the picture.
 
     Ambient occlusion in screen space, with the estimator of McGuire et al., "The alchemy
     screen-space ambient obscurance algorithm" (2011).
     """
     nearness = samples[0]
+    top, bottom, left, right = box
     place_of, values = fragments[3], fragments[4]
     pose, intrinsics, orthographic = camera
     scale = ONE / intrinsics[0]
@@ -611,7 +612,7 @@ def _openness(found, fragments, samples, first_row, rows, width, camera, radius)
     for g in range(found):
         nx, ny, nz = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
         # In the camera's frame.
-        right = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
+        across = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
         down = pose[1, 0] * nx + pose[1, 1] * ny + pose[1, 2] * nz
         away = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
         depth = values[DEPTH, g]
@@ -623,24 +624,24 @@ def _openness(found, fragments, samples, first_row, rows, width, camera, radius)
         hidden = ZERO
         for k in range(FEW.shape[0]):
             j = int(column + reach * FEW[k, 0])
-            i = int(row + reach * FEW[k, 1]) - first_row
-            if j < 0 or j >= width or i < 0 or i >= rows:
+            i = int(row + reach * FEW[k, 1])
+            if j < left or j >= right or i < top or i >= bottom:
                 continue
-            near = nearness[i, j]
+            near = nearness[i - top, j]
             if near == np.float32(-np.inf):
                 continue
             other = -near if orthographic else ONE / near
             other_spread = scale if orthographic else scale * other
             dx = (np.float32(j) + HALF - intrinsics[1]) * other_spread - x
-            dy = (np.float32(i + first_row) + HALF - intrinsics[2]) * other_spread - y
+            dy = (np.float32(i) + HALF - intrinsics[2]) * other_spread - y
             dz = other - depth
             distance = dx * dx + dy * dy + dz * dz
-            above = dx * right + dy * down + dz * away - np.float32(0.08) * radius
+            above = dx * across + dy * down + dz * away - np.float32(0.05) * radius
             if above > 0 and distance < square:
                 fade = ONE - distance / square
                 hidden += fade * above / np.sqrt(distance + np.float32(1e-9))
         share = hidden / np.float32(FEW.shape[0])
-        values[OPEN, g] = max(ONE - np.float32(2.2) * share, np.float32(0.15))
+        values[OPEN, g] = max(ONE - np.float32(3.2) * share, np.float32(0.15))
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
@@ -918,9 +919,13 @@ def finish(
     else:
         values[SUNLIT, :found] = ONE
     if radius > 0:
-        first_row, rows = box[0] * supersample, (box[1] - box[0]) * supersample
-        width = size[0] * supersample
-        _openness(found, fragments, samples, first_row, rows, width, camera, radius)
+        samples_box = (
+            box[0] * supersample,
+            box[1] * supersample,
+            box[2] * supersample,
+            box[3] * supersample,
+        )
+        _openness(found, fragments, samples, samples_box, camera, radius)
     else:
         values[OPEN, :found] = ONE
     _diffuse(found, values, sky, lights, wrap)
