@@ -735,10 +735,12 @@ def test_occlusion_darkens_hollows_and_feet_darken_the_ground():
     background = np.full((120, 120, 3), 200, np.uint8)
     camera = look_at((0, 2, 3), (0, 0, 0), fov=40, size=(120, 120))
     shown = []
-    for height in (0.02, 0.9):
-        scene = Scene([plate(height, 0.1)], camera, WHITE, None, (0, 1, 0, 0), background)
+    vertices, faces = sphere(3)
+    for height in (0.1, 0.9):
+        ball = Mesh(0.1 * vertices + (0, height, 0), faces)
+        scene = Scene([ball], camera, WHITE, None, (0, 1, 0, 0), background)
         image = render_scene(scene).image
-        column, row = np.floor(camera.project([0, 0, 0.14])[0]).astype(int)
+        column, row = np.floor(camera.project([0, 0, 0.12])[0]).astype(int)
         shown.append(image[row, column, 0])
         np.testing.assert_array_equal(image[:, :20], 200)
     assert shown[0] < 185 and shown[1] == 200

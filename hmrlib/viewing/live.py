@@ -32,7 +32,7 @@ def _vec3(values):
 
 
 def _lights(lights):
-    """GLSL that adds what comes from each light (see `hmrlib.render.rasterizer.shade`)."""
+    """GLSL that adds what comes from each light (see `hmrlib.render.shading`)."""
     return "\n  ".join(
         f"light += {_vec3(color)} * max((dot(n, {_vec3(direction)}) + {lights.wrap:.6f}) "
         f"/ {1 + lights.wrap:.6f}, 0.0);"
