@@ -307,6 +307,9 @@ def photograph(root=".", setting="fast", force=False):
 
     Returns:
         A dict from "browser" to the folder of what it left; {} if it could not run.
+
+    Raises:
+        NotebookError: a viewer did not do what it should.
     """
     from hmrlib.viewing import browser
 
@@ -329,7 +332,10 @@ def photograph(root=".", setting="fast", force=False):
     running.mkdir(parents=True)
     commit, clean = commit_of(root)
     start = time.monotonic()
-    pictures, numbers = browser.photograph(root / "notebooks")
+    try:
+        pictures, numbers = browser.photograph(root / "notebooks")
+    except RuntimeError as error:
+        raise NotebookError(f"{error}\n\nThe browser's run failed") from error
     for name, (png, caption) in pictures.items():
         data, size = _png(name, _open_image(png))
         _record(running, "figure", name, {"file": f"{name}.png", "caption": caption, "size": size})
@@ -454,6 +460,7 @@ def _kernel_of_this_python(folder):
                 "KERAS_BACKEND": _keras_backend(),
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
                 "PYTHONHASHSEED": "0",
+                "TQDM_DISABLE": "1",  # no one watches, and bars are no results
             },
         }
         (kernel / "kernel.json").write_text(json.dumps(spec), "utf-8")

@@ -199,6 +199,7 @@ class Guard(anywidget.AnyWidget):
         const explorer = el.closest(".hmr-explorer");
         for (const event of ["pointerdown", "keydown", "change"])
           explorer?.addEventListener(event, ask, true);
+        requestAnimationFrame(() => setTimeout(() => model.send({ drawn: true })));
       });
       return () => { clearTimeout(timer); clearTimeout(watch); };
     }
@@ -215,9 +216,17 @@ class Guard(anywidget.AnyWidget):
     .hmr-explorer .hmr-text textarea { font: 11px/1.35 "DejaVu Sans Mono", monospace; }
     """
 
-    def __init__(self):
+    def __init__(self, drawn):
+        """`drawn` is called when a browser has drawn the page."""
         super().__init__()
-        self.on_msg(lambda widget, content, buffers: self.send({"answer": True}))
+
+        def answer(widget, content, buffers):
+            if content.get("drawn"):
+                drawn()
+            else:
+                self.send({"answer": True})
+
+        self.on_msg(answer)
 
 
 class Explorer(widgets.VBox):
@@ -236,7 +245,7 @@ class Explorer(widgets.VBox):
         self._start = self.betas.copy(), self.pose.copy()
         self._past = []
         self._quiet = False
-        self._functions = {}
+        self._compiled = None
         self._draws = np.random.default_rng()
         self._limits = live.joint_limits()
         faces = body.faces
@@ -249,28 +258,31 @@ class Explorer(widgets.VBox):
         panel = self._panel()
         self._message = widgets.HTML()
         row = widgets.HBox([picture, panel], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
-        self._guard = Guard()
+        self._guard = Guard(drawn=self._compile_meanwhile)
         super().__init__([row, self._message, self._guard])
         with self._quietly():
             for name, value in options.items():
                 self._options[name].value = value
         self.add_class("hmr-explorer")
         self._update()
-        threading.Thread(target=self._compile).start()
 
     # --- the body ---
 
-    def _compile(self):
+    def _compile_meanwhile(self):
         """Compile the usual case while the reader looks; until then the plain function serves."""
-        self._functions["lbs", True] = _compiled(self.body, len(self.betas))
+
+        def compile():
+            self._compiled = _compiled(self.body, len(self.betas))
+
+        if self._compiled is None:
+            threading.Thread(target=compile).start()
 
     def _pose(self, skinning, correctives):
         """vertices (V, 3) and joints (24, 3), metres."""
-        function = self._functions.get((skinning, correctives))
-        if function is None:
-            out = self.body(self.betas[None], self.pose[None], None, skinning, correctives)
+        if self._compiled is not None and (skinning, correctives) == ("lbs", True):
+            out = self._compiled(self.betas[None], self.pose[None])
         else:
-            out = function(self.betas[None], self.pose[None])
+            out = self.body(self.betas[None], self.pose[None], None, skinning, correctives)
         return np.asarray(out.vertices[0]), np.asarray(out.joints[0])
 
     def _update(self):

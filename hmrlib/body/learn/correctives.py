@@ -11,6 +11,7 @@ F triangles, N poses, 24 joints in the order of `hmrlib.skeleton.JOINT_NAMES`. P
 rotations relative to the T-pose.
 """
 
+import os
 from typing import NamedTuple
 
 import numba
@@ -60,6 +61,11 @@ JOINT_LIMITS = {
 }
 """Rounded after the ranges of motion in Boone and Azen 1979, told from the T-pose. The share of
 each spine joint, and of elbow and wrist in the forearm's twist, is our choice."""
+
+
+def _silent(progress):
+    """Whether to leave out the bar: also by TQDM_DISABLE, which `hmr report` sets, unwatched."""
+    return not progress or "TQDM_DISABLE" in os.environ
 
 
 class TwistSpread(NamedTuple):
@@ -216,7 +222,7 @@ class TargetDeformer:
         """Pose the body: rotations (N, 24, 3, 3) -> vertices (N, V, 3)."""
         rotations = np.asarray(rotations, float)
         out = np.empty((len(rotations), *self.v_template.shape))
-        with tqdm(total=len(out), desc="target", unit="pose", disable=not progress) as bar:
+        with tqdm(total=len(out), desc="target", unit="pose", disable=_silent(progress)) as bar:
             for start in range(0, len(out), chunk):
                 vertices, frames = self._skin(rotations[start : start + chunk], spread=True)
                 out[start : start + chunk] = self._relax(vertices, frames)
@@ -578,7 +584,7 @@ class LeastSquares:
     def assemble(self, solve, description, progress):
         """posedirs (V, 3, 207) of `solve(members, columns) -> (v, 3, k)`, exactly symmetric."""
         posedirs = np.zeros((len(self.mirror), 3, NUM_FEATURES))
-        for members, columns in tqdm(self.batches, desc=description, disable=not progress):
+        for members, columns in tqdm(self.batches, desc=description, disable=_silent(progress)):
             posedirs[np.ix_(members, range(3), columns)] = solve(members, columns)
         order, sign = mirror_features()
         image = posedirs[self.mirror][:, :, order] * sign * FLIP[:, None]
