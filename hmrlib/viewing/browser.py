@@ -200,7 +200,7 @@ def app():
         yield f"http://127.0.0.1:{port}/"
 
 
-# of the notebook in JupyterLab: [{done, error}], one for each cell of code that is not empty
+# of the notebook in JupyterLab: {done, error, stderr} for each cell of code that is not empty
 CODE_CELLS = """[...window.jupyterapp.shell.currentWidget.content.model.cells]
   .filter((cell) => cell.type === "code" && cell.sharedModel.source.trim())
   .map((cell) => {
@@ -208,6 +208,7 @@ CODE_CELLS = """[...window.jupyterapp.shell.currentWidget.content.model.cells]
     const error = outputs.find((output) => output.output_type === "error");
     return {
       done: cell.executionCount !== null && cell.executionState !== "running",
+      stderr: outputs.filter((output) => output.name === "stderr").map((o) => o.text).join(""),
       error: error ? error.traceback.join("\\n") : null,
     };
   })"""
