@@ -195,7 +195,7 @@ def test_samples_of_records_with_their_labels():
     assert "2D 3D θ β camera mask" in figure.axes[0].get_title()
     axis = figure.axes[0]
     where = axis.collections[0].get_offsets()
-    box = 256 / 1.3  # pixels of the drawn box, of which the sample's is 40
+    box = 256 / 1.45  # pixels of the drawn box, of which the sample's is 40
     np.testing.assert_allclose(where, 128 + (points[:4, :2] - [32, 24]) * box / 40, rtol=1e-6)
     rings = axis.collections[0].get_facecolors()[:, :3].min(1) == 1
     np.testing.assert_array_equal(rings, [False, True, False, False])

@@ -86,6 +86,19 @@ BOUNDS = {
     "spectral_slope": (-1.8, -0.8),
     "synthetic_record": (8, 60),  # kB
     "replay_difference": (0, 0),
+    # 06: data sets
+    "data_projection": (0, 0.01),  # px
+    "record_bytes": (1000, 60_000),
+    "records_recovered": (10, 58),
+    "augment_inverse": (0, 1e-4),  # px
+    "augment_moved": (20, 1000),
+    "augment_inverse_pose": (0, 1e-3),  # degrees
+    "augment_projection": (0, 0.01),  # px
+    "augment_body": (0, 0.1),  # mm
+    "share_with_3d": (50, 50),  # %
+    "pipeline_rate": (10, 1e5),  # images/s: other work on the machine counts
+    "pipeline_rate_threads": (10, 1e5),
+    "pipeline_cost": (0.1, 11.4),  # ms: 175 images/s on two cores
 }
 
 # figure's name -> least (width, height) in pixels
@@ -150,6 +163,12 @@ SIZES = {
     "labels": (1200, 600),
     "synthetic_people": (1500, 900),
     "spectrum": (800, 500),
+    "sample_labels": (1400, 450),
+    "data_sets_known": (1200, 500),
+    "keypoint_coverage": (1200, 450),
+    "augmentations": (1200, 450),
+    "augmented_colours": (1100, 300),
+    "batch_plan": (1200, 400),
 }
 
 

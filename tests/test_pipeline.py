@@ -154,12 +154,12 @@ def test_what_is_unknown_stays_unknown(people, affines):
         assert not there[name].any(), name
 
 
-def test_the_box_fills_the_crop(people):
+def test_the_box_lies_in_the_crops_middle(people):
     rng = np.random.default_rng(0)
     plain = pipeline.draw_affines(rng, people["center"], people["size"])
     there = pipeline.apply_affine(people, plain)
     np.testing.assert_allclose(there["center"], 112, atol=1e-4)
-    np.testing.assert_allclose(there["size"], 224, atol=1e-4)
+    np.testing.assert_allclose(there["size"], 224 / pipeline.MARGIN, atol=1e-4)
 
 
 def test_augmentation_keeps_to_its_limits():
@@ -168,7 +168,7 @@ def test_augmentation_keeps_to_its_limits():
     drawn = pipeline.draw_affines(rng, center, size, Augmentation())
     moved = np.einsum("bcd,bd->bc", drawn[..., :2], center) + drawn[..., 2] - 112
     determinant = np.linalg.det(drawn[..., :2])
-    scale = np.sqrt(np.abs(determinant)) * size / 224
+    scale = np.sqrt(np.abs(determinant)) * size * pipeline.MARGIN / 224
     turned = np.degrees(np.arctan2(drawn[:, 1, 0] * np.sign(determinant), drawn[:, 1, 1]))
     for value, limit in ((moved, 20), (turned, 30)):
         assert 0.98 * limit < value.max() <= limit + 1e-6 and value.min() < -0.98 * limit

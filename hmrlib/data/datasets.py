@@ -31,8 +31,8 @@ from hmrlib.data.pipeline import apply_affine, rest_pelvis
 from hmrlib.data.records import SampleError, Skip
 from hmrlib.skeleton import KEYPOINT_SETS, correspondence
 
-MAX_BOX = 320  # a larger box is reduced to this side, pixels
-CONTEXT = 2.0  # stored around the box, in its sides: what the largest augmentation can show
+MAX_BOX = 270  # a larger box is reduced to this side, pixels
+CONTEXT = 2.4  # stored around the box, in its sides: what the largest augmentation can show
 MIN_POINTS = 6  # a person of whom fewer points are known is left out, where boxes are annotated
 SHARD = 500  # images a shard
 
@@ -427,7 +427,7 @@ def _coco_person(path, person, min_points):
     points = np.stack([points[:, 0] + 0.5, points[:, 1] + 0.5, flag > 0], 1)
     left, top, width, height = person["bbox"]
     corners = [[left, top, 1], [left + width, top + height, 1]]
-    center, size = records.box_around(np.concatenate([points, corners]), margin=1.1)
+    center, size = records.box_around(np.concatenate([points, corners]), margin=1.0)
     sample = {
         "image": read_image(path),
         "center": center,
@@ -875,4 +875,15 @@ LICENCES = {
     "h36m": "academic use, after registration",
     "3dpw": "non-commercial research, terms of the authors",
     "folder": "as its owner says",
+}
+# what the labels of each source know: fields of the records
+KNOWN = {
+    "lsp": ("keypoints_2d", "occluded"),
+    "lsp_extended": ("keypoints_2d",),
+    "coco": ("keypoints_2d", "occluded"),
+    "mpii": ("keypoints_2d", "occluded"),
+    "mpi_inf_3dhp": ("keypoints_2d", "keypoints_3d", "camera"),
+    "h36m": ("keypoints_2d", "keypoints_3d", "camera"),
+    "3dpw": ("keypoints_2d", "keypoints_3d", "camera", "pose"),
+    "synthetic": ("keypoints_2d", "occluded", "keypoints_3d", "camera", "pose", "betas"),
 }

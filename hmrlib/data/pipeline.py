@@ -39,6 +39,7 @@ from hmrlib.data.records import (
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS
 
 SIZE = 224  # of the crop, pixels
+MARGIN = 1.2  # side of the crop, in sides of the person's box, before augmentation
 POINT_MIRROR = np.array(KEYPOINT_SETS[KEYPOINTS].mirror)
 LABELS = (*FLOATS, *FLAGS)
 
@@ -92,7 +93,8 @@ def draw_affines(rng, center, size, augmentation=NONE, crop=SIZE):
     """
     count, a = len(size), augmentation
     shift = rng.uniform(-a.shift, a.shift, (count, 2))
-    scale = np.exp(rng.uniform(*np.log(a.scale), count)) * crop / np.asarray(size, float)
+    scale = np.exp(rng.uniform(*np.log(a.scale), count))
+    scale *= crop / (MARGIN * np.asarray(size, float))
     angle = np.radians(rng.uniform(-a.rotation, a.rotation, count))
     mirrored = rng.uniform(size=count) < a.flip
     return affine(center, scale, angle, mirrored, crop / 2 + shift)

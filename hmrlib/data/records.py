@@ -13,7 +13,8 @@ frame is x right, y down, z forward; pixels are those of the image, as `hmrlib.c
 (the first pixel's centre is (0.5, 0.5)). What is not given is unknown and stored as zero.
 
     image         (H, W, 3) uint8; stored as JPEG. Bytes of a JPEG file are stored as they are
-    center, size  (2,), (): the person's square box, its middle and side, pixels
+    center, size  (2,), (): the person's square box, its middle and side, pixels: tight around what
+                  the picture shows of the person, clothes and all
     keypoints_2d  (K, 3): x, y in pixels, confidence 0 to 1; 0 is unknown
     occluded      (K,): 1 where the point is known but hidden in the picture
     keypoints_3d  (K, 4): metres in the camera frame, 1 where known. Without a camera, only their
@@ -148,12 +149,12 @@ def check_sample(sample):
     return checked
 
 
-def box_around(points, margin=1.3):
-    """The square box of a person of whom these points are known: the project's own measure.
+def box_around(points, margin=1.1):
+    """The square box of a person of whom these points are known.
 
     Args:
         points: (n, 3), the last column > 0 where known.
-        margin: side of the box, in the larger side of what the points span: joints lie inside.
+        margin: side of the box, in the larger side of what the points span: flesh is around them.
 
     Returns:
         center (2,), size (): a box of at least one pixel; NaN where no point is known.

@@ -461,7 +461,7 @@ def draw_skeleton(
     return axis
 
 
-def draw_sample(axis, sample, body=None, context=1.3, resolution=256, opacity=0.6):
+def draw_sample(axis, sample, body=None, context=1.45, window=None, resolution=256, opacity=0.6):
     """A sample of the records with its labels: box, keypoints (rings where hidden), mesh.
 
     Args:
@@ -469,16 +469,17 @@ def draw_sample(axis, sample, body=None, context=1.3, resolution=256, opacity=0.
         sample: as `hmrlib.data.records` reads it.
         body: `Body`, drawn over the picture where pose and camera are known; None leaves it out.
         context: what is shown, in sides of the box.
+        window: show instead the image's first so many pixels, a crop's side for example.
         resolution: of the picture, pixels.
         opacity: of the body.
 
     Returns:
         the axis.
     """
-    box = resolution / context
-    where = affine(
-        sample["center"], box / sample["size"], 0.0, False, np.full(2, resolution / 2)
-    )  # (2, 3)
+    middle, length = sample["center"], context * sample["size"]
+    if window is not None:
+        middle, length = np.full(2, window / 2), window
+    where = affine(middle, resolution / length, 0.0, False, np.full(2, resolution / 2))  # (2, 3)
     image = warp(sample["image"], invert_affine(where), resolution, fill=(238, 238, 238))
     labels = apply_affine(sample, where)
     if body is not None and labels["has_pose"] and labels["has_camera"]:
@@ -492,10 +493,9 @@ def draw_sample(axis, sample, body=None, context=1.3, resolution=256, opacity=0.
             ).image
     show_image(image, axis)
     for color, linewidth in (("black", 1.6), ("white", 0.8)):
-        corner = np.full(2, (resolution - box) / 2)
-        axis.add_patch(
-            plt.Rectangle(corner, box, box, fill=False, color=color, linewidth=linewidth)
-        )
+        side = float(labels["size"])
+        box = plt.Rectangle(labels["center"] - side / 2, side, side, fill=False, color=color)
+        axis.add_patch(box).set_linewidth(linewidth)
     keypoints = KEYPOINT_SETS[KEYPOINTS]
     points = labels["keypoints_2d"]
     pelvis = points[keypoints.names.index("pelvis"), 2] > 0
