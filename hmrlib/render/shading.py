@@ -735,32 +735,34 @@ def _gloss(found, fragments, mesh_of, gloss, sky, lights, camera):
 def composite(found, fragments, opacity, supersample, encoding, image):
     """Encode the fragments' light for display and lay each pixel's mean over what `image` holds."""
     pixel, count, values = fragments[0], fragments[1], fragments[4]
+    light_red, light_green, light_blue = values[LIGHT], values[LIGHT + 1], values[LIGHT + 2]
     share = opacity / np.float32(supersample * supersample)
     last = np.float32(encoding.shape[0] - 1)
-    width = image.shape[1]
     with_alpha = image.shape[2] == 4
+    pixels = image.reshape((image.shape[0] * image.shape[1], image.shape[2]))
     g = 0
     while g < found:
         here = pixel[g]
-        red = green = blue = ZERO
-        covered = 0
-        while g < found and pixel[g] == here:
+        red = green = blue = covered = ZERO
+        while True:
             samples = np.float32(count[g])
-            red += samples * encoding[int(min(values[LIGHT, g], ONE) * last + HALF)]
-            green += samples * encoding[int(min(values[LIGHT + 1, g], ONE) * last + HALF)]
-            blue += samples * encoding[int(min(values[LIGHT + 2, g], ONE) * last + HALF)]
-            covered += count[g]
+            red += samples * encoding[np.uint32(min(light_red[g], ONE) * last + HALF)]
+            green += samples * encoding[np.uint32(min(light_green[g], ONE) * last + HALF)]
+            blue += samples * encoding[np.uint32(min(light_blue[g], ONE) * last + HALF)]
+            covered += samples
             g += 1
-        row, column = here // width, here % width
-        cover = share * np.float32(covered)
+            if g == found or pixel[g] != here:
+                break
+        cover = share * covered
+        shown = pixels[np.uint32(here)]
         if with_alpha:
-            scale, rest = ONE / np.float32(covered), ZERO
-            image[row, column, 3] = np.uint8(FULL * cover + HALF)
+            scale, rest = ONE / covered, ZERO
+            shown[3] = np.uint8(FULL * cover + HALF)
         else:
             scale, rest = share, ONE - cover
-        image[row, column, 0] = np.uint8(red * scale + image[row, column, 0] * rest + HALF)
-        image[row, column, 1] = np.uint8(green * scale + image[row, column, 1] * rest + HALF)
-        image[row, column, 2] = np.uint8(blue * scale + image[row, column, 2] * rest + HALF)
+        shown[0] = np.uint8(red * scale + np.float32(shown[0]) * rest + HALF)
+        shown[1] = np.uint8(green * scale + np.float32(shown[1]) * rest + HALF)
+        shown[2] = np.uint8(blue * scale + np.float32(shown[2]) * rest + HALF)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
