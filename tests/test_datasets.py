@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 import hmrlib
+from hmrlib.body.safe_pickle import UnsafePickleError
 from hmrlib.cli import main
 from hmrlib.data import datasets, records
 from hmrlib.data.datasets import DataSetError, convert
@@ -306,12 +307,16 @@ def test_mpi_inf_3dhp(tmp_path):
     for number in range(1, 5):
         picture(test / "imageSequence" / f"img_{number:06d}.jpg", (2048, 2048))
 
+    (source / "S3" / "Seq1").mkdir(parents=True)
+    (source / "S3" / "Seq1" / "annot.mat").write_bytes(b"MATLAB, but not much of it")
+    picture(source / "S3/Seq1/imageFrames/video_0" / "000000.jpg")
     index, read = converted("mpi_inf_3dhp", source, tmp_path / "out", every=13)
     assert index["splits"] == {"train": 2, "test": 3}
     assert index["skipped"] == {
         "a frame without labels": 1,
         "no frames extracted from the videos": 1,
         "a frame that is marked as not valid": 1,
+        "labels that cannot be read": 1,
     }
     sample = read["S1/Seq1/1/13"]
     assert max(sample["image"].shape) <= datasets.CONTEXT * datasets.MAX_BOX + 2
@@ -354,9 +359,16 @@ def test_h36m(tmp_path):
         if subject != "S5":
             for number in range(1, 13):  # as ffmpeg counts by default
                 picture(source / subject / "Images" / stem / f"{number:06d}.jpg", (1000, 1002))
+    torn = source / "S6" / "MyPoseFeatures" / "D3_Positions_mono" / "Torn.cdf"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"half a file")
+    picture(source / "S6" / "Images" / "Torn" / "000000.jpg")
     index, read = converted("h36m", source, tmp_path / "out", every=6)
     assert index["splits"] == {"train": 2, "test": 2}
-    assert index["skipped"] == {"no frames extracted from the video": 1}
+    assert index["skipped"] == {
+        "no frames extracted from the video": 1,
+        "labels that cannot be read": 1,
+    }
     sample = read["S9/Eating.60457274/6"]
     points = named(sample, "keypoints_3d")
     assert set(points) == set(KEYPOINT_SETS["h36m-17"].names)
@@ -420,9 +432,13 @@ def test_3dpw(people_outdoors, tmp_path):
         path.write_bytes(pickle.dumps(labels, protocol=2))
         for frame in range(3):
             picture(source / "imageFiles" / f"{split}_00" / f"image_{frame:05d}.jpg", (1080, 1920))
+    path.with_name("torn_00.pkl").write_bytes(path.read_bytes()[:500])
     index, read = converted("3dpw", source, tmp_path / "out")
     assert index["splits"] == {"train": 5, "test": 5}
-    assert index["skipped"] == {"a camera that is marked as not valid": 2}
+    assert index["skipped"] == {
+        "a camera that is marked as not valid": 2,
+        "labels that cannot be read": 1,
+    }
     body = hmrlib.load_body()
     for frame, person in ((0, 0), (2, 1)):
         sample = read[f"test_00/{person}/{frame}"]
@@ -454,7 +470,7 @@ def test_3dpw_runs_nothing_of_a_pickle(tmp_path, capsys):
     path = tmp_path / "sequenceFiles" / "train" / "a.pkl"
     path.parent.mkdir(parents=True)
     path.write_bytes(pickle.dumps({"poses": [Bomb()]}))
-    with pytest.raises(DataSetError, match="Nothing was run"):
+    with pytest.raises(UnsafePickleError, match=r"a\.pkl: .*Nothing was run"):
         convert("3dpw", tmp_path, tmp_path / "out", progress=False)
     assert "boom" not in capsys.readouterr().out
 

@@ -243,6 +243,16 @@ def fit_camera(points_2d, points_3d, within=5.0):
     return camera.astype(np.float32) if np.median(miss) <= within and camera[0] > 0 else None
 
 
+def _labels(read, *arguments):
+    """`read(*arguments)`, the labels of a sequence; a file that is damaged is left out."""
+    try:
+        return read(*arguments)
+    except (safe_pickle.UnsafePickleError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # each library has its own for a damaged file
+        raise LeftOut("labels that cannot be read") from error
+
+
 def _frames(folder):
     """[(number, path)] of the images in a folder of frames, numbered from 0."""
     numbered = sorted(
@@ -554,7 +564,7 @@ def mpi_inf_3dhp(source, every=10):
         path, video, number, image = item
         if image is None:
             return [Skip("no frames extracted from the videos", str(path))]
-        sequence = _3dhp_test(path) if video is None else _3dhp_train(path, video)
+        sequence = _labels(_3dhp_test, path) if video is None else _labels(_3dhp_train, path, video)
         name = f"{path.parent.relative_to(source)}/{'test' if video is None else video}/{number}"
         return [_studio_sample(sequence, number, image, "mpi_inf_3dhp", name)]
 
@@ -675,7 +685,7 @@ def h36m(source, every=10):
         if image is None:
             return [Skip("no frames extracted from the video", str(path))]
         name = f"{path.relative_to(source).parts[0]}/{path.stem}/{number}"
-        return [_studio_sample(_h36m_sequence(path), number, image, "h36m", name)]
+        return [_studio_sample(_labels(_h36m_sequence, path), number, image, "h36m", name)]
 
     return Listing(splits, load)
 
@@ -722,13 +732,17 @@ def threedpw(source):
     splits = {split: [] for split in ("train", "validation", "test")}
     for split in splits:
         for path in sorted((source / "sequenceFiles" / split).glob("*.pkl")):
-            splits[split] += [(path, frame) for frame in range(_3dpw_length(path))]
+            try:
+                length = _labels(_3dpw_length, path)
+            except LeftOut:
+                length = 1  # where the reason is counted
+            splits[split] += [(path, frame) for frame in range(length)]
     if not any(splits.values()):
         _require(source / "sequenceFiles" / "train")
 
     def load(item):
         path, frame = item
-        labels = _3dpw_sequence(path)
+        labels = _labels(_3dpw_sequence, path)
         image = source / "imageFiles" / path.stem / f"image_{frame:05d}.jpg"
         tried = _tried(lambda person: [_3dpw_person(labels, frame, person, image)])
         return [tried(person)[0] for person in range(len(labels["poses"]))]
@@ -741,8 +755,8 @@ def _3dpw_sequence(path):
     with open(path, "rb") as file:
         try:
             return safe_pickle.load(file)
-        except safe_pickle.ModelFileError as error:
-            raise DataSetError(f"{path}: {error}") from error
+        except safe_pickle.UnsafePickleError as error:
+            raise safe_pickle.UnsafePickleError(f"{path}: {error}") from error
 
 
 @cache
