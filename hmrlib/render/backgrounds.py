@@ -325,15 +325,14 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
             distance = t
             done = False
             if outdoor:  # rows of trees or houses, nearest first
+                turn = np.arctan2(dx, dz) * np.float32(0.15915494)
+                place = int((turn - np.floor(turn)) * profiles.shape[1]) % profiles.shape[1]
                 for k in range(layers.shape[0]):
                     reach = layers[k, 0] / flat_length
                     if reach >= t or layers[k, 0] <= 0:
                         continue
                     y_hit = py + reach * dy
-                    turn = np.arctan2(dx, dz) * np.float32(0.15915494)
-                    place = (turn - np.floor(turn)) * profiles.shape[1]
-                    low = int(place) % profiles.shape[1]
-                    if y_hit < profiles[k, low] * layers[k, 1] and y_hit > 0:
+                    if 0 < y_hit < profiles[k, place] * layers[k, 1]:
                         texture = int(layers[k, 2])
                         u = turn * np.float32(6.2831853) * layers[k, 0] / layers[k, 3]
                         v = y_hit / layers[k, 3]
