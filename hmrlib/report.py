@@ -205,11 +205,16 @@ def _open_image(data):
 
 def _jpg(name, image):
     """The JPEG's bytes, and its (width, height) in pixels."""
-    for quality in (94, 90, 85, 75):
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, format="jpeg", quality=quality)
-        if buffer.tell() <= MAX_FIGURE_BYTES:
-            return buffer.getvalue(), list(image.size)
+    from PIL import Image
+
+    for scale in (1.0, 0.8, 0.64, 0.5):
+        size = tuple(round(scale * length) for length in image.size)
+        resized = image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS)
+        for quality in (92, 84):
+            buffer = io.BytesIO()
+            resized.convert("RGB").save(buffer, format="jpeg", quality=quality)
+            if buffer.tell() <= MAX_FIGURE_BYTES:
+                return buffer.getvalue(), size
     raise ReportError(f"figure {name}: cannot be brought below {MAX_FIGURE_BYTES} bytes as a JPEG")
 
 

@@ -161,7 +161,7 @@ SIZES = {
     "places": (1500, 400),
     "lens": (1400, 700),
     "labels": (1200, 600),
-    "synthetic_people": (1500, 900),
+    "synthetic_people": (1100, 800),
     "spectrum": (800, 500),
     "sample_labels": (1400, 450),
     "data_sets_known": (1200, 500),

@@ -779,7 +779,9 @@ def _alone(scene, seen):
     """The same scene without all that may hide the person."""
     own = np.flatnonzero(seen["owners"][:-1] == PERSON)
     meshes = [scene.meshes[i] for i in own]
-    return replace(scene, meshes=meshes), seen | {"owners": np.append(seen["owners"][own], np.uint8(0))}
+    return replace(scene, meshes=meshes), seen | {
+        "owners": np.append(seen["owners"][own], np.uint8(0))
+    }
 
 
 def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
