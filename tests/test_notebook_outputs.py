@@ -84,6 +84,7 @@ BOUNDS = {
     "synthetic_body": (0, 20),  # µm
     "synthetic_agreement": (96, 100),  # %
     "spectral_slope": (-1.8, -0.8),
+    "photograph_slope": (-1.8, -0.8),
     "synthetic_record": (8, 60),  # kB
     "replay_difference": (0, 0),
     # 06: data sets
