@@ -48,6 +48,7 @@ body: .venv/ready ## learn the body again from MakeHuman's CC0 data (resumes whe
 bench: .venv/backends ## measure the body model beside other packages, the rasteriser, and the viewers
 	$(PY) benchmarks/body.py
 	$(PY) benchmarks/render.py
+	$(PY) benchmarks/data.py
 	$(PY) benchmarks/viewer.py
 
 lint: .venv/ready ## check style, and that the notebooks hold no outputs
