@@ -141,7 +141,7 @@ def test_ctrl_c_then_resume_equals_undisturbed(folder, run, config, records):
 def test_stops_early(folder, config, records):
     out = folder / "early"
     settings = {"validate_every": 1, "patience": 2, "steps": 60, "learning_rate": 1e-9}
-    train(changed(config, **settings, overlays=0, discriminator_rate=1e-9), [records], out)
+    train(changed(config, **settings, overlays=0, adversarial=0.0), [records], out)
     errors = read_log(out / "validation.csv")["pa_mpjpe"]
     assert len(errors) < 60
     assert np.argmin(errors) == len(errors) - 1 - 2

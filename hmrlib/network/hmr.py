@@ -9,7 +9,6 @@ Frame: the camera's, metres, x right, y down, z forward. The crop of the image g
 B = batch, V = vertices, K = 22 keypoints ("union-22").
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,8 @@ from hmrlib.network.encoder import build_encoder
 from hmrlib.network.regressor import Regressor, split_theta
 
 KEYPOINTS = "union-22"
+SETTINGS = ("encoder", "size", "rotation", "iterations", "hidden", "dropout", "train_mean")
+SETTINGS += ("box_input", "compute")
 
 
 class ModelError(ValueError):
@@ -88,17 +89,8 @@ class HMR(keras.Model):
     ):
         super().__init__(name=name, dtype="float32")
         self.size, self.box_input = size, box_input
-        self.settings = {
-            "encoder": encoder,
-            "size": size,
-            "rotation": rotation,
-            "iterations": iterations,
-            "hidden": hidden,
-            "dropout": dropout,
-            "train_mean": train_mean,
-            "box_input": box_input,
-            "compute": compute,
-        }
+        given = locals()
+        self.settings = {name: given[name] for name in SETTINGS}
         self.body = load_body() if body is None else body
         self.encoder = build_encoder(encoder, encoder_weights, size, compute)
         self.regressor = Regressor(
@@ -154,10 +146,9 @@ class HMR(keras.Model):
             )
         parts = []
         for start in range(0, len(images), batch_size):
-            chunk = slice(start, start + batch_size)
-            inputs = images[chunk]
+            inputs = images[start : start + batch_size]
             if self.box_input:
-                inputs = (inputs, np.asarray(box[chunk], np.float32))
+                inputs = (inputs, np.asarray(box[start : start + batch_size], np.float32))
             parts.append(self.predict_on_batch(inputs))
         stages = zip(*parts, strict=True)  # one tuple of batches for each iteration
         return [
@@ -214,7 +205,7 @@ def load_model(path=None, **settings):
     Args:
         path: a folder that `hmr train` wrote (its best checkpoint), a `.keras` file, or weights
             `.weights.h5`; None is the model that comes with the package.
-        settings: of `HMR`, for a `.weights.h5` without a `.json` of its settings beside it.
+        settings: of `HMR`, for a `.weights.h5`, which does not hold them.
 
     Raises:
         ModelError: no such file, or one of another model.
@@ -234,9 +225,7 @@ def load_model(path=None, **settings):
     try:
         if path.suffix == ".keras":
             return keras.saving.load_model(path, compile=False)
-        beside = path.with_suffix("").with_suffix(".json")
-        known = json.loads(beside.read_text("utf-8")) if beside.exists() else {}
-        model = HMR(**{"encoder_weights": None, **known, **settings})
+        model = HMR(**{"encoder_weights": None, **settings})
         model.load_weights(path)
     except Exception as error:  # each format and backend raises something else
         raise ModelError(f"{path} holds no HMR of these settings: {error}") from error

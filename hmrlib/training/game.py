@@ -44,6 +44,7 @@ class Game(keras.Model):
     def __init__(self, hmr, adversary, config):
         super().__init__(dtype="float32")
         self.hmr, self.adversary, self.config = hmr, adversary, config
+        adversary.trainable = bool(config.adversarial)  # an optimizer wants gradients
         self.latest = [Latest(name) for name in LOSSES]
         self.built = True
 

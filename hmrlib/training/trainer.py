@@ -138,7 +138,7 @@ def open_data(config, records):
         )
     shares = config.shares or [max(size["samples"], 1) for size in sizes]
     sources = dict(zip(records, shares, strict=True))
-    poses = config.poses
+    poses = config.poses if config.adversarial else None
     if poses == "prior":
         from hmrlib.data.prior import load_prior
 
@@ -149,7 +149,7 @@ def open_data(config, records):
         sources,
         config.batch_size,
         augmentation=augmentation,
-        poses=poses if config.adversarial else None,
+        poses=poses,
         split="train",
         **options,
     )
