@@ -44,7 +44,7 @@ BATCH = 64  # bodies posed at once; one compiled program for all
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
-LEAST_SEEN = 5  # keypoints; where fewer are, what hides them is left out
+LEAST_SEEN = 5  # keypoints; where fewer are, the crop is wider and what hides them left out
 J = clothes.J
 
 
@@ -771,6 +771,12 @@ def picture(recipes, size=SIZE, photographs=None):
         scene, seen = build_scene(recipe, posed, rows, size, photographs)
         sample = finish(recipe, scene, seen)
         if (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() < LEAST_SEEN:
+            whole = recipe["camera"] | {
+                "zoom": max(recipe["camera"]["zoom"], 1.25),
+                "shift": [0, 0],
+            }
+            aside = recipe | {"camera": whole}
+            scene, seen = build_scene(aside, posed, rows, size, photographs)
             sample = finish(recipe, *_alone(scene, seen))
         yield sample
 
