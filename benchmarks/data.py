@@ -16,7 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from hmrlib.data import datasets, pipeline, records, synthetic
+import hmrlib
+from hmrlib.data import datasets, mocap, pipeline, prior, records, synthetic
+from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 ROUNDS = 5
@@ -109,8 +111,42 @@ def synthetic_people(count=512, workers=None):
     return f"{best:,.0f}/s", f"{count} samples of 224 px, {workers} processes"
 
 
+def retargeting(rounds=3):
+    """Motion capture put onto the body, read to pose | >= 300 frames/s on 2 cores"""
+    body = hmrlib.load_body()
+    folder = SHARED / "mocap_cmu"
+    if folder.is_dir():
+        clips = ["asfamc/01/01_01.amc", "bvh/dances_martial/salsa_03.bvh", "asfamc/16/16_15.amc"]
+        name = f"CMU's {', '.join(Path(clip).stem for clip in clips)}"
+        joints = None
+
+        def read():
+            return [mocap.read_motion(folder / clip) for clip in clips]
+    else:
+        poses = prior.load_prior().sample(9, 0)
+        share = np.linspace(0, 8, 1000)[:, None, None]
+        before = np.minimum(share.astype(int), 7).ravel()
+        poses = poses[before] * (before + 1 - share[:, 0, 0])[:, None, None]
+        places = np.asarray(body(None, poses).joints, float)
+        turns, rest = np.tile(np.eye(3), (1000, 24, 1, 1)), np.asarray(body().joints[0], float)
+        motion = mocap.Motion(JOINT_NAMES, PARENTS, places, turns, 30.0, rest)
+        name, joints = "1,000 frames of the body's own", {joint: joint for joint in JOINT_NAMES}
+
+        def read():
+            return [motion]
+
+    def work():
+        return [mocap.retarget(motion, body, joints) for motion in read()]
+
+    made = work()  # compiles
+    frames = sum(len(clip.pose) for clip in made)
+    error = 1000 * np.concatenate([clip.error for clip in made]).mean()
+    return best_rate(work, frames, rounds), f"{name}; {frames:,} frames, {error:.1f} mm"
+
+
 ROWS = {
     "people": synthetic_people,
+    "mocap": retargeting,
     "tf.data": tf_data,
     "threads": without_tensorflow,
     "records": reading,

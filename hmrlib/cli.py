@@ -132,6 +132,22 @@ def _data_commands(commands):
     kept = "Finished shards are kept; the same command goes on from there."
     render.set_defaults(run=_data_render, kept=kept)
 
+    mocap = actions.add_parser("mocap", help="put motion capture onto the body: a pose library")
+    mocap.add_argument("folder", metavar="DIR", type=Path, help="has .amc/.asf, .bvh, AMASS .npz")
+    mocap.add_argument("out", metavar="OUT", type=Path, help="gets library.npz and errors.md")
+    mocap.add_argument("--fps", type=float, default=30.0, help="frames a second, 30 by default")
+    mocap.add_argument("--joints", metavar="JSON", type=Path, help="a map for other skeletons")
+    mocap.add_argument("--body", metavar="PATH", help="a model in SMPL's format, as for `body`")
+    kept = "Finished clips are kept; the same command goes on from there."
+    mocap.set_defaults(run=_data_mocap, kept=kept)
+
+    prior = actions.add_parser("prior", help="learn the pose prior again from a pose library")
+    prior.add_argument("library", metavar="LIBRARY", type=Path, help="library.npz of `data mocap`")
+    prior.add_argument("--out", metavar="PATH", type=Path, help="by default the package's own file")
+    prior.add_argument("--components", type=int, default=64, help="Gaussians, 64 by default")
+    prior.add_argument("--seed", type=int, default=0)
+    prior.set_defaults(run=_data_prior)
+
 
 def _train(options):
     from hmrlib.training.config import read_config
@@ -294,4 +310,23 @@ def _data_render(options):
         options.scheduler,
     )
     _print_entries({"samples": index["samples"], "folder": str(options.out)})
+    return 0
+
+
+def _data_mocap(options):
+    import hmrlib
+    from hmrlib.data import mocap
+
+    joints = None if options.joints is None else json.loads(options.joints.read_text("utf-8"))
+    body = hmrlib.load_body(options.body)
+    library, table = mocap.build_library(options.folder, options.out, body, options.fps, joints)
+    print(f"{table}\n{library}")
+    return 0
+
+
+def _data_prior(options):
+    from hmrlib.data import prior
+
+    made = prior.train(options.library, options.out, options.components, options.seed)
+    _print_entries(made.card)
     return 0

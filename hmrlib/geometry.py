@@ -147,6 +147,43 @@ def quaternion_multiply(left, right):
     return ops.concatenate([real, a * v + b * u + ops.cross(u, v, axis=-1)], axis=-1)
 
 
+def swing_twist_to_matrix(angles, twist_axis):
+    """Angles about a joint's three axes -> rotation matrix: first a twist, then a swing.
+
+    Unlike Euler angles these have no gimbal lock within a joint's reach: the swing turns about an
+    axis across the bone, and only at 180 degrees does it lose its direction.
+
+    Args:
+        angles: (..., 3) radians; along the twist axis the twist, the other two the rotation
+            vector of the swing.
+        twist_axis: (..., 3), broadcast; 1 at the axis of the twist, else 0.
+
+    Returns:
+        (..., 3, 3): swing @ twist.
+    """
+    twist = angles * ops.convert_to_tensor(twist_axis, dtype=angles.dtype)
+    return ops.matmul(axis_angle_to_matrix(angles - twist), axis_angle_to_matrix(twist))
+
+
+def swing_twist_from_quaternion(quaternion, twist_axis):
+    """The inverse of `swing_twist_to_matrix`, from a unit quaternion (..., 4) -> (..., 3) radians.
+
+    The twist lies in [-pi, pi], the swing turns by at most pi.
+    """
+    twist_axis = ops.convert_to_tensor(twist_axis, dtype=quaternion.dtype)
+    real, vector = quaternion[..., :1], quaternion[..., 1:]
+    along = ops.sum(vector * twist_axis, axis=-1, keepdims=True)
+    squared = real**2 + along**2
+    # a swing of 180 degrees hides the twist: none is as good as any
+    lost = squared < _SMALL**2
+    length = ops.sqrt(ops.where(lost, ops.ones_like(squared), squared))
+    cosine = ops.where(lost, ops.ones_like(real), real / length)
+    sine = ops.where(lost, ops.zeros_like(along), along / length)
+    twist = ops.concatenate([cosine, sine * twist_axis], axis=-1)
+    swing = quaternion_multiply(quaternion, quaternion_conjugate(twist))
+    return quaternion_to_axis_angle(swing) + quaternion_to_axis_angle(twist)
+
+
 def rigid_to_dual_quaternion(rotation, translation):
     """x' = R x + t as a unit dual quaternion q + e/2 (0, t) q (Kavan et al. 2008, eq. 2).
 

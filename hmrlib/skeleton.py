@@ -5,6 +5,7 @@ name (`correspondence`) and mirrored by name (`mirror_order`); no index table is
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -167,7 +168,7 @@ def correspondence(source, target):
     Raises:
         ValueError: a set's name is unknown, or the two share no point.
     """
-    source, target = _names(source), _names(target)
+    source, target = names_of(source), names_of(target)
     index = {name: i for i, name in enumerate(source)}
     pairs = [(index[name], i) for i, name in enumerate(target) if name in index]
     if not pairs:
@@ -176,12 +177,48 @@ def correspondence(source, target):
     return list(of), list(to)
 
 
-def _names(names):
+def names_of(names):
+    """The names of a keypoint set, or the given names as a tuple."""
     if not isinstance(names, str):
         return tuple(names)
     if names not in KEYPOINT_SETS:
         raise ValueError(f"unknown keypoint set {names!r}; known are {sorted(KEYPOINT_SETS)}")
     return KEYPOINT_SETS[names].names
+
+
+class JointLimits(NamedTuple):
+    """How far a joint turns: (least, relaxed, most) about each axis, in degrees.
+
+    A rotation is swing * twist: first the twist about `twist`, the axis nearest to the bone in the
+    T-pose, then a swing whose rotation vector has the other two components.
+    """
+
+    twist: str
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    z: tuple[float, float, float]
+
+
+JOINT_LIMITS = {
+    # of the left side; the right side is its mirror image (y and z change their sign).
+    # legs: -x lifts the thigh, +x bends the knee, +z spreads; arms: +z lifts, -y swings forward
+    "left_hip": JointLimits("y", (-120, -20, 15), (-35, 0, 40), (-20, 3, 45)),
+    "left_knee": JointLimits("y", (0, 25, 140), (-15, 0, 15), (-5, 0, 5)),
+    "left_ankle": JointLimits("y", (-25, 0, 45), (-20, 0, 25), (-20, 0, 20)),
+    "left_foot": JointLimits("z", (-40, -5, 25), (-5, 0, 5), (-5, 0, 5)),
+    "spine1": JointLimits("y", (-15, 5, 35), (-20, 0, 20), (-18, 0, 18)),
+    "spine2": JointLimits("y", (-12, 3, 30), (-20, 0, 20), (-15, 0, 15)),
+    "spine3": JointLimits("y", (-10, 2, 20), (-20, 0, 20), (-12, 0, 12)),
+    "neck": JointLimits("y", (-30, 5, 35), (-40, 0, 40), (-25, 0, 25)),
+    "head": JointLimits("y", (-25, 0, 25), (-35, 0, 35), (-20, 0, 20)),
+    "left_collar": JointLimits("x", (-10, 0, 10), (-25, -2, 15), (-10, 0, 30)),
+    "left_shoulder": JointLimits("x", (-70, 0, 70), (-110, -20, 35), (-85, -50, 85)),
+    "left_elbow": JointLimits("x", (-45, 0, 45), (-145, -35, 0), (-5, 0, 5)),
+    "left_wrist": JointLimits("x", (-80, 0, 80), (-25, 0, 20), (-65, 0, 65)),
+    "left_hand": JointLimits("x", (-5, 0, 5), (-10, 0, 10), (-60, -10, 20)),
+}
+"""Rounded after the ranges of motion in Boone and Azen 1979, told from the T-pose. The share of
+each spine joint, and of elbow and wrist in the forearm's twist, is our choice."""
 
 
 # Poses made by hand: the axis-angle vector of each joint that is turned, in degrees.
@@ -379,3 +416,25 @@ def pose_from_degrees(degrees):
             raise ValueError(f"no joint is named {name!r}; the names are {', '.join(JOINT_NAMES)}")
         pose[JOINT_NAMES.index(name)] = np.radians(vector)
     return pose
+
+
+def joint_limits():
+    """`JOINT_LIMITS` of all joints as arrays, in radians, the right side mirrored.
+
+    The angles of a joint are the rotation vectors of its swing and its twist in one: see
+    `geometry.swing_twist_to_matrix`. The root has no limits: infinite, relaxed at 0.
+
+    Returns:
+        twist_axis (24, 3), ones and zeros; least, relaxed, most (24, 3).
+    """
+    twist_axis = np.zeros((len(JOINT_NAMES), 3))
+    twist_axis[0, 1] = 1
+    ranges = np.zeros((3, len(JOINT_NAMES), 3))
+    ranges[:, 0] = np.array([-np.inf, 0, np.inf])[:, None]
+    for j, name in enumerate(JOINT_NAMES[1:], start=1):
+        limits = JOINT_LIMITS[name.replace("right_", "left_")]
+        twist_axis[j, "xyz".index(limits.twist)] = 1
+        ranges[:, j] = np.radians([limits.x, limits.y, limits.z]).T
+        if name.startswith("right_"):  # the mirror image turns the other way about y and z
+            ranges[:, j, 1:] = -ranges[::-1, j, 1:]
+    return twist_axis, *ranges

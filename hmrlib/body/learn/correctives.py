@@ -21,46 +21,11 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
-from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES, PARENTS
+from hmrlib.skeleton import JOINT_LIMITS, JOINT_MIRROR, JOINT_NAMES, PARENTS
 
 NUM_JOINTS = len(JOINT_NAMES)
 NUM_FEATURES = 9 * (NUM_JOINTS - 1)
 FLIP = np.array([-1.0, 1.0, 1.0])  # the mirror image of a point: x changes its sign
-
-
-class JointLimits(NamedTuple):
-    """How far a joint turns: (least, relaxed, most) about each axis, in degrees.
-
-    A rotation is swing * twist: first the twist about `twist`, the axis nearest to the bone in the
-    T-pose, then a swing whose rotation vector has the other two components.
-    """
-
-    twist: str
-    x: tuple[float, float, float]
-    y: tuple[float, float, float]
-    z: tuple[float, float, float]
-
-
-JOINT_LIMITS = {
-    # of the left side; the right side is its mirror image (y and z change their sign).
-    # legs: -x lifts the thigh, +x bends the knee, +z spreads; arms: +z lifts, -y swings forward
-    "left_hip": JointLimits("y", (-120, -20, 15), (-35, 0, 40), (-20, 3, 45)),
-    "left_knee": JointLimits("y", (0, 25, 140), (-15, 0, 15), (-5, 0, 5)),
-    "left_ankle": JointLimits("y", (-25, 0, 45), (-20, 0, 25), (-20, 0, 20)),
-    "left_foot": JointLimits("z", (-40, -5, 25), (-5, 0, 5), (-5, 0, 5)),
-    "spine1": JointLimits("y", (-15, 5, 35), (-20, 0, 20), (-18, 0, 18)),
-    "spine2": JointLimits("y", (-12, 3, 30), (-20, 0, 20), (-15, 0, 15)),
-    "spine3": JointLimits("y", (-10, 2, 20), (-20, 0, 20), (-12, 0, 12)),
-    "neck": JointLimits("y", (-30, 5, 35), (-40, 0, 40), (-25, 0, 25)),
-    "head": JointLimits("y", (-25, 0, 25), (-35, 0, 35), (-20, 0, 20)),
-    "left_collar": JointLimits("x", (-10, 0, 10), (-25, -2, 15), (-10, 0, 30)),
-    "left_shoulder": JointLimits("x", (-70, 0, 70), (-110, -20, 35), (-85, -50, 85)),
-    "left_elbow": JointLimits("x", (-45, 0, 45), (-145, -35, 0), (-5, 0, 5)),
-    "left_wrist": JointLimits("x", (-80, 0, 80), (-25, 0, 20), (-65, 0, 65)),
-    "left_hand": JointLimits("x", (-5, 0, 5), (-10, 0, 10), (-60, -10, 20)),
-}
-"""Rounded after the ranges of motion in Boone and Azen 1979, told from the T-pose. The share of
-each spine joint, and of elbow and wrist in the forearm's twist, is our choice."""
 
 
 def _silent(progress):

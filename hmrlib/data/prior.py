@@ -1,0 +1,408 @@
+"""What poses people take: a density over the body's angles, learned from motion capture.
+
+`load_prior()` gives the one that ships. It is a mixture of Gaussians over the swing and twist
+angles of the 23 joints below the root (`geometry.swing_twist_to_matrix`): 69 numbers in radians,
+in which `skeleton.JOINT_LIMITS` are bounds. It says nothing of the root. `train` learns it again
+from a pose library (`hmrlib.data.mocap.build_library`).
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+from scipy.cluster.vq import kmeans2, vq
+from scipy.special import logsumexp
+
+import hmrlib
+from hmrlib import fitting, geometry, skeleton
+from hmrlib.body.files import atomic_write
+
+ASSET = Path(__file__).with_name("assets") / "pose_prior.npz"
+DIMENSIONS = 3 * (fitting.NUM_JOINTS - 1)  # 69
+# what NumPy raises for a file that is missing, cut off, or something else
+_BROKEN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
+CREDIT = "mocap.cs.cmu.edu, funded by NSF EIA-0196217"
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A mixture of M Gaussians over the angles (69,) of a pose.
+
+    Attributes:
+        weights: (M,), they sum to one.
+        means: (M, 69) radians.
+        covariances: (M, 69, 69).
+        joints: (24, 3) metres, of the mean body at rest: what `sample` keeps apart.
+        card: dict: data, credit, licence, errors, what is missing.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    joints: np.ndarray
+    card: dict
+
+    @property
+    def mixture(self):
+        """Log weights, means, precisions and their log determinants, for `fitting`; float32."""
+        log_dets = -np.linalg.slogdet(self.covariances)[1]
+        precisions = np.linalg.inv(self.covariances)
+        arrays = np.log(self.weights), self.means, precisions, log_dets
+        return tuple(array.astype("float32") for array in arrays)
+
+    def log_density(self, pose):
+        """log p of poses, per radian of each of the 69 angles.
+
+        Args:
+            pose: (B, 24, 3) axis-angle, or (B, 24, 3, 3); the root has no part in it.
+
+        Returns:
+            (B,), of the backend's tensors; differentiable.
+        """
+        angles = pose_angles(pose)
+        return -fitting.gaussian_mixture(angles, *self.mixture)[0]
+
+    def sample(self, count, seed, spread=1.0):
+        """Poses that people could take.
+
+        Drawn from the mixture, brought within the joint limits, and drawn again where arms or legs
+        pass through the body (tested on capsules, so that a touch is let through).
+
+        Args:
+            count: N; seed: of the generator, the same seed gives the same poses.
+            spread: of the Gaussians; less than 1 for more ordinary poses.
+
+        Returns:
+            (N, 24, 3) float32 axis-angle, the root zero.
+        """
+        rng = np.random.default_rng(seed)
+        factors = np.linalg.cholesky(self.covariances)
+        angles, depth = np.zeros((count, DIMENSIONS)), np.full(count, np.inf)
+        for _ in range(_TRIES):
+            left = np.flatnonzero(depth > 0)
+            if not left.size:
+                break
+            component = rng.choice(len(self.weights), size=len(left), p=self.weights)
+            drawn = spread * rng.standard_normal((len(left), DIMENSIONS))
+            for m in np.unique(component):
+                mine = component == m
+                drawn[mine] = self.means[m] + drawn[mine] @ factors[m].T
+            drawn = np.clip(drawn, fitting.LEAST[1:].ravel(), fitting.MOST[1:].ravel())
+            found = collision_depth(angles_pose(drawn), self.joints)
+            better = found < depth[left]
+            angles[left[better]], depth[left[better]] = drawn[better], found[better]
+        return angles_pose(angles)
+
+
+def load_prior(path=None):
+    """The prior that ships, or one that `train` wrote.
+
+    Raises:
+        ValueError: no such file, or it is damaged.
+    """
+    path = Path(path or ASSET)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        lower = np.zeros((len(arrays["weights"]), DIMENSIONS, DIMENSIONS))
+        lower[:, *np.tril_indices(DIMENSIONS)] = arrays["factors"].astype(float)
+        weights = arrays["weights"].astype(float)
+        return Prior(
+            weights / weights.sum(),
+            arrays["means"].astype(float),
+            lower @ lower.transpose(0, 2, 1),
+            arrays["joints"].astype(float),
+            json.loads(str(arrays["card"])),
+        )
+    except (*_BROKEN, IndexError) as error:
+        raise ValueError(f"{path}: expected a pose prior ({error})") from error
+
+
+def save_prior(path, prior):
+    """Write a prior: the covariances as Cholesky factors in half precision."""
+    lower = np.linalg.cholesky(prior.covariances)[:, *np.tril_indices(DIMENSIONS)]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        np.savez_compressed(
+            file,
+            weights=prior.weights.astype("float32"),
+            means=prior.means.astype("float16"),
+            factors=lower.astype("float16"),
+            joints=prior.joints.astype("float32"),
+            card=np.array(json.dumps(prior.card)),
+        )
+
+
+def pose_angles(pose):
+    """Axis-angle (B, 24, 3) or matrices (B, 24, 3, 3) -> angles of the joints (B, 69), tensors."""
+    return ops.reshape(fitting.pose_angles(pose)[:, 1:], (-1, DIMENSIONS))
+
+
+def angles_pose(angles):
+    """Angles (B, 69) -> axis-angle (B, 24, 3), NumPy; the root is zero."""
+    angles = np.reshape(angles, (-1, fitting.NUM_JOINTS - 1, 3)).astype("float32")
+    matrices = geometry.swing_twist_to_matrix(angles, fitting.TWIST_AXIS[1:])
+    pose = np.zeros((len(angles), fitting.NUM_JOINTS, 3), "float32")
+    pose[:, 1:] = np.asarray(geometry.matrix_to_axis_angle(matrices))
+    return pose
+
+
+# --- what must not meet -------------------------------------------------------------------------
+
+_TRIES = 24
+# capsules of the mean body: from, to (joints), how far beyond, radius in metres
+_CAPSULES = {
+    "left_flank": ("left_hip", "left_collar", 0.0, 0.1),
+    "right_flank": ("right_hip", "right_collar", 0.0, 0.1),
+    "belly": ("spine1", "spine3", 0.0, 0.1),
+    "skull": ("head", "head", 0.0, 0.1),
+    "left_thigh": ("left_hip", "left_knee", 0.0, 0.065),
+    "right_thigh": ("right_hip", "right_knee", 0.0, 0.065),
+    "left_shin": ("left_knee", "left_ankle", 0.0, 0.045),
+    "right_shin": ("right_knee", "right_ankle", 0.0, 0.045),
+    "left_forearm": ("left_elbow", "left_wrist", 0.0, 0.035),
+    "right_forearm": ("right_elbow", "right_wrist", 0.0, 0.035),
+    "left_hand": ("left_wrist", "left_hand", 0.06, 0.025),
+    "right_hand": ("right_wrist", "right_hand", 0.06, 0.025),
+}
+
+
+def _may_not_meet():
+    """Pairs of capsules: arms with all but themselves, legs with the other leg."""
+    pairs = []
+    for a in _CAPSULES:
+        for b in _CAPSULES:
+            arm = "forearm" in a or "hand" in a
+            other_arm = "forearm" in b or "hand" in b
+            leg = "shin" in a and ("shin" in b or "thigh" in b)
+            if a[:5] == b[:5] and ((arm and other_arm) or leg):
+                continue  # of one side
+            if (arm and (a < b or not other_arm)) or (leg and a != b and (a < b or "thigh" in b)):
+                pairs.append((list(_CAPSULES).index(a), list(_CAPSULES).index(b)))
+    return np.array(pairs).T
+
+
+def collision_depth(pose, joints):
+    """How deep, at most, forearms, hands and shins sink into what they must not: (B,) metres.
+
+    Args:
+        pose: (B, 24, 3) axis-angle; joints: (24, 3) metres at rest.
+
+    Returns:
+        0 where nothing meets.
+    """
+    pose = ops.convert_to_tensor(pose, dtype="float32")
+    rest = ops.broadcast_to(ops.convert_to_tensor(joints, dtype="float32"), ops.shape(pose))
+    rotations = geometry.axis_angle_to_matrix(pose)
+    posed = np.asarray(fitting.world_transforms(rotations, rest, skeleton.PARENTS)[1])
+    index = skeleton.JOINT_NAMES.index
+    begin = posed[:, [index(a) for a, _, _, _ in _CAPSULES.values()]]
+    end = posed[:, [index(b) for _, b, _, _ in _CAPSULES.values()]]
+    beyond, radius = np.array([[c[2], c[3]] for c in _CAPSULES.values()]).T
+    axis = end - begin
+    length = np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)
+    end = end + beyond[:, None] * axis / length
+    a, b = _may_not_meet()
+    apart = _segment_distance(begin[:, a], end[:, a], begin[:, b], end[:, b])
+    return np.maximum(radius[a] + radius[b] - apart, 0).max(axis=1)
+
+
+def _segment_distance(p, p_end, q, q_end):
+    """The distance between segments (..., 3); Ericson, "Real-Time Collision Detection", 5.1.9."""
+    u, v, w = p_end - p, q_end - q, p - q
+    a, b, c = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
+    d, e = (u * w).sum(-1), (v * w).sum(-1)
+    s = np.clip((b * e - c * d) / np.maximum(a * c - b * b, 1e-9), 0, 1)
+    t = (b * s + e) / np.maximum(c, 1e-9)
+    t = np.clip(t, 0, 1)
+    s = np.clip((b * t - d) / np.maximum(a, 1e-9), 0, 1)
+    return np.linalg.norm(w + s[..., None] * u - t[..., None] * v, axis=-1)
+
+
+# --- learning it --------------------------------------------------------------------------------
+
+_EVERY = 3  # of the frames of the library: those between look alike
+_CLUSTERS = 300
+_FLATTEN = 0.6  # 0: frames count alike; 1: clusters of poses do, whatever their number of frames
+_FLOOR = np.radians(1.5)  # least standard deviation of an angle
+# what motion capture does not see, or hardly: the share of their limits' width that is added as a
+# standard deviation. Hands (fingers) are not seen at all: they get only this.
+_UNSEEN = {"hand": 0.17, "foot": 0.05, "wrist": 0.06, "neck": 0.02, "head": 0.02, "ankle": 0.02}
+
+
+def read_library(path):
+    """Angles (N, 69), clips' names (N,) and errors (N,) in metres, of a library by `mocap`.
+
+    Raises:
+        ValueError: no such file, or not a pose library.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            pose, clip, names = file["pose"], file["clip"], file["clip_names"]
+            error = file["error"]
+    except _BROKEN as error:
+        raise ValueError(
+            f"{path}: expected a pose library of `hmr data mocap` ({error})"
+        ) from error
+    if pose.ndim != 3 or pose.shape[1:] != (fitting.NUM_JOINTS, 3) or len(clip) != len(pose):
+        raise ValueError(f"{path}: pose {pose.shape} and clip {clip.shape} do not fit")
+    return np.asarray(pose_angles(pose)), names[clip], error
+
+
+def subject(clip_name):
+    """Who moves in a clip: what its file's name begins with, "05" and "005" being one."""
+    first = Path(clip_name).stem.split("_")[0]
+    return str(int(first)) if first.isdigit() else first
+
+
+def balanced_weights(angles, seed, clusters=_CLUSTERS, flatten=_FLATTEN):
+    """Weights (N,), mean 1: common poses count less, so that walking does not drown the rest.
+
+    Poses are put into clusters (k-means); a cluster of n frames counts n^(1 - flatten).
+    """
+    picked = np.random.default_rng(seed).permutation(len(angles))[:20_000]
+    centres, _ = kmeans2(angles[picked], min(clusters, len(picked)), minit="points", rng=seed)
+    label, _ = vq(angles, centres)
+    sizes = np.bincount(label, minlength=len(centres))
+    weights = sizes[label] ** -float(flatten)
+    return weights / weights.mean()
+
+
+def fit_mixture(angles, weights, components, seed, steps=30, shrink=30.0):
+    """Expectation maximisation of a mixture of Gaussians, frames weighted.
+
+    Args:
+        angles: (N, D); weights: (N,), mean 1; components: M.
+        shrink: how many frames' worth of the pooled covariance each component's is mixed with.
+
+    Returns:
+        weights (M,), means (M, D), covariances (M, D, D).
+    """
+    rng = np.random.default_rng(seed)
+    angles, weights = np.asarray(angles, "float32"), np.asarray(weights, "float32")
+    count, dimensions = angles.shape
+    picked = rng.choice(count, min(count, 20_000), replace=False, p=weights / weights.sum())
+    means, _ = kmeans2(angles[picked], components, minit="points", rng=seed)
+    label, _ = vq(angles, means)
+    share = np.zeros((count, components), "float32")
+    share[np.arange(count), label] = 1
+    before = -np.inf
+    for _ in range(steps):
+        mass = share * weights[:, None]  # (N, M)
+        total = mass.sum(axis=0) + 1e-6
+        means = mass.T @ angles / total[:, None]
+        scatter = np.empty((components, dimensions, dimensions))
+        for m in range(components):
+            near = mass[:, m] > 1e-4
+            away = (angles[near] - means[m]) * np.sqrt(mass[near, m : m + 1])
+            scatter[m] = away.T @ away
+        pooled = scatter.sum(axis=0) / total.sum()
+        amount = (total + shrink)[:, None, None]
+        covariances = (scatter + shrink * pooled) / amount + _FLOOR**2 * np.eye(dimensions)
+        proportions = total / total.sum()
+        logs = _component_logs(angles, proportions, means, covariances)  # (N, M)
+        value = logsumexp(logs, axis=1)
+        share = np.exp(logs - value[:, None])
+        mean = np.average(value, weights=weights)
+        if mean - before < 0.02:
+            break
+        before = mean
+    return proportions, means.astype(float), covariances
+
+
+def _component_logs(angles, proportions, means, covariances):
+    """log (pi_m N(x_n; mu_m, Sigma_m)), (N, M)."""
+    logs = np.empty((len(angles), len(means)), "float32")
+    for m, covariance in enumerate(covariances):
+        factor = np.linalg.cholesky(covariance)
+        whiten = np.linalg.inv(factor).T.astype("float32")
+        whitened = (angles - means[m].astype("float32")) @ whiten
+        log_det = 2 * np.log(np.diagonal(factor)).sum()
+        logs[:, m] = -0.5 * (np.einsum("nd,nd->n", whitened, whitened) + log_det)
+    return logs + np.log(proportions) - angles.shape[1] / 2 * np.log(2 * np.pi)
+
+
+def mixture_log_likelihood(angles, proportions, means, covariances):
+    """log p(x_n), (N,)."""
+    return logsumexp(_component_logs(angles, proportions, means, covariances), axis=1)
+
+
+def with_unseen(angles, seed):
+    """Angles with a spread where the capture has none: hands drawn, feet and wrists loosened."""
+    rng = np.random.default_rng(seed)
+    angles = angles.reshape(-1, fitting.NUM_JOINTS - 1, 3).copy()
+    for j, name in enumerate(skeleton.JOINT_NAMES[1:]):
+        share = _UNSEEN.get(name.split("_")[-1], 0)
+        width = share * (fitting.MOST - fitting.LEAST)[j + 1]
+        if name.endswith("hand"):
+            angles[:, j] = fitting.RELAXED[j + 1]
+        angles[:, j] += width * rng.standard_normal(angles[:, j].shape)
+    angles = np.clip(angles, fitting.LEAST[1:], fitting.MOST[1:])
+    return angles.reshape(-1, DIMENSIONS).astype("float32")
+
+
+def held_out_split(clips, seed, share=0.2):
+    """(N,) mask of held-out frames: whole subjects, until they make up the share."""
+    who = np.array([subject(name) for name in clips])
+    names, counts = np.unique(who, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    chosen = order[: np.searchsorted(np.cumsum(counts[order]), share * len(clips)) + 1]
+    return np.isin(who, names[chosen])
+
+
+def train(library, out=None, components=64, seed=0):
+    """Learn the prior from a pose library, and write it.
+
+    The same library and seed give the same prior. First it is learned without some subjects, whose
+    frames it is then judged by; what is written has learned from all.
+
+    Args:
+        library: path of a library that `mocap.build_library` wrote.
+        out: path, by default the package's own file.
+        components: M.
+
+    Returns:
+        `Prior`; its card holds the held-out log likelihood.
+    """
+    angles, clips, errors = read_library(library)
+    angles, clips = angles[::_EVERY], clips[::_EVERY]
+    weights = balanced_weights(angles, seed)
+    angles = with_unseen(angles, seed)
+    away = held_out_split(clips, seed)
+    judged = fit_mixture(angles[~away], weights[~away], components, seed)
+    one = fit_mixture(angles[~away], weights[~away], 1, seed)
+    scores = {
+        name: round(float(np.average(value, weights=weights[part])), 2)
+        for name, model, part in (
+            ("training", judged, ~away),
+            ("held_out", judged, away),
+            ("held_out_one_gaussian", one, away),
+        )
+        for value in [mixture_log_likelihood(angles[part], *model)]
+    }
+    final = fit_mixture(angles, weights, components, seed)
+    card = {
+        "name": "hmrlib pose prior",
+        "model": f"mixture of {components} Gaussians over {DIMENSIONS} swing and twist angles",
+        "data": f"{len(np.unique(clips))} clips of CMU's motion capture, retargeted to the body",
+        "clips": len(np.unique(clips)),
+        "frames": len(errors) // 2,
+        "retargeting_error_mm": round(1000 * float(np.nanmean(errors)), 1),
+        "credit": CREDIT,
+        "licence": "the clips are free to use, modify and redistribute; so are these parameters",
+        "log_likelihood_nats": scores,
+        "held_out_subjects": sorted({subject(name) for name in clips[away]}),
+        "seed": seed,
+        "missing": [
+            "lying, swimming, babies and the old; hardly any sitting on chairs",
+            "fingers, and wrists and feet in part: spread by hand, independent of all else",
+            "the root: poses are told from the pelvis",
+        ],
+    }
+    joints = fitting.sites(hmrlib.load_body())[0][: fitting.NUM_JOINTS]
+    prior = Prior(*final, joints, card)
+    save_prior(out or ASSET, prior)
+    return load_prior(out)

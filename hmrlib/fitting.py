@@ -1,0 +1,802 @@
+"""Fitting: the pose, shape and place of the body that explain given keypoints.
+
+`fit_points` explains points in space (motion capture), `fit_keypoints` points in a picture
+(SMPLify, Bogo et al. 2016). Both minimise, for every body of a batch by itself,
+
+    E = sum_k w_k rho(|x_k(theta, beta, t) - y_k|^2 / s^2)      the keypoints
+      + limits(theta) + prior(theta) + lambda |beta|^2          what is known of people
+
+by damped Gauss-Newton steps (Levenberg-Marquardt), all bodies at once. Keypoints need no mesh: each
+moves rigidly with a joint, so that forward kinematics gives their places and, in closed form, their
+derivatives. A joint's rotation is held as its angles of swing and twist, in which the limits of
+`skeleton.JOINT_LIMITS` are plain bounds; the root's is a free rotation.
+
+Frame: that of the keypoints in space, or the camera's (x right, y down, z forward). Metres,
+radians, pixels. B = batch, K = keypoints, S = sites, n = shape coefficients.
+"""
+
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.optimize import least_squares
+from tqdm.auto import tqdm
+
+from hmrlib import geometry, skeleton
+from hmrlib.body import keypoints as body_keypoints
+from hmrlib.body.model import joint_locations, world_transforms
+
+TWIST_AXIS, LEAST, RELAXED, MOST = (np.float32(a) for a in skeleton.joint_limits())  # (24, 3)
+NUM_JOINTS = len(skeleton.JOINT_NAMES)
+# points of the skin that motion capture has and no keypoint set: the first joint carries it, and it
+# is the foremost point of the skin of all of them
+_EXTREMES = {"toe": ("foot",), "thumb": ("wrist", "hand")}
+SITE_NAMES = (
+    *skeleton.JOINT_NAMES,
+    *body_keypoints.LANDMARK_NAMES,
+    *(f"{side}_{name}" for name in _EXTREMES for side in ("left", "right")),
+)
+SITE_OWNERS = (  # the joint that carries each site; a joint's place is carried by its parent
+    *np.maximum(skeleton.PARENTS, 0).tolist(),
+    *[skeleton.JOINT_NAMES.index("head")] * len(body_keypoints.LANDMARK_NAMES),
+    *(
+        skeleton.JOINT_NAMES.index(f"{side}_{joints[0]}")
+        for joints in _EXTREMES.values()
+        for side in ("left", "right")
+    ),
+)
+
+_NOT_ROOT = np.float32(np.arange(NUM_JOINTS) > 0)[:, None]  # (24, 1)
+# how hard an angle pulls towards its relaxed value: the narrower its limits, the harder
+_TENSION = np.float32(25 / (MOST - LEAST) ** 2)  # (24, 3), the root's 0
+LIMIT = 0.05  # radians beyond a limit that weigh as much as a keypoint that is off by its scale
+START_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e6
+
+
+class Fit(NamedTuple):
+    """What a fit found, as NumPy arrays.
+
+    Attributes:
+        pose: (B, 24, 3) axis-angle; the root's in the frame of the keypoints.
+        betas: (B, n).
+        translation: (B, 3) metres: the body's vertices are body(betas, pose) + translation.
+        points: (B, K, 3) metres, the body's own keypoints.
+        energy: (B,), the least value found of E.
+    """
+
+    pose: np.ndarray
+    betas: np.ndarray
+    translation: np.ndarray
+    points: np.ndarray
+    energy: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def sites(body):
+    """Where the points that can be fitted are on the body at rest.
+
+    Returns:
+        template (S, 3) metres and shapedirs (n, S, 3), of `SITE_NAMES`.
+    """
+    mean, weights = body.v_template, body.weights
+    skin = list(body_keypoints.landmark_vertices(mean, weights))
+    for name in _EXTREMES:
+        for side in ("left", "right"):
+            chain = [f"{side}_{joint}" for joint in _EXTREMES[name]]
+            carried = weights[:, [skeleton.JOINT_NAMES.index(joint) for joint in chain]].sum(axis=1)
+            skin.append(np.where(carried > 0.5, mean[:, 2], -np.inf).argmax())  # the foremost
+    regressor = body.J_regressor.toarray()  # (24, V)
+    template = np.concatenate([regressor @ mean, mean[skin]])
+    shapedirs = body.shapedirs.transpose(2, 0, 1)  # (n, V, 3)
+    shapedirs = np.concatenate([regressor @ shapedirs, shapedirs[:, skin]], axis=1)
+    return template.astype("float32"), shapedirs.astype("float32")
+
+
+# --- one step -------------------------------------------------------------------------------
+
+
+class _State(NamedTuple):
+    """Unknowns: angles (B, 24, 3), root (B, 3, 3), translation (B, 3), betas (B, n)."""
+
+    angles: Any
+    root: Any
+    translation: Any
+    betas: Any
+
+
+def _kinematics(state, rest, owner):
+    """Sites (B, S, 3) of a state, their derivatives (B, S, 3, 72 + 3 + n), the joints' rotations.
+
+    Args:
+        rest: template (24 + S, 3), shapedirs (n, 24 + S, 3): the joints, then the sites.
+        owner: (S,) the joint that carries each site.
+    """
+    template, shapedirs = rest
+    count = state.betas.shape[1]
+    places = joint_locations(template, shapedirs[:count], state.betas)
+    joints, places = places[:, :NUM_JOINTS], places[:, NUM_JOINTS:]
+    rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)
+    rotations = ops.concatenate([state.root[:, None], rotations[:, 1:]], axis=1)
+    world, posed = world_transforms(rotations, joints, skeleton.PARENTS)
+    posed = posed + state.translation[:, None]
+    carrier = ops.take(world, owner, axis=1)  # (B, S, 3, 3)
+    points = ops.take(posed, owner, axis=1) + _times(
+        carrier, places - ops.take(joints, owner, axis=1)
+    )
+
+    # d point / d angle = axis x lever arm, where the joint carries the point
+    axes = ops.matmul(world, _angle_axes(state.angles))  # (B, 24, 3, 3), columns in the world
+    arms = points[:, :, None] - posed[:, None]  # (B, S, 24, 3)
+    arms = arms * ops.convert_to_tensor(_carries(owner))[..., None]
+    axes, arms = axes[:, None], arms[..., None]  # (B, 1, 24, 3, 3), (B, S, 24, 3, 1)
+    turning = ops.stack(
+        [
+            axes[..., 1, :] * arms[..., 2, :] - axes[..., 2, :] * arms[..., 1, :],
+            axes[..., 2, :] * arms[..., 0, :] - axes[..., 0, :] * arms[..., 2, :],
+            axes[..., 0, :] * arms[..., 1, :] - axes[..., 1, :] * arms[..., 0, :],
+        ],
+        axis=2,
+    )  # (B, S, 3, 24, 3)
+    shape = (-1, len(owner), 3)
+    derivatives = [
+        ops.reshape(turning, (*shape, 3 * NUM_JOINTS)),
+        ops.broadcast_to(ops.eye(3), (*ops.shape(points), 3)),
+    ]
+    if count:
+        derivatives.append(_growing(world, shapedirs[:count], owner))
+    return points, ops.concatenate(derivatives, axis=-1), world
+
+
+def _times(matrices, vectors):
+    return ops.sum(matrices * vectors[..., None, :], axis=-1)
+
+
+def _carries(owner):
+    """(S, 24) ones where a joint's turning moves a site: its owner and all above it."""
+    carries = np.zeros((len(owner), NUM_JOINTS), np.float32)
+    for site, joint in enumerate(owner):
+        while joint >= 0:
+            carries[site, joint] = 1
+            joint = skeleton.PARENTS[joint]
+    return carries
+
+
+def _angle_axes(angles):
+    """The axes, at each joint's end, about which it turns as its angles grow: (B, 24, 3, 3).
+
+    A twist turns about its own axis. A swing comes before it: its axis is the right Jacobian of
+    the rotation vector, seen through the twist. The root's angles are small turns: the identity.
+    """
+    twist_axis = ops.convert_to_tensor(TWIST_AXIS)
+    twist = angles * twist_axis
+    swing = angles - twist
+    squared = ops.sum(swing**2, axis=-1)[..., None, None]
+    small = squared < 1e-4
+    angle = ops.sqrt(ops.where(small, ops.ones_like(squared), squared))
+    a = ops.where(small, 0.5 - squared / 24, 2 * (ops.sin(angle / 2) / angle) ** 2)
+    b = ops.where(small, 1 / 6 - squared / 120, (angle - ops.sin(angle)) / angle**3)
+    cross = geometry.skew(swing)
+    right = ops.eye(3) - a * cross + b * ops.matmul(cross, cross)
+    untwist = ops.swapaxes(geometry.axis_angle_to_matrix(twist), -1, -2)
+    swinging = ops.matmul(untwist, right) * (1 - twist_axis)[:, None, :]
+    twisting = ops.eye(3) * twist_axis[:, None, :]
+    return ops.concatenate(
+        [ops.broadcast_to(ops.eye(3), ops.shape(right[:, :1])), (swinging + twisting)[:, 1:]],
+        axis=1,
+    )
+
+
+def _growing(world, shapedirs, owner):
+    """d sites / d betas (B, S, 3, n): each bone's growth, carried along the chain."""
+    directions = ops.transpose(shapedirs, (1, 2, 0))  # (S, 3, n)
+    moved = [directions[0] + ops.zeros_like(world[:, 0, :, :1])]
+    for joint, parent in enumerate(skeleton.PARENTS[1:], start=1):
+        growth = directions[joint] - directions[parent]
+        moved.append(moved[parent] + ops.matmul(world[:, parent], growth))
+    moved = ops.stack(moved, axis=1)  # (B, 24, 3, n)
+    growth = directions[NUM_JOINTS:] - ops.take(directions, owner, axis=0)
+    carrier = ops.take(world, owner, axis=1)
+    return ops.take(moved, owner, axis=1) + ops.matmul(carrier, growth)
+
+
+def _evaluate(state, kinematics, matrix, target, weight, scale, terms, camera, prior):
+    """The energy at a state, and what a Gauss-Newton step needs.
+
+    Args:
+        kinematics: `_kinematics`, all but the state given.
+        matrix: (K, S) from sites to keypoints; None: they are the same.
+        target: (B, K, 3) metres, or (B, K, 2) pixels; weight: (B, K), 0 where unknown.
+        scale: (B, 1, 1) metres or pixels: how far off counts 1.
+        terms: dict of scalars, the weights of the other terms.
+        camera: (B, 3) focal, cx, cy in pixels; None for points in space.
+        prior: arrays of `prior.Prior.mixture`, or None.
+
+    Returns:
+        E (B,), half its gradient (B, N), half its curvature (B, N, N); N = 72 + 3 + n.
+    """
+    points, jacobian, _ = kinematics(state)
+    unknowns = jacobian.shape[-1]
+    if matrix is not None:
+        matrix = ops.convert_to_tensor(matrix)
+        jacobian = ops.reshape(jacobian, (-1, points.shape[1], 3 * unknowns))
+        jacobian = ops.reshape(ops.matmul(matrix, jacobian), (-1, matrix.shape[0], 3, unknowns))
+        points = ops.matmul(matrix, points)  # (B, K, 3)
+    if camera is not None:
+        points, jacobian = _project(points, jacobian, camera)
+    residual = (points - target) / scale
+    squared = ops.sum(residual**2, axis=-1)  # (B, K)
+    if camera is None:
+        energy = ops.sum(weight * squared, axis=-1)
+    else:  # Geman and McClure (1987): what is far off counts as 1, however far
+        energy = ops.sum(weight * squared / (1 + squared), axis=-1)
+        weight = weight / (1 + squared) ** 2
+    root = ops.sqrt(weight)[..., None]  # (B, K, 1)
+    rows = residual.shape[1] * residual.shape[2]
+    residual = ops.reshape(root * residual, (-1, rows, 1))
+    jacobian = ops.reshape(root[..., None] * jacobian / scale[..., None], (-1, rows, unknowns))
+    gradient = ops.matmul(ops.swapaxes(jacobian, 1, 2), residual)[..., 0]
+    curvature = ops.matmul(ops.swapaxes(jacobian, 1, 2), jacobian)
+
+    # joint limits and the relaxed pose are parabolas in the angles, the betas' prior in the betas
+    least, relaxed, most, tension = map(ops.convert_to_tensor, (LEAST, RELAXED, MOST, _TENSION))
+    beyond = state.angles - ops.minimum(ops.maximum(state.angles, least), most)  # (B, 24, 3)
+    away = state.angles - relaxed
+    limit, relax = terms["limits"] / LIMIT**2, terms["relaxed"] * tension
+    energy = energy + ops.sum(limit * beyond**2 + relax * away**2, axis=(1, 2))
+    energy = energy + terms["betas"] * ops.sum(state.betas**2, axis=1)
+    slope = ops.reshape(limit * beyond + relax * away, (-1, 3 * NUM_JOINTS))
+    outside = ops.cast(ops.abs(beyond) > 0, "float32")
+    stiffness = ops.reshape(limit * outside + relax, (-1, 3 * NUM_JOINTS))
+    still = ops.zeros_like(state.translation)
+    gradient = gradient + ops.concatenate([slope, still, terms["betas"] * state.betas], axis=1)
+    diagonal = [stiffness, still, terms["betas"] * ops.ones_like(state.betas)]
+    curvature = curvature + _diagonal(ops.concatenate(diagonal, axis=1))
+    if prior is not None:
+        value, slope, bend = gaussian_mixture(ops.reshape(state.angles[:, 1:], (-1, 69)), *prior)
+        energy = energy + terms["prior"] * value
+        rest = unknowns - 3 * NUM_JOINTS
+        gradient = gradient + terms["prior"] / 2 * ops.pad(slope, ((0, 0), (3, rest)))
+        curvature = curvature + terms["prior"] / 2 * ops.pad(bend, ((0, 0), (3, rest), (3, rest)))
+    return energy, gradient, curvature
+
+
+def gaussian_mixture(x, log_weights, means, precisions, log_dets):
+    """-log p(x) of a mixture of Gaussians, its gradient, and a curvature that bounds it.
+
+    The curvature is the mean of the components' precisions, weighted by their responsibilities:
+    never negative, and a step with it never raises -log p (it is the M step's, Dempster et al.
+    1977).
+
+    Args:
+        x: (B, D); log_weights (M,), means (M, D), precisions (M, D, D), log_dets (M,) of them.
+
+    Returns:
+        (B,), (B, D), (B, D, D).
+    """
+    log_weights, means, precisions, log_dets = (
+        ops.convert_to_tensor(array, dtype="float32")
+        for array in (log_weights, means, precisions, log_dets)
+    )
+    away = x[:, None] - means  # (B, M, D)
+    pull = ops.einsum("mde,bme->bmd", precisions, away)
+    exponent = log_weights + (log_dets - ops.sum(away * pull, axis=-1)) / 2  # (B, M)
+    constant = x.shape[1] / 2 * np.log(2 * np.pi)
+    total = ops.logsumexp(exponent, axis=1)
+    share = ops.exp(exponent - total[:, None])  # responsibilities
+    return (
+        constant - total,
+        ops.einsum("bm,bmd->bd", share, pull),
+        ops.einsum("bm,mde->bde", share, precisions),
+    )
+
+
+def _project(points, jacobian, camera):
+    """Pixels (B, K, 2) of points in the camera's frame, and their derivatives (B, K, 2, N)."""
+    focal, center = camera[:, None, :1], camera[:, None, 1:]  # (B, 1, 1), (B, 1, 2)
+    depth = ops.maximum(points[..., 2:], 0.1)  # what is behind the camera is drawn in front of it
+    ratio = points[..., :2] / depth
+    pixels = focal * ratio + center
+    slope = jacobian[..., :2, :] - ratio[..., None] * jacobian[..., 2:, :]
+    return pixels, (focal / depth)[..., None] * slope
+
+
+def _diagonal(vector):
+    return vector[..., None] * ops.eye(vector.shape[-1])
+
+
+def _step(state, found, damping, free, evaluate):
+    """One damped Gauss-Newton step for every body; those that it would harm stay where they are.
+
+    Args:
+        found: E, gradient, curvature at the state; damping: (B,); free: (N,) ones and zeros.
+
+    Returns:
+        state, found, damping, and by how much (B,) the step was to lower E.
+    """
+    energy, gradient, curvature = found
+    scale = ops.diagonal(curvature, axis1=1, axis2=2) + 1e-3
+    system = curvature * free * free[:, None] + _diagonal(damping[:, None] * scale + (1 - free))
+    factor = ops.cholesky(system)
+    half = ops.solve_triangular(factor, (-gradient * free)[..., None], lower=True)
+    change = ops.solve_triangular(ops.swapaxes(factor, 1, 2), half, lower=False)[..., 0]
+    turned = ops.reshape(change[:, : 3 * NUM_JOINTS], (-1, NUM_JOINTS, 3))
+    tried = _State(
+        state.angles + turned * ops.convert_to_tensor(_NOT_ROOT),
+        ops.matmul(state.root, geometry.axis_angle_to_matrix(turned[:, 0])),
+        state.translation + change[:, 72:75],
+        state.betas + change[:, 75:],
+    )
+    tried_found = evaluate(tried)
+    better = tried_found[0] < energy  # (B,)
+
+    def keep(new, old):
+        chosen = ops.reshape(better, (-1,) + (1,) * (len(new.shape) - 1))
+        return ops.where(chosen, new, old)
+
+    state = _State(*(keep(new, old) for new, old in zip(tried, state, strict=True)))
+    found = tuple(keep(new, old) for new, old in zip(tried_found, found, strict=True))
+    damping = ops.clip(ops.where(better, damping / 5, damping * 4), LEAST_DAMPING, MOST_DAMPING)
+    promised = -ops.sum(gradient * free * change, axis=1)
+    return state, found, damping, promised
+
+
+# --- fitting --------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def _compiled(owner, matrix, backend):
+    """`_evaluate`, `_step` and the rotations of `_kinematics`, compiled where the backend can.
+
+    Args:
+        owner: tuple, of the sites; matrix: nested tuples (K, S), or None.
+    """
+    matrix = None if matrix is None else np.array(matrix, "float32")
+    kinematics = partial(_kinematics, owner=owner)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # XLA makes one pass over memory of the kinematics, but its matrix products and Cholesky
+        # factors of many small matrices are several times slower than TensorFlow's own
+        kinematics = tf.function(kinematics, jit_compile=True, autograph=False)
+
+    def evaluate(state, rest, *problem):
+        return _evaluate(state, partial(kinematics, rest=rest), matrix, *problem)
+
+    def step(state, found, damping, free, rest, *problem):
+        return _step(state, found, damping, free, lambda tried: evaluate(tried, rest, *problem))
+
+    if backend == "tensorflow":
+        evaluate, step = (tf.function(f, autograph=False) for f in (evaluate, step))
+    elif backend == "jax":
+        import jax
+
+        kinematics, evaluate, step = jax.jit(kinematics), jax.jit(evaluate), jax.jit(step)
+    return evaluate, step, kinematics
+
+
+CHUNKS = (256, 32, 4)  # bodies at a time; functions are compiled for these sizes alone
+_LEAST_GAIN = 0.01  # of the energy, in a step: less is an end
+_STRAGGLERS = 0.05
+_TORSO = ("left_hip", "right_hip", "left_shoulder", "right_shoulder", "neck", "pelvis", "thorax")
+
+
+def fit_points(
+    body,
+    points,
+    names="smpl-24",
+    weights=None,
+    betas=None,
+    start=None,
+    offsets=None,
+    scale=0.01,
+    limits=1.0,
+    relaxed=0.01,
+    steps=20,
+    progress=False,
+):
+    """The pose and place of a body whose keypoints lie at given points in space.
+
+    Args:
+        body: `hmrlib.Body`.
+        points: (B, K, 3) metres; NaN where a point is unknown.
+        names: a set of `skeleton.KEYPOINT_SETS`, or K names: of keypoints, or of `SITE_NAMES`.
+        weights: (K,) or (B, K), how much each point counts; 0 where it is unknown. None: 1.
+        betas: (n,) or (B, n), the shape, which stays as it is; None: the mean body. See
+            `fit_shape`.
+        start: (B, 24, 3) pose to begin from; None: relaxed, turned like the points' torso.
+        offsets: (K, 3) metres, from each site to the point that is really seen, along the axes of
+            the joint that carries it; None: 0.
+        scale: metres; a point that is off by this counts 1.
+        limits: weight of the joint limits (`skeleton.JOINT_LIMITS`), bounds that give way.
+        relaxed: weight of the pull towards the relaxed pose, in which unseen joints end up.
+        steps: most Gauss-Newton steps.
+        progress: show a bar.
+
+    Returns:
+        `Fit`.
+
+    Raises:
+        FittingError: shapes that do not fit, an unknown name, or no point at all in a frame.
+    """
+    points, weights, names = _checked(points, weights, names, 3)
+    rest, owner, matrix = _problem(body, names, offsets)
+    betas = _repeated("betas", np.zeros(1) if betas is None else betas, (len(points),))
+    if start is None:
+        state = _torso_start(rest, owner, matrix, points, weights, betas, names)
+    else:
+        pose = _repeated("start", start, (len(points), NUM_JOINTS, 3))
+        state = _state(pose, betas)
+        state = state._replace(translation=_centred(rest, owner, matrix, state, points, weights))
+    terms = {"limits": limits, "relaxed": relaxed, "betas": 0.0, "prior": 0.0}
+    free = np.zeros(75 + betas.shape[1])
+    free[:75] = 1
+    scale = np.full((len(points), 1, 1), scale, "float32")
+    problem = points, weights, None
+    return _descend(
+        state, problem, terms, free, steps, rest, owner, matrix, scale, progress=progress
+    )
+
+
+def pose_angles(pose):
+    """Swing and twist angles (B, 24, 3) of poses, radians, tensors; the root's are zero.
+
+    Args:
+        pose: (B, 24, 3) axis-angle, or (B, 24, 3, 3) matrices.
+    """
+    pose = ops.convert_to_tensor(pose, dtype="float32")
+    is_matrix = len(pose.shape) == 4
+    to_quaternion = (
+        geometry.matrix_to_quaternion if is_matrix else geometry.axis_angle_to_quaternion
+    )
+    return geometry.swing_twist_from_quaternion(
+        to_quaternion(pose), TWIST_AXIS
+    ) * ops.convert_to_tensor(_NOT_ROOT)
+
+
+def site_rotations(pose):
+    """World rotations (B, S, 3, 3) of what carries the sites, NumPy, for poses (B, 24, 3)."""
+    pose = ops.convert_to_tensor(pose, dtype="float32")
+    rotations = geometry.axis_angle_to_matrix(pose)
+    world, _ = world_transforms(rotations, ops.zeros_like(pose), skeleton.PARENTS)
+    return np.asarray(world)[:, list(SITE_OWNERS)]
+
+
+def fit_shape(body, lengths, num_betas=10, scale=0.01):
+    """The shape whose bones have given lengths, no farther from the mean than they ask for.
+
+    Minimises sum_b (|x_i(beta) - x_j(beta)| - l_b)^2 / scale_b^2 + |beta|^2 over the body at rest.
+
+    Args:
+        body: `hmrlib.Body`.
+        lengths: dict from a pair of `SITE_NAMES` to the distance between them at rest, metres.
+        num_betas: n.
+        scale: metres, one or one a length; a length off by this counts as much as a beta of 1.
+
+    Returns:
+        (n,) betas.
+
+    Raises:
+        FittingError: an unknown name, or a length that is not positive.
+    """
+    unknown = {name for pair in lengths for name in pair} - set(SITE_NAMES)
+    if unknown or not lengths:
+        raise FittingError(f"no sites {sorted(unknown)}; known are {', '.join(SITE_NAMES)}")
+    wanted = np.array(list(lengths.values()), float)
+    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
+        raise FittingError(f"lengths must be positive, found {wanted.min():g}")
+    template, shapedirs = sites(body)
+    ends = np.array([[SITE_NAMES.index(name) for name in pair] for pair in lengths])
+    bones = template[ends[:, 1]] - template[ends[:, 0]]  # (bones, 3)
+    growth = (shapedirs[:, ends[:, 1]] - shapedirs[:, ends[:, 0]])[:num_betas]  # (n, bones, 3)
+
+    def residual(betas):
+        found = np.linalg.norm(bones + np.tensordot(betas, growth, axes=1), axis=-1)
+        return np.concatenate([(found - wanted) / np.asarray(scale), betas])
+
+    return least_squares(residual, np.zeros(len(growth))).x
+
+
+# SMPLify's weights of pose prior and betas (Bogo et al. 2016, and their code), stage by stage, told
+# for sigma = 100 pixels of a person some 400 pixels tall
+_SIGMA, _PERSON = 100.0, 400.0
+_STAGES = ((404.0, 100.0), (404.0, 50.0), (57.4, 10.0), (4.78, 5.0))
+_LIMITS_2D = 0.02
+
+
+def fit_keypoints(
+    body,
+    keypoints,
+    camera,
+    prior,
+    names="union-22",
+    num_betas=10,
+    sigma=None,
+    limits=_LIMITS_2D,
+    stages=_STAGES,
+    steps=20,
+    trace=None,
+    progress=False,
+):
+    """The body whose keypoints are seen where they are annotated in pictures (SMPLify).
+
+    First the torso, stiff, is brought in front of the camera, facing it and facing away; both go
+    through all stages, in each of which prior and betas get looser, and the better one is kept.
+
+    Args:
+        body: `hmrlib.Body`.
+        keypoints: (B, K, 2) pixels, NaN where unknown; or (B, K, 3) with a confidence, 0 = unknown.
+        camera: (3,) or (B, 3): focal length, cx, cy in pixels.
+        prior: `hmrlib.data.prior.Prior`, or None to see what comes out without.
+        names: a set of `skeleton.KEYPOINT_SETS`, or K names.
+        num_betas: how many shape coefficients to find.
+        sigma: pixels at which a keypoint begins to count as an outlier; None: a quarter of the
+            person's size in the picture.
+        limits: weight of the joint limits; 0 leaves them out.
+        stages: pairs of weights, of the prior and of the betas.
+        steps: most Gauss-Newton steps a stage.
+        trace: a list that receives the `Fit` after each stage, the torso's first.
+
+    Returns:
+        `Fit`, in the camera's frame (x right, y down, z forward).
+
+    Raises:
+        FittingError: shapes that do not fit, an unknown name, or fewer than two keypoints of the
+            torso in a picture.
+    """
+    keypoints = np.array(keypoints, "float32")
+    confidence = None
+    if keypoints.ndim == 3 and keypoints.shape[2] == 3:
+        keypoints, confidence = keypoints[..., :2], keypoints[..., 2]
+    keypoints, weights, names = _checked(keypoints, confidence, names, 2)
+    count = len(keypoints)
+    camera = _repeated("camera", camera, (count, 3))
+    if sigma is None:
+        known = np.where(weights[..., None] > 0, keypoints, np.nan)
+        size = (np.nanmax(known, axis=1) - np.nanmin(known, axis=1)).max(axis=1)  # (B,)
+        sigma = np.maximum(size, 1) * _SIGMA / _PERSON
+    sigma = np.broadcast_to(np.float32(sigma), (count,))[:, None, None]
+    rest, owner, matrix = _problem(body, names)
+
+    betas = np.zeros((count, num_betas), "float32")
+    torso = weights * np.isin(names, _TORSO)
+    if ((torso > 0).sum(axis=1) < 2).any():
+        short = int(((torso > 0).sum(axis=1) < 2).argmax())
+        raise FittingError(f"picture {short} shows fewer than two keypoints of the torso")
+    ways = [
+        _in_front(rest, owner, matrix, keypoints, torso, camera, betas, away)
+        for away in (False, True)
+    ]
+    state = _State(*(ops.concatenate(pair, axis=0) for pair in zip(*ways, strict=True)))
+    twice = partial(np.concatenate, axis=0)
+    keypoints, weights, torso, camera, sigma = (
+        twice([array, array]) for array in (keypoints, weights, torso, camera, sigma)
+    )
+    free = np.concatenate([[1.0] * 3, [0.0] * 69, [1.0] * 3, [0.0] * num_betas])
+    terms = {"limits": limits, "relaxed": 1e-4, "betas": 1.0, "prior": 0.0}
+    mixture = None if prior is None else prior.mixture
+    go = partial(_descend, rest=rest, owner=owner, matrix=matrix, prior=mixture, scale=sigma)
+    fit = go(state, problem=(keypoints, torso, camera), terms=terms, free=free, steps=steps)
+    _note(trace, fit)
+    for loose, shape in stages:
+        terms["prior"] = (loose / _SIGMA) ** 2
+        terms["betas"] = (shape / _SIGMA) ** 2
+        state = _state(fit.pose, fit.betas)._replace(
+            translation=ops.convert_to_tensor(fit.translation)
+        )
+        fit = go(
+            state,
+            problem=(keypoints, weights, camera),
+            terms=terms,
+            free=np.ones(75 + num_betas),
+            steps=steps,
+            progress=progress,
+        )
+        _note(trace, fit)
+    return _better_half(fit)
+
+
+def _in_front(rest, owner, matrix, keypoints, torso, camera, betas, away):
+    """A relaxed body before the camera, as large, as high and as slanted as the torso is seen."""
+    count = len(keypoints)
+    turn = np.diag([-1.0, -1, 1] if away else [1.0, -1, -1])  # the body's y up, the picture's down
+    state = _state(np.zeros((1, NUM_JOINTS, 3)), betas[:1])
+    state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
+    own = _points(rest, owner, matrix, state)[0].astype(float) @ turn.T  # (K, 3)
+    use = torso[..., None] / torso.sum(axis=1)[:, None, None]
+    middle = (use * own).sum(axis=1)  # (B, 3)
+    seen = (use * keypoints).sum(axis=1)  # (B, 2)
+    ours, theirs = own - middle[:, None], keypoints - seen[:, None]  # (B, K, 3 and 2)
+    # the similarity of the plane that maps one onto the other, as complex numbers
+    ours_2d, theirs_2d = (a[..., 0] + 1j * a[..., 1] for a in (ours, theirs))
+    ratio = (use[..., 0] * np.conj(ours_2d) * theirs_2d).sum(axis=1)
+    spread = [np.sqrt((use[..., 0] * abs(a) ** 2).sum(axis=1)) for a in (ours_2d, theirs_2d)]
+    size = np.maximum(spread[1], 1e-3) / np.maximum(spread[0], 1e-3)  # pixels a metre
+    angle = np.angle(ratio)
+    tilt = np.zeros((count, 3, 3))
+    tilt[:, 0, 0] = tilt[:, 1, 1] = np.cos(angle)
+    tilt[:, 1, 0], tilt[:, 0, 1], tilt[:, 2, 2] = np.sin(angle), -np.sin(angle), 1
+    depth = np.clip(camera[:, 0] / size, 0.3, 1e3)
+    place = np.concatenate(
+        [(seen - camera[:, 1:]) / camera[:, :1] * depth[:, None], depth[:, None]], axis=1
+    )
+    translation = place - np.einsum("bij,bj->bi", tilt, middle)
+    return _State(
+        ops.convert_to_tensor(np.repeat(RELAXED[None], count, axis=0)),
+        ops.convert_to_tensor((tilt @ turn).astype("float32")),
+        ops.convert_to_tensor(translation.astype("float32")),
+        ops.convert_to_tensor(betas),
+    )
+
+
+def _better_half(fit):
+    """Of two fits for each body, one after the other in the batch, the one with less energy."""
+    count = len(fit.energy) // 2
+    second = np.flatnonzero(fit.energy[count:] < fit.energy[:count])
+    chosen = np.arange(count)
+    chosen[second] += count
+    return Fit(*(array[chosen] for array in fit))
+
+
+def _note(trace, fit):
+    if trace is not None:
+        trace.append(_better_half(fit))
+
+
+class FittingError(ValueError):
+    """Keypoints that cannot be fitted; the message says what was expected."""
+
+
+def _checked(points, weights, names, dimensions):
+    """float32 points (B, K, D) without NaN, weights (B, K), names."""
+    points = np.array(points, "float32")
+    names = skeleton.names_of(names)
+    if points.ndim != 3 or points.shape[1:] != (len(names), dimensions):
+        raise FittingError(
+            f"keypoints must have the shape (B, {len(names)}, {dimensions}) to go with "
+            f"{len(names)} names, found {points.shape}"
+        )
+    weights = np.ones(points.shape[:2]) if weights is None else np.array(weights, float)
+    weights = _repeated("weights", weights, points.shape[:2])
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise FittingError("weights must be finite and not negative")
+    unknown = ~np.isfinite(points).all(axis=-1)
+    points[unknown], weights[unknown] = 0, 0
+    empty = np.flatnonzero(~(weights > 0).any(axis=1))
+    if empty.size:
+        raise FittingError(f"frame {empty[0]} has no known keypoint")
+    return points, weights, names
+
+
+def _repeated(name, array, shape):
+    """A float32 copy (B, ...) of an array with or without its batch axis."""
+    array = np.asarray(array, "float32")
+    if array.ndim == max(len(shape), 2) - 1:
+        array = array[None]
+    wanted = shape if len(shape) > 1 else (shape[0], array.shape[-1])
+    if (
+        array.ndim != len(wanted)
+        or array.shape[1:] != wanted[1:]
+        or len(array) not in (1, shape[0])
+    ):
+        raise FittingError(f"{name} must have the shape {wanted}, found {array.shape}")
+    return np.repeat(array, shape[0], axis=0) if len(array) != shape[0] else array.copy()
+
+
+def _problem(body, names, offsets=None):
+    """rest and owner for `_kinematics`, and the matrix (K, S) or None, for keypoints by name."""
+    template, shapedirs = sites(body)
+    if set(names) <= set(SITE_NAMES):
+        used, matrix = [SITE_NAMES.index(name) for name in names], None
+    else:
+        matrix = body_keypoints.keypoint_matrix(names)  # (K, 30)
+        used = np.flatnonzero(matrix.any(axis=0))
+        matrix = tuple(map(tuple, matrix[:, used].tolist()))
+    places = template[used]
+    if offsets is not None:
+        if matrix is not None:
+            raise FittingError(f"offsets belong to sites, one each; sites are {SITE_NAMES}")
+        places = places + np.asarray(offsets, "float32")
+    rest = (
+        np.concatenate([template[:NUM_JOINTS], places]),
+        np.concatenate([shapedirs[:, :NUM_JOINTS], shapedirs[:, used]], axis=1),
+    )
+    return rest, tuple(SITE_OWNERS[site] for site in used), matrix
+
+
+def _state(pose, betas):
+    """Unknowns at a pose (B, 24, 3), at the origin."""
+    pose = ops.convert_to_tensor(pose, dtype="float32")
+    return _State(
+        pose_angles(pose),
+        geometry.axis_angle_to_matrix(pose[:, 0]),
+        ops.zeros((len(pose), 3)),
+        ops.convert_to_tensor(betas, dtype="float32"),
+    )
+
+
+def _pose(state):
+    rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)
+    rotations = ops.concatenate([state.root[:, None], rotations[:, 1:]], axis=1)
+    return geometry.matrix_to_axis_angle(rotations)
+
+
+def _points(rest, owner, matrix, state):
+    """The body's own keypoints (B, K, 3), NumPy."""
+    points = np.asarray(_kinematics(state, rest, owner)[0])
+    return points if matrix is None else np.array(matrix, "float32") @ points
+
+
+def _centred(rest, owner, matrix, state, points, weights):
+    """The translation (B, 3) that brings the keypoints' mean onto that of the points."""
+    away = points - _points(rest, owner, matrix, state)
+    total = weights.sum(axis=1, keepdims=True)
+    return ops.convert_to_tensor((weights[..., None] * away).sum(axis=1) / total)
+
+
+def _torso_start(rest, owner, matrix, points, weights, betas, names):
+    """Relaxed, turned and shifted so that the torso (or all, if it is not seen) fits (Kabsch)."""
+    state = _state(np.zeros((1, NUM_JOINTS, 3)), betas[:1])
+    state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
+    own = _points(rest, owner, matrix, state)[0].astype(float)  # (K, 3)
+    of_torso = np.isin(names, _TORSO)
+    use = weights * of_torso
+    use = np.where(((use > 0).sum(axis=1) >= 3)[:, None], use, weights)[..., None].astype(float)
+    mean = (use * own).sum(axis=1) / use.sum(axis=1)  # (B, 3)
+    seen = (use * points).sum(axis=1) / use.sum(axis=1)
+    covariance = np.einsum("bki,bkj->bij", use * (points - seen[:, None]), own - mean[:, None])
+    u, _, vt = np.linalg.svd(covariance)
+    u[..., 2] *= np.linalg.det(u @ vt)[:, None]
+    root = u @ vt  # (B, 3, 3)
+    return _State(
+        ops.convert_to_tensor(np.repeat(RELAXED[None], len(points), axis=0)),
+        ops.convert_to_tensor(root.astype("float32")),
+        ops.convert_to_tensor((seen - np.einsum("bij,bj->bi", root, mean)).astype("float32")),
+        ops.convert_to_tensor(betas),
+    )
+
+
+def _descend(
+    state, problem, terms, free, steps, rest, owner, matrix, scale, prior=None, progress=False
+):
+    """Gauss-Newton steps for all bodies, a chunk at a time; -> `Fit`.
+
+    Args:
+        problem: points (B, K, D), weights (B, K), camera (B, 3) or None; scale: (B, 1, 1).
+    """
+    evaluate, step, kinematics = _compiled(owner, matrix, keras.backend.backend())
+    to_tensor = partial(ops.convert_to_tensor, dtype="float32")
+    rest = tuple(map(to_tensor, rest))
+    free, terms = to_tensor(free), {name: to_tensor(value) for name, value in terms.items()}
+    prior = None if prior is None else tuple(map(to_tensor, prior))
+    count, fits, begin = len(problem[0]), [], 0
+    with tqdm(total=count, desc="fitting", unit="frame", disable=not progress) as bar:
+        while begin < count:
+            size = (
+                CHUNKS[0]
+                if count - begin >= CHUNKS[0]
+                else min(c for c in CHUNKS if c > 4 or count - begin <= 4)
+            )
+            part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
+            here = _State(*(ops.take(array, part, axis=0) for array in state))
+            points, weights, camera, size_here = (
+                None if array is None else to_tensor(array[part]) for array in (*problem, scale)
+            )
+            given = rest, points, weights, size_here, terms, camera, prior
+            found = evaluate(here, *given)
+            damping = START_DAMPING * ops.ones((size,))
+            for _ in range(steps):
+                scale_of_gain = np.abs(np.asarray(found[0])) + 1e-6
+                here, found, damping, promised = step(here, found, damping, free, *given)
+                if (np.asarray(promised) > _LEAST_GAIN * scale_of_gain).mean() < _STRAGGLERS:
+                    break
+            points = np.asarray(kinematics(here, rest)[0])
+            points = points if matrix is None else np.array(matrix, "float32") @ points
+            fit = Fit(
+                *map(np.asarray, (_pose(here), here.betas, here.translation, points, found[0]))
+            )
+            fits.append([array[: count - begin] for array in fit])
+            bar.update(len(fits[-1][0]))
+            begin += size
+    return Fit(*(np.concatenate(arrays) for arrays in zip(*fits, strict=True)))
