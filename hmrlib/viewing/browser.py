@@ -258,15 +258,20 @@ def settle_live(page):
 
 def settle_explorer(page):
     """Wait until the explorer's canvas shows a body and stands still: two pictures alike."""
-    canvas = page.locator(".hmr-explorer .hmr-stage").first
-    canvas.locator("canvas").wait_for()
+    stage = page.locator(".hmr-explorer .hmr-stage").first
+    stage.locator("canvas").wait_for()
+    return steady(stage, lambda picture: silhouette(picture).mean() > 0.02)
+
+
+def steady(stage, shows=lambda picture: True):
+    """A picture (PNG's bytes) of an element that stands still, and that shows what it should."""
     until, before = time.monotonic() + TIMEOUT, None
     while time.monotonic() < until:
-        picture = canvas.screenshot()
-        if picture == before and silhouette(picture).mean() > 0.02:
+        picture = stage.screenshot()
+        if picture == before and shows(picture):
             return picture
         before = picture
-    raise RuntimeError("the explorer drew no body, or never came to rest")
+    raise RuntimeError("the viewer drew no body, or never came to rest")
 
 
 def silhouette(png):
