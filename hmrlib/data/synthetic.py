@@ -956,7 +956,7 @@ def find_photographs(folder):
 def finish(recipe, scene, seen):
     """Draw a scene, put it through the lens, and write down what is known: the sample."""
     size = scene.camera.size[0]
-    drawn = render_scene(scene, supersample=2)
+    drawn = render_scene(scene, supersample=2, buffers=("depth", "mesh"))
     lens = recipe["lens"]
     soft = max(size / seen["side"], 1) - 1  # a crop that had to be enlarged is soft
     image = through_lens(drawn.image, lens, 0.4 * soft)

@@ -266,17 +266,18 @@ class Scene:
         object.__setattr__(self, "sky", sky)
 
 
-def render_scene(scene, supersample=2) -> Rendering:
+def render_scene(scene, supersample=2, buffers=BUFFERS) -> Rendering:
     """Draw a scene.
 
     Args:
         scene: `Scene`.
         supersample: samples along each side of a pixel: 1, 2 or 4.
+        buffers: which of `Rendering`'s arrays to return beside the image; each takes time.
 
     Raises:
-        ValueError: not a scene, or an unknown number of samples.
+        ValueError: not a scene, an unknown number of samples, or an unknown buffer.
     """
-    return render_scenes([scene], supersample, threads=1)[0]
+    return render_scenes([scene], supersample, threads=1, buffers=buffers)[0]
 
 
 def render_scenes(scenes, supersample=2, threads=None, buffers=BUFFERS) -> list[Rendering]:
@@ -284,12 +285,11 @@ def render_scenes(scenes, supersample=2, threads=None, buffers=BUFFERS) -> list[
 
     Args:
         scenes: list of `Scene`; sizes may differ.
-        supersample: samples along each side of a pixel: 1, 2 or 4.
+        supersample, buffers: as for `render_scene`.
         threads: how many to use; None is one a core.
-        buffers: which of `Rendering`'s arrays to return beside the images; each takes time.
 
     Raises:
-        ValueError: as for `render_scene`, or an unknown buffer.
+        ValueError: as for `render_scene`.
     """
     scenes = list(scenes)
     unknown = set(buffers) - set(BUFFERS)
@@ -403,9 +403,10 @@ def draw(
     rasterizer.project(geometry[0], *lens, position, screen)
     top, bottom, left, right = rasterizer.bounds(position, supersample, width, height)
     gloss = np.array([mesh.gloss for mesh in meshes] or [0], np.float32)
+    ends = spans[0].tolist()
     textured = [
-        (i, mesh)
-        for i, mesh in enumerate(meshes)
+        (span, mesh)
+        for *span, mesh in zip(ends[:-1], ends[1:], meshes, strict=False)
         if len(mesh.texture.texels) or len(mesh.bump.texels)
     ]
     # Beyond a slope of 4 between neighbouring pixels, surfaces are taken for different ones.
@@ -428,9 +429,9 @@ def draw(
             shading.DECODING,
             scratch,
         )
-        for i, mesh in textured:
+        for span, mesh in textured:
             shading.apply_texture(
-                i,
+                tuple(span),
                 found,
                 fragments,
                 geometry,

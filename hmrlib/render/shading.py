@@ -356,20 +356,21 @@ def _four_texels(u, v, density, levels):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def apply_texture(mesh, found, fragments, geometry, camera, supersample, decoding, picture, bump):
+def apply_texture(span, found, fragments, geometry, camera, supersample, decoding, picture, bump):
     """Multiply the colour of a mesh's fragments by its texture, and tilt their normals by bumps.
 
     Bumps follow Mikkelsen, "Bump mapping unparametrized surfaces on the GPU" (2010): the normal
     is lessened by the gradient of the height along the surface.
 
     Args:
-        mesh: its index.
+        span: its first face, and the next mesh's.
         supersample: samples along each side of a pixel.
         decoding: sRGB's inverse curve as a table.
         picture, bump: texels and levels; of no size if there is none.
     """
     face_of, values = fragments[2], fragments[4]
-    vertices, faces, uv, mesh_of = geometry[0], geometry[1], geometry[4], geometry[6]
+    vertices, faces, uv = geometry[0], geometry[1], geometry[4]
+    first, end = np.uint32(span[0]), np.uint32(span[1])
     pose, intrinsics, orthographic = camera
     texels, levels = picture
     slopes, slope_levels = bump
@@ -382,7 +383,7 @@ def apply_texture(mesh, found, fragments, geometry, camera, supersample, decodin
     step = np.float32(DECODING_STEPS)
     for g in range(found):
         f = face_of[g]
-        if mesh_of[f] != mesh:
+        if f < first or f >= end:
             continue
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         weight_a, weight_b = values[WEIGHT_A, g], values[WEIGHT_B, g]
