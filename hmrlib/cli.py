@@ -269,10 +269,15 @@ def _data_convert(options):
 
     if options.name == "list":
         for name, licence in datasets.LICENCES.items():
-            print(f"{name:<14}{datasets.DATASETS[name].__doc__.splitlines()[0]} Licence: {licence}")
+            reader = datasets.DATASETS.get(name, datasets.amass)
+            print(f"{name:<14}{reader.__doc__.splitlines()[0]} Licence: {licence}")
         return 0
     if options.source is None or options.out is None:
         raise ValueError(f"expected NAME SOURCE OUT, found only {options.name}")
+    if options.name == "amass":  # poses without pictures: no records
+        library, table = datasets.amass(options.source, options.out)
+        print(f"{table}\n{library}")
+        return 0
     given = {"every": options.every, "pseudo_3d": options.pseudo_3d}
     given = {name: value for name, value in given.items() if value is not None}
     _print_entries(datasets.convert(options.name, options.source, options.out, **given))

@@ -475,6 +475,27 @@ def test_3dpw_runs_nothing_of_a_pickle(tmp_path, capsys):
     assert "boom" not in capsys.readouterr().out
 
 
+# --- AMASS --------------------------------------------------------------------------------------
+
+
+def test_amass_becomes_a_pose_library(tmp_path, capsys):
+    rng = np.random.default_rng(8)
+    poses = rng.normal(0, 0.2, (61, 156))
+    path = tmp_path / "AMASS" / "CMU" / "01" / "01_01_poses.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, poses=poses, trans=rng.normal(size=(61, 3)), mocap_framerate=120.0)
+    out = tmp_path / "out"
+    out.mkdir()
+    assert main(["data", "convert", "amass", str(tmp_path / "AMASS"), str(out)]) == 0
+    assert "library.npz" in capsys.readouterr().out
+    with np.load(out / "library.npz") as library:
+        assert library["pose"].shape == (2 * 16, 24, 3)  # 30 a second, and their mirror images
+        np.testing.assert_allclose(
+            library["pose"][1, 1:22], poses[4, 3:66].reshape(21, 3), atol=1e-6
+        )
+        assert library["clip_folders"].tolist() == ["CMU/01"]
+
+
 # --- one's own ----------------------------------------------------------------------------------
 
 

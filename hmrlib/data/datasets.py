@@ -800,6 +800,32 @@ def _3dpw_person(labels, frame, person, image):
     return crop_to_person(sample)
 
 
+# --- poses without pictures ----------------------------------------------------------------------
+
+
+def amass(source, out):
+    """AMASS: more than 40 hours of motion capture as poses of SMPL's kin, without pictures.
+
+        AMASS/
+          CMU/01/01_01_poses.npz ...      poses (T, 156) axis-angle, trans (T, 3) metres, z up,
+          ACCAD/Female1General_c3d/...    mocap_framerate; SMPL-H's layout, or SMPL-X's
+
+    It becomes a pose library and no records: see `mocap.build_library`. The published splits go by
+    the first folder, which `clip_folders` keeps: HumanEva, MPI_HDM05, SFU and MPI_mosh validate,
+    Transitions_mocap and SSM_synced test, the others train.
+
+    Source: Mahmood et al., ICCV 2019; amass.is.tue.mpg.de, after registration. Licence: for
+    non-commercial research.
+
+    Returns:
+        path of the library, and the table of what was taken and skipped.
+    """
+    from hmrlib.body.model import load_body
+    from hmrlib.data.mocap import build_library
+
+    return build_library(source, out, load_body())
+
+
 # --- one's own -----------------------------------------------------------------------------------
 
 
@@ -888,6 +914,7 @@ LICENCES = {
     "mpi_inf_3dhp": "non-commercial research, terms of the authors",
     "h36m": "academic use, after registration",
     "3dpw": "non-commercial research, terms of the authors",
+    "amass": "non-commercial research, after registration",
     "folder": "as its owner says",
 }
 # what the labels of each source know: fields of the records
