@@ -580,24 +580,29 @@ _SPARE_SPACES = deque(maxlen=os.cpu_count() or 1)
 def for_each(draw, count, threads):
     """Call `draw(i, space)` for every i < count; calls that run together share no workspace."""
     threads = min(threads or os.cpu_count() or 1, count)
+    numbers = iter(range(count))
 
-    def borrow(i):
+    def work():
         try:
             space = _SPARE_SPACES.pop()
         except IndexError:
             space = {}
         try:
-            draw(i, space)
+            for i in numbers:  # each number goes to one thread
+                draw(i, space)
+        except BaseException:
+            for _ in numbers:  # nobody goes on
+                pass
+            raise
         finally:
             _SPARE_SPACES.append(space)
 
     if threads <= 1:
-        for i in range(count):
-            borrow(i)
+        work()
         return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(borrow, range(count)):  # raises what a thread raised
-            pass
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()  # raises what a thread raised
 
 
 def workspace(space, name, shape, dtype):
