@@ -15,8 +15,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from hmrlib import skeleton
 from hmrlib.body.gltf import largest_weights
-from hmrlib.body.learn.correctives import JOINT_LIMITS, sample_poses
+from hmrlib.data.prior import load_prior
 from hmrlib.render import CLAY, STUDIO, ambient_occlusion
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 from hmrlib.viewing.figures import SIDE_COLORS
@@ -85,14 +86,9 @@ def joint_limits():
     For orientation, not as a hard limit: the table behind it speaks of swing and twist, which
     agree with axis-angle for turns about one axis. The root is free.
     """
-    limits = np.full((len(JOINT_NAMES), 3, 2), (-180.0, 180.0))
-    for name, joint in JOINT_LIMITS.items():
-        ranges = np.array([joint.x, joint.y, joint.z], float)[:, [0, 2]]  # (3, 2)
-        limits[JOINT_NAMES.index(name)] = ranges
-        if name.startswith("left_"):  # the mirror image turns the other way about y and z
-            ranges[1:] = -ranges[1:, ::-1]
-            limits[JOINT_NAMES.index(name.replace("left_", "right_"))] = ranges
-    return limits
+    _, least, _, most = skeleton.joint_limits()  # (24, 3) radians, the root's infinite
+    degrees = np.degrees(np.stack([least, most], axis=-1))
+    return np.clip(np.rint(degrees), -180, 180)
 
 
 def preset_poses():
@@ -120,18 +116,6 @@ def preset_bodies(model, num_betas=NUM_BETAS):
     heavy = heavy / max(np.linalg.norm(heavy), 1e-9)
     ways = {"tall": tall, "short": -tall, "heavy": heavy, "slight": -heavy}
     return {"mean": 0 * tall} | {name: 2.5 * way for name, way in ways.items()}
-
-
-def random_poses(count, seed):
-    """(N, 24, 3) poses, radians, from the pose prior if the package has one.
-
-    Otherwise from `correctives.sample_poses`, which draws each angle by itself.
-    """
-    try:
-        from hmrlib.data.prior import load_prior
-    except ModuleNotFoundError:
-        return sample_poses(count, seed)
-    return load_prior().sample(count, seed)
 
 
 def pack(model, reference=None, num_betas=NUM_BETAS):
@@ -171,7 +155,7 @@ def pack(model, reference=None, num_betas=NUM_BETAS):
         "pose_values": posedirs[changed].astype(np.float16),  # (P, 9, 3)
         "pose_vertices": np.nonzero(changed)[1].astype(index),
         "faces": faces.astype(index),
-        "samples": random_poses(NUM_SAMPLES, seed=0).astype(np.float16),
+        "samples": load_prior().sample(NUM_SAMPLES, seed=0).astype(np.float16),
         "skin_joints": skin_joints.astype(np.uint8),
         "occlusion": np.rint(255 * ambient_occlusion(template, faces)).astype(np.uint8),
         "ramp": matplotlib.colormaps["viridis"](np.linspace(0, 1, 32), bytes=True)[:, :3],

@@ -22,6 +22,7 @@ import traitlets
 from scipy import sparse
 
 from hmrlib.body.model import load_body
+from hmrlib.data.prior import load_prior
 from hmrlib.render import CLAY, ambient_occlusion
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live
@@ -619,7 +620,7 @@ class Explorer(widgets.VBox):
         self.set(betas=self._draws.standard_normal(len(self.betas)))
 
     def _random_pose(self):
-        self.set(pose=live.random_poses(1, int(self._draws.integers(2**31)))[0])
+        self.set(pose=load_prior().sample(1, int(self._draws.integers(2**31)))[0])
 
     def _turn(self, change):
         self._orbit.autoRotate = change["new"]
