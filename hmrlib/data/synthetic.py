@@ -33,6 +33,7 @@ import hmrlib
 from hmrlib.body.files import atomic_write
 from hmrlib.camera import Camera
 from hmrlib.data import records
+from hmrlib.data.prior import load_prior
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
 from hmrlib.render.scene import Mesh, Scene, mipmap, render_scene
@@ -52,13 +53,15 @@ J = clothes.J
 
 
 @lru_cache(maxsize=4)
-def pose_pool(library=None, count=20000):
+def pose_pool(library=None, count=4000):
     """Poses to draw from: (N, 24, 3) axis-angle, each with the root as it stands on the ground.
 
+    A quarter are hand-made ones, loosened: motion capture, and so the prior, hardly ever sits.
+
     Args:
-        library: a `.npz` with `pose` (N, 24, 3), as `hmr data mocap` writes it; its poses are
-            mixed half and half with the prior's. None: the prior's alone.
-        count: how many of the prior's.
+        library: a `.npz` with `pose` (N, 24, 3), as `hmr data mocap` writes it: as many of its
+            poses come in addition, with the root's rotation that they have. None: no others.
+        count: how many of the prior's and the hand-made ones together.
 
     Raises:
         ValueError: the library has no such array, or one that is not finite.
@@ -66,9 +69,10 @@ def pose_pool(library=None, count=20000):
     """
     rng = np.random.default_rng(0)
     handmade = np.stack([pose_from_degrees(pose) for pose in POSES.values()])
-    pool = handmade[rng.integers(len(handmade), size=count)]
-    pool[:, 1:] += rng.normal(0, 0.12, (count, 23, 3))
-    pool = _on_its_feet(pool)
+    loosened = handmade[rng.integers(len(handmade), size=count // 4)]
+    loosened[:, 1:] += rng.normal(0, 0.12, (len(loosened), 23, 3))
+    drawn = load_prior().sample(count - len(loosened), 0)
+    pool = _on_its_feet(np.concatenate([drawn, loosened]))
     if library is None:
         return pool
     with np.load(library, allow_pickle=False) as file:
