@@ -100,6 +100,27 @@ BOUNDS = {
     "pipeline_rate": (10, 1e5),  # images/s: other work on the machine counts
     "pipeline_rate_threads": (10, 1e5),
     "pipeline_cost": (0.1, 11.4),  # ms: 175 images/s on two cores
+    # 04: motion and the pose prior
+    "bvh_error": (0, 0.1),  # mm: the file holds four decimals of centimetres and degrees
+    "gauss_newton_start": (20, 500),
+    "gauss_newton_end": (0, 1),
+    "retarget_error": (0, 12),
+    "library_clips": (150, 1000),
+    "library_frames": (30_000, 1_000_000),
+    "library_error": (2, 25),
+    "knee_without_limits": (-90, -50),  # degrees
+    "knee_with_limits": (-15, 5),
+    "samples_within_limits": (100, 100),  # %
+    "samples_colliding": (0, 3),
+    "knee_log_ratio": (20, 10_000),  # nats
+    "mixture_components": (1, 64),
+    "shipped_components": (16, 512),
+    "prior_size": (0.05, 3),  # MiB
+    "smplify_start": (5, 100),  # pixels
+    "smplify_end": (0, 4),
+    "smplify_free_end": (0, 4),
+    "smplify_error": (5, 130),  # mm
+    "smplify_log_ratio": (20, 100_000),  # nats
 }
 
 # figure's name -> least (width, height) in pixels
@@ -148,6 +169,15 @@ SIZES = {
     "correctives_by_joint": (1200, 450),
     "correctives_held_out": (1100, 300),
     "own_body": (1200, 450),
+    "motion_played": (1000, 300),
+    "gauss_newton": (700, 350),
+    "motion_retargeted": (1000, 300),
+    "joint_limits": (1000, 450),
+    "prior_samples": (1400, 400),
+    "prior_along_lines": (1000, 350),
+    "mixture_against_vae": (1000, 550),
+    "smplify_stages": (1000, 250),
+    "smplify_monsters": (600, 400),
     "play_terms": (1200, 400),
     "play_joints": (900, 700),
     "play_people": (1000, 700),
@@ -232,3 +262,9 @@ def test_correctives_beat_either_skinning(notebook_numbers):
             notebook_numbers[f"{body}pose_error_{way}"] for way in ("lbs", "dqs", "correctives")
         )
         assert 3 * corrected < min(lbs, dqs)
+
+
+def test_the_prior_is_worth_its_place(notebook_numbers):
+    numbers = notebook_numbers
+    assert numbers["smplify_error"] < 0.8 * numbers["smplify_free_error"]
+    assert numbers["shipped_log_likelihood"] > 5 + numbers["one_gaussian_log_likelihood"]
