@@ -144,7 +144,7 @@ def _data_commands(commands):
     prior = actions.add_parser("prior", help="learn the pose prior again from a pose library")
     prior.add_argument("library", metavar="LIBRARY", type=Path, help="library.npz of `data mocap`")
     prior.add_argument("--out", metavar="PATH", type=Path, help="by default the package's own file")
-    prior.add_argument("--components", type=int, default=64, help="Gaussians, 64 by default")
+    prior.add_argument("--components", type=int, default=32, help="Gaussians, 32 by default")
     prior.add_argument("--seed", type=int, default=0)
     prior.set_defaults(run=_data_prior)
 

@@ -224,7 +224,7 @@ def _segment_distance(p, p_end, q, q_end):
 
 # --- learning it --------------------------------------------------------------------------------
 
-_EVERY = 3  # of the frames of the library: those between look alike
+_EVERY = 6  # of the frames of the library: those between look alike
 _CLUSTERS = 300
 _FLATTEN = 0.6  # 0: frames count alike; 1: clusters of poses do, whatever their number of frames
 _FLOOR = np.radians(1.5)  # least standard deviation of an angle
@@ -271,7 +271,7 @@ def balanced_weights(angles, seed, clusters=_CLUSTERS, flatten=_FLATTEN):
     return weights / weights.mean()
 
 
-def fit_mixture(angles, weights, components, seed, steps=30, shrink=30.0):
+def fit_mixture(angles, weights, components, seed, steps=30, shrink=300.0):
     """Expectation maximisation of a mixture of Gaussians, frames weighted.
 
     Args:
@@ -353,7 +353,7 @@ def held_out_split(clips, seed, share=0.2):
     return np.isin(who, names[chosen])
 
 
-def train(library, out=None, components=64, seed=0):
+def train(library, out=None, components=32, seed=0):
     """Learn the prior from a pose library, and write it.
 
     The same library and seed give the same prior. First it is learned without some subjects, whose
