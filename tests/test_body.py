@@ -58,6 +58,16 @@ def test_compiled_equals_plain(body, inputs, skinning):
         np.testing.assert_allclose(array(a), array(b), atol=3e-6)
 
 
+def test_compiled_equals_plain_for_a_file_where_every_joint_moves_every_vertex(body, inputs):
+    rng = np.random.default_rng(7)
+    weights = (body.weights + 0.01 * rng.random(body.weights.shape)).astype("float32")
+    posedirs = rng.normal(scale=1e-3, size=body.posedirs.shape).astype("float32")
+    dense = {"weights": weights / weights.sum(axis=1, keepdims=True), "posedirs": posedirs}
+    full = hmrlib.Body({**body._model, **dense})
+    plain, compiled = full(*inputs).vertices, full.compile()(*inputs).vertices
+    np.testing.assert_allclose(array(plain), array(compiled), atol=3e-6)
+
+
 @pytest.mark.parametrize("skinning", ["lbs", "dqs"])
 def test_the_rest_pose_is_the_shaped_template(body, inputs, skinning):
     out = body(inputs[0], np.zeros((8, 72)), skinning=skinning)

@@ -26,9 +26,16 @@ from keras import ops
 from hmrlib import geometry
 from hmrlib.body import files
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
-from hmrlib.body.skinning import dual_quaternion_skinning, linear_blend_skinning
+from hmrlib.body.skinning import (
+    dual_quaternion_motions,
+    dual_quaternion_skinning,
+    fused_product,
+    linear_blend_skinning,
+    linear_motions,
+    product,
+)
 
-POSE_FEATURES = 207  # 23 joints, all but the root, and 9 entries of each one's matrix
+STRETCHES = 16  # of vertices, each with its own joints and features, in the compiled body
 
 
 class BodyInputError(ValueError):
@@ -162,28 +169,41 @@ class Body:
         self.parents = tuple(int(parent) for parent in model["parents"])
         self.card = json.loads(str(model["card"])) if "card" in model else {}
         self._landmarks = landmark_vertices(self.v_template, self.weights)  # (6,)
+        self._constants = self._arrays([np.arange(len(self.v_template))])
+        self._landmark_constants = self._arrays([self._landmarks])
+
+    def _arrays(self, parts):
+        """The arrays of the equations as the backend's tensors, for some vertices.
+
+        Each part has only the joints and pose features that move it: those whose weights or
+        directions are not all zero. Inside, directions are planes (all x, all y, all z) in a
+        row, so that the products are plain matrices.
+
+        Args:
+            parts: arrays of vertex indices; the body's vertices are theirs, one after another.
+        """
+        S = self.num_betas
+        arrays = []
+        for rows in parts:
+            joints = np.flatnonzero(self.weights[rows].any(axis=0))
+            features = np.flatnonzero(self.posedirs[rows].any(axis=(0, 1)))
+            posedirs = self.posedirs[rows][..., features]
+            size = 3 * len(rows)
+            part = {
+                "template": self.v_template[rows].T.reshape(size),  # (3 V,)
+                "shapedirs": self.shapedirs[rows].T.reshape(S, size),  # (S, 3 V)
+                "posedirs": posedirs.T.reshape(len(features), size),  # (<= 207, 3 V)
+                "weights": self.weights[rows][:, joints].T,  # (<= 24, V)
+            }
+            indices = {"joints": joints, "features": features}
+            arrays.append(_tensors(part, "float32") | _tensors(indices, "int32"))
         regressor = self.J_regressor
-        planes = {
-            # flat planes, all x, then all y, then all z: the products below are plain matrices
-            "template": self.v_template.T.reshape(-1),  # (3 V,)
-            "shapedirs": self.shapedirs.transpose(2, 1, 0).reshape(self.num_betas, -1),  # (S, 3 V)
-            "posedirs": self.posedirs.transpose(2, 1, 0).reshape(POSE_FEATURES, -1),  # (207, 3 V)
-            "weights": self.weights.T,  # (24, V)
+        shapes = [regressor @ self.shapedirs[..., s] for s in range(S)]
+        joints = {
             "J_template": regressor @ self.v_template,  # (24, 3)
-            "J_shapedirs": np.stack(  # (S, 24, 3)
-                [regressor @ self.shapedirs[..., s] for s in range(self.num_betas)]
-            ),
+            "J_shapedirs": np.stack(shapes),  # (S, 24, 3)
         }
-        self._constants = _tensors(planes)
-        of_vertices = ("template", "shapedirs", "posedirs", "weights")  # (..., 3 V), (24, V)
-        count = len(self.v_template)
-        few = planes | {
-            name: planes[name]
-            .reshape(-1, planes[name].shape[-1] // count, count)[..., self._landmarks]
-            .reshape(*planes[name].shape[:-1], -1)
-            for name in of_vertices
-        }
-        self._landmark_constants = _tensors(few)
+        return _tensors(joints, "float32") | {"parts": arrays}
 
     @property
     def num_betas(self):
@@ -215,39 +235,37 @@ class Body:
                 list. (Tensors are checked for their shape alone: values may not be there yet.)
         """
         inputs = self._check(betas, pose, translation, skinning)
-        return _forward(self._constants, *inputs, self.parents, skinning, correctives)
+        return _forward(self._constants, *inputs, self.parents, skinning, correctives, product)
 
     def compile(self, skinning="lbs", correctives=True):
         """The same function compiled for its batch size: several times faster, same arguments.
 
-        XLA on TensorFlow and JAX, about two seconds at the first call of each batch size.
-        PyTorch runs as it is.
+        XLA on TensorFlow and JAX, a few seconds at the first call of each batch size. PyTorch
+        runs as it is. On JAX it can be differentiated in reverse only (`grad`, not `jvp`).
 
         Returns:
             function (betas, pose, translation=None) -> `BodyOutput`.
         """
         options = {"parents": self.parents, "skinning": skinning, "correctives": correctives}
-        plain = partial(_forward, **options)
+        fused = partial(_forward, **options, blend=fused_product)
+        # neighbours in the file move with few joints and by few features: cut into stretches,
+        # little is computed that is zero, and what is computed stays in the processor's cache
+        stretches = np.array_split(np.arange(len(self.v_template)), STRETCHES)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # the constants are captured: as arguments they would cost a millisecond a call
-            jitted = tf.function(
-                lambda *inputs: plain(self._constants, *inputs), jit_compile=True, autograph=False
+            # captured (a partial would pass them): as arguments they cost a millisecond a call
+            constants = self._arrays(stretches)
+            forward = tf.function(
+                lambda *inputs: fused(constants, *inputs), jit_compile=True, autograph=False
             )
-
-            def forward(*inputs):
-                # within a caller's own tf.function it is the caller's to compile: nested, XLA
-                # would fold the constants into the gradient, for a minute
-                return plain(self._constants, *inputs) if tf.inside_function() else jitted(*inputs)
-
         elif keras.backend.backend() == "jax":
             import jax
 
-            jitted = jax.jit(plain)  # here what is captured would be copied into the program
-            forward = partial(jitted, self._constants)
+            # here what is captured would be copied into the program
+            forward = partial(jax.jit(fused), self._arrays(stretches))
         else:
-            forward = partial(plain, self._constants)
+            forward = partial(_forward, self._constants, **options, blend=product)
 
         def compiled(betas=None, pose=None, translation=None):
             inputs = self._check(betas, pose, translation, skinning)
@@ -285,7 +303,9 @@ class Body:
             (B, K, 3) metres.
         """
         inputs = self._check(betas, pose, None, "lbs")
-        landmarks, joints = _forward(self._landmark_constants, *inputs, self.parents, "lbs", True)
+        landmarks, joints = _forward(
+            self._landmark_constants, *inputs, self.parents, "lbs", True, product
+        )
         return _keypoints(joints, landmarks, names)
 
     def save(self, path, betas=None, pose=None):
@@ -320,14 +340,14 @@ class Body:
         return files.write_mesh(path, np.asarray(out.vertices[0]), self.faces)
 
     def _check(self, betas, pose, translation, skinning):
-        """Tensors betas (B, n), rotations (B, 24, 3, 3), translation (B, 3), of one batch size."""
+        """betas (B, n), pose, translation (B, 3): arrays or tensors, each of B or 1 bodies."""
         if skinning not in SKINNINGS:
             raise BodyInputError(f"unknown skinning {skinning!r}: use one of {sorted(SKINNINGS)}")
         joints = len(self.parents)
-        betas = self._tensor("betas", betas, [(self.num_betas,)], at_most=True)
+        betas = self._input("betas", betas, [(self.num_betas,)], at_most=True)
         pose_shapes = [(3 * joints,), (joints, 3), (joints, 3, 3)]
-        pose = self._tensor("pose", pose, pose_shapes)
-        translation = self._tensor("translation", translation, [(3,)])
+        pose = self._input("pose", pose, pose_shapes)
+        translation = self._input("translation", translation, [(3,)])
         inputs = (betas, pose, translation)
         sizes = [tensor.shape[0] for tensor in inputs if tensor.shape[0] != 1]
         if len(set(sizes)) > 1:
@@ -335,27 +355,24 @@ class Body:
                 "betas, pose and translation must have one batch size (or 1); "
                 f"found {', '.join(str(tensor.shape[0]) for tensor in inputs)}"
             )
-        if sizes:  # repeat the batches of one
-            size = next(ops.shape(tensor)[0] for tensor in inputs if tensor.shape[0] != 1)
-            inputs = [ops.repeat(t, size, axis=0) if t.shape[0] == 1 else t for t in inputs]
         return inputs
 
-    def _tensor(self, name, value, shapes, at_most=False):
-        """`value` as a tensor (B, *shape) of one of the `shapes`; None becomes zeros."""
+    def _input(self, name, value, shapes, at_most=False):
+        """`value` as an array or tensor (B, *shape) of one of the `shapes`; None becomes zeros."""
         if value is None:
-            return ops.zeros((1, *shapes[0]), dtype="float32")
-        if not ops.is_tensor(value):
+            return np.zeros((1, *shapes[0]), dtype="float32")
+        if ops.is_tensor(value):
+            value = ops.cast(value, "float32")
+        else:
             value = np.asarray(value, dtype="float32")
             if not np.isfinite(value).all():
                 bad = np.argwhere(~np.isfinite(value))[0].tolist()
                 raise BodyInputError(f"{name} has NaN or infinity, first at index {bad}")
-        value = ops.convert_to_tensor(value, dtype="float32")
         for shape in shapes:
             for found in (tuple(value.shape), (1, *value.shape)):
-                if at_most and len(found) == 2 and found[1] <= shape[0]:
-                    return ops.reshape(value, (-1, found[1]))
-                if len(found) == len(shape) + 1 and found[1:] == shape:
-                    return ops.reshape(value, (-1, *shape))
+                fewer = at_most and len(found) == 2 and found[1] <= shape[0]
+                if fewer or (len(found) == len(shape) + 1 and found[1:] == shape):
+                    return value if len(found) == len(value.shape) else value[None]
         wanted = " or ".join(f"(B, {', '.join(map(str, shape))})" for shape in shapes)
         raise BodyInputError(
             f"{name} must have the shape {wanted}{' or fewer' if at_most else ''}, "
@@ -363,14 +380,14 @@ class Body:
         )
 
 
-SKINNINGS = ("lbs", "dqs")
-
-
-def _tensors(planes):
+def _tensors(arrays, dtype):
     return {
-        name: ops.convert_to_tensor(np.ascontiguousarray(array), dtype="float32")
-        for name, array in planes.items()
+        name: ops.convert_to_tensor(np.ascontiguousarray(array), dtype=dtype)
+        for name, array in arrays.items()
     }
+
+
+SKINNINGS = ("lbs", "dqs")
 
 
 def _keypoints(joints, landmarks, names):
@@ -379,27 +396,43 @@ def _keypoints(joints, landmarks, names):
     return ops.matmul(matrix, ops.concatenate([joints, landmarks], axis=1))
 
 
-def _forward(constants, betas, pose, translation, parents, skinning, correctives):
-    """Tensors in, `BodyOutput` out; pure, so that XLA can compile it. See `Body.__call__`."""
+def _forward(constants, betas, pose, translation, parents, skinning, correctives, blend):
+    """Checked inputs -> `BodyOutput`; pure, so that XLA can compile it. See `Body.__call__`."""
+    betas, pose, translation = _one_batch(betas, pose, translation)
     count = betas.shape[1]
     if len(pose.shape) == 4:
         rotations = pose
     else:
         rotations = geometry.axis_angle_to_matrix(ops.reshape(pose, (-1, len(parents), 3)))
-    # (B, 3 V) = T + B_S(beta) + B_P(theta), eq. 6
-    rest = constants["template"] + shape_blend_shapes(betas, constants["shapedirs"][:count])
-    if correctives:
-        rest = rest + pose_blend_shapes(pose_feature(rotations), constants["posedirs"])
-    rest = ops.reshape(rest, (-1, 3, constants["weights"].shape[1]))
     joints = joint_locations(constants["J_template"], constants["J_shapedirs"][:count], betas)
     world, posed = world_transforms(rotations, joints, parents)
     motion = relative_transforms(world, posed, joints)
     if skinning == "lbs":
-        vertices = linear_blend_skinning(rest, *motion, constants["weights"])
+        motions, skin = linear_motions(*motion), linear_blend_skinning
     else:
-        vertices = dual_quaternion_skinning(rest, *motion, constants["weights"], parents)
-    vertices = ops.transpose(vertices, (0, 2, 1)) + translation[:, None]  # (B, V, 3)
-    return BodyOutput(vertices, posed + translation[:, None])
+        motions, skin = dual_quaternion_motions(*motion, parents), dual_quaternion_skinning
+    feature = pose_feature(rotations)
+    vertices = []  # of each stretch, (B, 3, v)
+    for part in constants["parts"]:
+        # (B, 3 v) = T + B_S(beta) + B_P(theta), eq. 6
+        rest = part["template"] + shape_blend_shapes(betas, part["shapedirs"][:count])
+        if correctives:
+            features = ops.take(feature, part["features"], axis=1)
+            rest = rest + pose_blend_shapes(features, part["posedirs"])
+        rest = ops.reshape(rest, (-1, 3, part["weights"].shape[1]))
+        moving = ops.take(motions, part["joints"], axis=2)
+        vertices.append(skin(rest, moving, part["weights"], blend))
+    vertices = ops.transpose(ops.concatenate(vertices, axis=2), (0, 2, 1))  # (B, V, 3)
+    return BodyOutput(vertices + translation[:, None], posed + translation[:, None])
+
+
+def _one_batch(*inputs):
+    """Arrays or tensors, each of B or 1 bodies -> tensors of B bodies."""
+    inputs = [ops.convert_to_tensor(value) for value in inputs]
+    sizes = [ops.shape(value)[0] for value in inputs if value.shape[0] != 1]
+    if sizes:
+        inputs = [ops.repeat(v, sizes[0], axis=0) if v.shape[0] == 1 else v for v in inputs]
+    return inputs
 
 
 def load_body(path=None):

@@ -10,7 +10,16 @@ from keras import ops
 from hmrlib import geometry
 
 
-def linear_blend_skinning(vertices, rotations, translations, weights):
+def linear_motions(rotations, translations):
+    """Each joint's motion as the twelve numbers [R_k | t_k] that linear blend skinning blends.
+
+    (B, K, 3, 3) and (B, K, 3) metres -> (B, 12, K).
+    """
+    affine = ops.concatenate([rotations, translations[..., None]], axis=-1)  # (B, K, 3, 4)
+    return ops.reshape(ops.transpose(affine, (0, 2, 3, 1)), (-1, 12, rotations.shape[1]))
+
+
+def linear_blend_skinning(vertices, motions, weights, blend):
     """v'_i = sum_k w_ki (R_k v_i + t_k): each vertex under the blend of its joints' motions.
 
     SMPL, eq. 7 (and 2). Blended rotations are no longer rotations: a joint that twists by 180
@@ -18,39 +27,47 @@ def linear_blend_skinning(vertices, rotations, translations, weights):
 
     Args:
         vertices: (B, 3, V) in the rest pose, metres.
-        rotations: (B, K, 3, 3), the rotation part of G'_k (eq. 3).
-        translations: (B, K, 3), its translation part, metres.
+        motions: (B, 12, K), the `linear_motions` of G'_k (eq. 3).
         weights: (K, V), each column sums to one.
+        blend: how to take sum_k w_ki m_k: `product` or `fused_product`.
 
     Returns:
         (B, 3, V) posed vertices, metres.
     """
-    joints = weights.shape[0]
-    affine = ops.concatenate([rotations, translations[..., None]], axis=-1)  # (B, K, 3, 4)
-    affine = ops.reshape(ops.transpose(affine, (0, 2, 3, 1)), (-1, joints))  # (12 B, K)
-    blended = ops.reshape(ops.matmul(affine, weights), (-1, 3, 4, weights.shape[1]))
-    return ops.sum(blended[:, :, :3] * vertices[:, None], axis=2) + blended[:, :, 3]
+    blended = ops.reshape(blend(motions, weights), (-1, 3, 4, weights.shape[1]))
+    turned = sum(blended[:, :, axis] * vertices[:, None, axis] for axis in range(3))
+    return turned + blended[:, :, 3]
 
 
-def dual_quaternion_skinning(vertices, rotations, translations, weights, parents):
-    """Each vertex under the normalised blend of its joints' dual quaternions.
+def dual_quaternion_motions(rotations, translations, parents):
+    """Each joint's motion as the unit dual quaternion that dual quaternion skinning blends.
 
-    Kavan et al. 2008, algorithm 1: the blend is always a rigid motion, so a twist keeps the
-    limb's volume. q and -q are one rotation but blend differently (antipodality); each joint's
-    sign is chosen to agree with its parent's, so that two joints that share vertices always
-    blend along the shorter arc, and a twist that grows along a chain of joints may pass 180
-    degrees in all without a flip.
+    q and -q are one rotation but blend differently (antipodality); each joint's sign is chosen
+    to agree with its parent's, so that two joints that share vertices always blend along the
+    shorter arc, and a twist that grows along a chain of joints may pass 180 degrees in all
+    without a flip.
 
-    Args:
-        vertices, rotations, translations, weights: as in `linear_blend_skinning`.
-        parents: K integers, parents before children, -1 for the root.
-
-    Returns:
-        (B, 3, V) posed vertices, metres.
+    (B, K, 3, 3), (B, K, 3) metres, and K parents before their children -> (B, 8, K).
     """
     quaternions = same_hemisphere(geometry.matrix_to_quaternion(rotations), parents)
     dual = geometry.rigid_to_dual_quaternion(quaternions, translations)  # (B, K, 8)
-    blended = ops.matmul(ops.transpose(dual, (0, 2, 1)), weights)  # (B, 8, V)
+    return ops.transpose(dual, (0, 2, 1))
+
+
+def dual_quaternion_skinning(vertices, motions, weights, blend):
+    """Each vertex under the normalised blend of its joints' dual quaternions.
+
+    Kavan et al. 2008, algorithm 1: the blend is always a rigid motion, so a twist keeps the
+    limb's volume.
+
+    Args:
+        vertices, weights, blend: as in `linear_blend_skinning`.
+        motions: (B, 8, K), from `dual_quaternion_motions`.
+
+    Returns:
+        (B, 3, V) posed vertices, metres.
+    """
+    blended = blend(motions, weights)  # (B, 8, V)
     length = ops.sqrt(ops.sum(blended[:, :4] ** 2, axis=1, keepdims=True))
     blended = blended / length
     # (1, 1, V) scalars and (B, 3, V) vectors of the real part (w, u) and the dual part (p, q)
@@ -58,6 +75,32 @@ def dual_quaternion_skinning(vertices, rotations, translations, weights, parents
     p, q = blended[:, 4:5], blended[:, 5:]
     rotated = vertices + 2 * _cross(u, _cross(u, vertices) + w * vertices)
     return rotated + 2 * (w * q - p * u + _cross(u, q))
+
+
+def product(motions, weights):
+    """sum_k m_k w_ki as one matrix product: (B, M, K) x (K, V) -> (B, M, V)."""
+    return ops.tensordot(motions, weights, axes=1)
+
+
+def fused_product(motions, weights):
+    """The same joint by joint, for XLA: it fuses the sum into what comes after.
+
+    The blends, four times as many numbers as the vertices, then never go through memory. The
+    gradient is that of the matrix product; XLA's own, of the sum, would be many times slower.
+    """
+
+    @ops.custom_gradient
+    def joint_by_joint(motions, weights):
+        def gradient(upstream):
+            by_motions = ops.tensordot(upstream, ops.transpose(weights), axes=1)
+            return by_motions, ops.tensordot(motions, upstream, axes=[[0, 1], [0, 1]])
+
+        terms = (motions[..., k, None] * weights[k] for k in range(weights.shape[0]))
+        return sum(terms), gradient
+
+    # beyond this many joints the sum costs more than the memory it saves
+    few = weights.shape[0] <= 16
+    return joint_by_joint(motions, weights) if few else product(motions, weights)
 
 
 def same_hemisphere(quaternions, parents):
