@@ -49,6 +49,7 @@ bench: .venv/backends ## measure the body model beside other packages, the raste
 	$(PY) benchmarks/body.py
 	$(PY) benchmarks/render.py
 	$(PY) benchmarks/data.py
+	$(PY) benchmarks/network.py
 	$(PY) benchmarks/viewer.py
 
 lint: .venv/ready ## check style, and that the notebooks hold no outputs

@@ -121,6 +121,13 @@ BOUNDS = {
     "smplify_free_end": (0, 4),
     "smplify_error": (5, 130),  # mm
     "smplify_log_ratio": (20, 100_000),  # nats
+    # 07: encoder and regressor
+    "hopper_class": (652, 652),
+    "hopper_share": (20, 100),  # %
+    "ief_by_hand": (0, 10),  # ppm
+    "theta_6d": (157, 157),
+    "mean_6d_error": (0, 10),  # ppm
+    "full_image_far": (0, 1.5),  # px
 }
 
 # figure's name -> least (width, height) in pixels
@@ -200,6 +207,10 @@ SIZES = {
     "augmentations": (1200, 450),
     "augmented_colours": (1100, 300),
     "batch_plan": (1200, 400),
+    "encoder_maps": (1200, 200),
+    "overfit_curves": (1000, 350),
+    "three_iterations": (900, 700),
+    "full_image_camera": (900, 250),
 }
 
 
@@ -262,3 +273,8 @@ def test_correctives_beat_either_skinning(notebook_numbers):
             notebook_numbers[f"{body}pose_error_{way}"] for way in ("lbs", "dqs", "correctives")
         )
         assert 3 * corrected < min(lbs, dqs)
+
+
+def test_three_corrections_bring_the_body_to_the_keypoints(notebook_numbers):
+    assert notebook_numbers["pixels_third"] < 0.5 * notebook_numbers["pixels_mean"]
+    assert notebook_numbers["full_image_far"] < notebook_numbers["full_image_near"]

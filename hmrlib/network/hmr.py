@@ -22,7 +22,7 @@ from hmrlib.network.regressor import Regressor, split_theta
 
 KEYPOINTS = "union-22"
 SETTINGS = ("encoder", "size", "rotation", "iterations", "hidden", "dropout", "train_mean")
-SETTINGS += ("box_input", "compute")
+SETTINGS += ("box_input", "freeze_norm", "compute")
 
 
 class ModelError(ValueError):
@@ -68,6 +68,7 @@ class HMR(keras.Model):
         rotation: "axis_angle" (HMR) or "6d".
         iterations, hidden, dropout, train_mean: see `Regressor`.
         box_input: give the regressor where the crop lies in the full image (CLIFF, Li et al. 2022).
+        freeze_norm: keep the encoder's batch statistics as they came; for small batches.
         compute: "float32", or "mixed_bfloat16" for the encoder; all else stays in float32.
         body: the `Body` it recovers; None is `load_body()`. Not stored with the model.
     """
@@ -83,12 +84,13 @@ class HMR(keras.Model):
         dropout=0.5,
         train_mean=False,
         box_input=False,
+        freeze_norm=False,
         compute="float32",
         body=None,
         name="hmr",
     ):
         super().__init__(name=name, dtype="float32")
-        self.size, self.box_input = size, box_input
+        self.size, self.box_input, self.freeze_norm = size, box_input, freeze_norm
         given = locals()
         self.settings = {name: given[name] for name in SETTINGS}
         self.body = load_body() if body is None else body
@@ -119,7 +121,8 @@ class HMR(keras.Model):
         """The features that the regressor sees, (B, F), or (B, F + 3) with `box_input`."""
         images, box = inputs if self.box_input else (inputs, None)
         scale = 1.0 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 255.0
-        features = self.encoder(ops.cast(images, "float32") * scale, training=training)
+        images, training = ops.cast(images, "float32") * scale, training and not self.freeze_norm
+        features = self.encoder(images, training=training)
         if self.box_input:
             features = ops.concatenate([features, ops.cast(box, "float32")], axis=-1)
         return features

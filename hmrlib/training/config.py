@@ -24,7 +24,7 @@ class Config:
 
     Attributes:
         encoder, encoder_weights, size, rotation, iterations, hidden, dropout, train_mean,
-            box_input, compute: see `hmrlib.network.hmr.HMR`.
+            box_input, freeze_norm, compute: see `hmrlib.network.hmr.HMR`.
         reprojection, joints_3d, smpl, adversarial, weight_decay: weights of the losses; 0 leaves
             one out. HMR: lambda = 60 for what labels say, 1 for the adversary.
         pseudo_3d: learn also from 3D labels that are another model's guesses.
@@ -57,6 +57,7 @@ class Config:
     dropout: float = 0.5
     train_mean: bool = False
     box_input: bool = False
+    freeze_norm: bool = False
     compute: str = "float32"
     reprojection: float = 60.0
     joints_3d: float = 60.0
@@ -97,7 +98,7 @@ class Config:
         """The settings of the network: arguments of `HMR`."""
         names = (
             "encoder encoder_weights size rotation iterations hidden dropout train_mean box_input "
-            "compute"
+            "freeze_norm compute"
         )
         return {name: getattr(self, name) for name in names.split()}
 
