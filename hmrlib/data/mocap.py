@@ -63,8 +63,9 @@ def read_bvh(path, unit=None):
     """Play a BVH file.
 
     Joints are its ROOT and JOINTs; an End Site is named after its joint: "LeftToe_end". Position
-    channels of the root add to its OFFSET, those of other joints take its place. As the format does
-    not tell the unit of length, it is guessed from the skeleton's size (`guess_unit`).
+    channels take the place of an OFFSET; the root's is added where that brings the feet to the
+    floor. As the format does not tell the unit of length, it is guessed from the skeleton's size
+    (`guess_unit`).
 
     Args:
         path: a `.bvh` file.
@@ -99,6 +100,10 @@ def read_bvh(path, unit=None):
         raise MocapError(f"{path}: MOTION holds NaN or infinity")
     local, turn = _bvh_channels(values.reshape(count, width), offsets, channels)
     positions, rotations = _play(parents, local, turn)
+    # files disagree on whether the root's OFFSET is to be added: the feet decide, by the floor
+    lowest = np.median(positions[..., 1].min(axis=1))
+    if abs(lowest - offsets[0, 1]) < abs(lowest):
+        positions -= offsets[0]
     rest = _play(parents, offsets[None], np.tile(np.eye(3), (1, len(names), 1, 1)))[0][0]
     motion = Motion(tuple(names), tuple(parents), positions, rotations, 1 / seconds, rest)
     return _scaled(motion, guess_unit(motion, path) if unit is None else unit)
@@ -431,6 +436,20 @@ SKELETONS = {
         "Left",
         "Right",
     ),
+    # As Biovision's first files name joints; the ends of feet say nothing of where toes point.
+    "biovision": _both_sides(
+        {
+            "pelvis": "Hips",
+            "spine1": "Chest",
+            "neck": "Neck",
+            "head": "Head",
+            "head_top": "Head_end",
+        },
+        {"hip": "{}Hip", "knee": "{}Knee", "ankle": "{}Ankle", "collar": "{}Collar"}
+        | {"shoulder": "{}Shoulder", "elbow": "{}Elbow", "wrist": "{}Wrist", "hand": "{}Wrist_end"},
+        "Left",
+        "Right",
+    ),
     # As DAZ Studio and Poser name joints.
     "daz": _both_sides(
         {"pelvis": "hip", "spine1": "abdomen", "spine2": "chest", "neck": "neck", "head": "head"},
@@ -579,6 +598,7 @@ _EXTREMITIES = ("foot", "toe", "hand", "thumb", "head", "nose", "top", "eye")  #
 _AT_REST = {
     "cmu-asf": (*_PELVIS, "neck", "foot", "toe", "hand", "thumb", "head", "nose", "top"),
     "cmu-bvh": (*_PELVIS, "neck", "foot", "toe", "head", "nose", "top"),
+    "biovision": (*_PELVIS, "neck", "head", "top"),
     "daz": (*_PELVIS, "neck", "eye"),
 }
 _STUDIED = 64  # frames, spread over the clip, from which offsets are found
