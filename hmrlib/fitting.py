@@ -724,6 +724,7 @@ def _pose(state):
 
 def _points(rest, owner, matrix, state):
     """The body's own keypoints (B, K, 3), NumPy."""
+    rest = tuple(map(ops.convert_to_tensor, rest))
     points = np.asarray(_kinematics(state, rest, owner)[0])
     return points if matrix is None else np.array(matrix, "float32") @ points
 

@@ -161,6 +161,7 @@ def swing_twist_to_matrix(angles, twist_axis):
     Returns:
         (..., 3, 3): swing @ twist.
     """
+    angles = ops.convert_to_tensor(angles)
     twist = angles * ops.convert_to_tensor(twist_axis, dtype=angles.dtype)
     return ops.matmul(axis_angle_to_matrix(angles - twist), axis_angle_to_matrix(twist))
 

@@ -66,9 +66,11 @@ def test_derivatives_are_differences(body):
     def moved(unknown, by):
         change = np.zeros(79, "float32")
         change[unknown] = by
+        change = ops.convert_to_tensor(change)
         turn = geometry.axis_angle_to_matrix(change[None, :3])
         here = fitting._State(
-            state.angles + ops.reshape(change[:72], (24, 3)) * fitting._NOT_ROOT,
+            state.angles
+            + ops.reshape(change[:72], (24, 3)) * ops.convert_to_tensor(fitting._NOT_ROOT),
             ops.matmul(root, turn),
             state.translation + change[72:75],
             state.betas + change[75:],
