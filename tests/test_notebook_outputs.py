@@ -244,8 +244,8 @@ def test_browser_shows_what_python_computes(photographed):
     assert values["browser_error"] < 0.1  # mm
     assert values["browser_overlap"] >= 98  # %
     for name in ("browser_page", "browser_app", "browser_lab"):
-        image = Image.open(folder / f"{name}.png")
-        assert image.width >= 1000 and image.height >= 800
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width >= 1000 and image.height >= 800
         assert (folder / f"{name}.png").stat().st_size <= 300_000
 
 
