@@ -35,7 +35,7 @@ from hmrlib.body.skinning import (
     product,
 )
 
-STRETCHES = 16  # of vertices, each with its own joints and features, in the compiled body
+PARTS = 12  # of the compiled body, each with its own joints and pose features
 
 
 class BodyInputError(ValueError):
@@ -142,6 +142,38 @@ def _rotate(rotations, vectors):
     return ops.sum(rotations * vectors[..., None, :], axis=-1)
 
 
+def similar_vertices(joints, features, count):
+    """Parts of the body whose vertices move with few joints and by few pose features.
+
+    At first vertices are together that have the same; then the two parts are merged whose
+    union makes the least more work, until `count` are left. A file where every joint moves
+    every vertex stays in one part.
+
+    Args:
+        joints: (V, 24), features: (V, 207), booleans: what moves each vertex.
+
+    Returns:
+        at most `count` arrays of vertex indices, each vertex in one of them.
+    """
+    costs = np.repeat([12.0, 3.0], [joints.shape[1], features.shape[1]])  # products a vertex
+    distinct, group = np.unique(joints, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    moved = np.concatenate([joints, features], axis=1)
+    sets = np.array([moved[group == part].any(axis=0) for part in range(len(distinct))], float)
+    sizes = np.bincount(group)
+    while len(sets) > count:
+        own = sets @ costs
+        union = own[:, None] + own - (sets * costs) @ sets.T
+        more = union * (sizes[:, None] + sizes) - (own * sizes)[:, None] - own * sizes
+        np.fill_diagonal(more, np.inf)
+        a, b = sorted(np.unravel_index(more.argmin(), more.shape))
+        sets[a], sizes[a] = np.maximum(sets[a], sets[b]), sizes[a] + sizes[b]
+        group[group == b] = a
+        group[group > b] -= 1
+        sets, sizes = np.delete(sets, b, axis=0), np.delete(sizes, b)
+    return [np.flatnonzero(group == part) for part in range(len(sets))]
+
+
 class Body:
     """A body model in SMPL's form, held in memory; call it with betas and pose.
 
@@ -180,7 +212,7 @@ class Body:
         row, so that the products are plain matrices.
 
         Args:
-            parts: arrays of vertex indices; the body's vertices are theirs, one after another.
+            parts: arrays of vertex indices.
         """
         S = self.num_betas
         arrays = []
@@ -247,15 +279,15 @@ class Body:
             function (betas, pose, translation=None) -> `BodyOutput`.
         """
         options = {"parents": self.parents, "skinning": skinning, "correctives": correctives}
-        fused = partial(_forward, **options, blend=fused_product)
-        # neighbours in the file move with few joints and by few features: cut into stretches,
-        # little is computed that is zero, and what is computed stays in the processor's cache
-        stretches = np.array_split(np.arange(len(self.v_template)), STRETCHES)
+        # in parts little is computed that is zero, and the rest stays in the processor's cache
+        parts = similar_vertices(self.weights != 0, (self.posedirs != 0).any(axis=1), PARTS)
+        order = np.concatenate(parts)
+        fused = partial(_forward, **options, blend=fused_product, order=order)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             # captured (a partial would pass them): as arguments they cost a millisecond a call
-            constants = self._arrays(stretches)
+            constants = self._arrays(parts)
             forward = tf.function(
                 lambda *inputs: fused(constants, *inputs), jit_compile=True, autograph=False
             )
@@ -263,7 +295,7 @@ class Body:
             import jax
 
             # here what is captured would be copied into the program
-            forward = partial(jax.jit(fused), self._arrays(stretches))
+            forward = partial(jax.jit(fused), self._arrays(parts))
         else:
             forward = partial(_forward, self._constants, **options, blend=product)
 
@@ -396,7 +428,9 @@ def _keypoints(joints, landmarks, names):
     return ops.matmul(matrix, ops.concatenate([joints, landmarks], axis=1))
 
 
-def _forward(constants, betas, pose, translation, parents, skinning, correctives, blend):
+def _forward(
+    constants, betas, pose, translation, parents, skinning, correctives, blend, order=None
+):
     """Checked inputs -> `BodyOutput`; pure, so that XLA can compile it. See `Body.__call__`."""
     betas, pose, translation = _one_batch(betas, pose, translation)
     count = betas.shape[1]
@@ -422,8 +456,29 @@ def _forward(constants, betas, pose, translation, parents, skinning, correctives
         rest = ops.reshape(rest, (-1, 3, part["weights"].shape[1]))
         moving = ops.take(motions, part["joints"], axis=2)
         vertices.append(skin(rest, moving, part["weights"], blend))
-    vertices = ops.transpose(ops.concatenate(vertices, axis=2), (0, 2, 1))  # (B, V, 3)
+    vertices = ops.concatenate(vertices, axis=2)
+    if order is not None:
+        vertices = _back_in_place(vertices, order)
+    # (B, V, 3); of a transpose XLA makes a change of layout, and pays with a copy at the end
+    vertices = ops.stack([vertices[:, axis] for axis in range(3)], axis=-1)
     return BodyOutput(vertices + translation[:, None], posed + translation[:, None])
+
+
+def _back_in_place(vertices, order):
+    """(B, 3, V) in this order of their indices -> in the body's order.
+
+    The gradient only goes the way back; XLA's own would add number to number, and take longer
+    than all the rest.
+    """
+
+    @ops.custom_gradient
+    def put(vertices):
+        def gradient(upstream):
+            return ops.take(upstream, order, axis=2)
+
+        return ops.take(vertices, np.argsort(order), axis=2), gradient
+
+    return put(vertices)
 
 
 def _one_batch(*inputs):
