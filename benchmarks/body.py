@@ -197,19 +197,16 @@ PEERS = (
 
 
 def best_time(function, seconds):
-    """Milliseconds of the fastest call, the first (compilation) not counted."""
-    start = time.perf_counter()
+    """Seconds of the fastest call, the first (it compiles) not counted."""
     function()
-    first = time.perf_counter() - start
-    if first > PATIENCE:
-        return 1e3 * first, first
-    times, spent = [], 0.0
-    while spent < seconds or len(times) < 3:
+    times = []
+    while sum(times) < seconds or len(times) < 3:
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
-        spent += times[-1]
-    return 1e3 * min(times), min(times)
+        if times[-1] > PATIENCE:
+            break
+    return min(times)
 
 
 def random_inputs(batch, num_betas=10):
@@ -251,8 +248,8 @@ def measure(functions, body, batches):
                 rows[name] += [None] * (len(batches) - i)
                 break
             inputs = random_inputs(batch)
-            milliseconds, seconds = best_time(lambda f=function, x=inputs: f(*x), 1.0)
-            rows[name].append(milliseconds)
+            seconds = best_time(lambda f=function, x=inputs: f(*x), 1.0)
+            rows[name].append(1e3 * seconds)
         if "gradient" not in name:
             reference = references["dqs" if "DQS" in name else "lbs"]
             found = np.asarray(function(betas, pose))

@@ -446,7 +446,7 @@ def _forward(
     else:
         motions, skin = dual_quaternion_motions(*motion, parents), dual_quaternion_skinning
     feature = pose_feature(rotations)
-    vertices = []  # of each stretch, (B, 3, v)
+    vertices = []  # of each part, (B, 3, v)
     for part in constants["parts"]:
         # (B, 3 v) = T + B_S(beta) + B_P(theta), eq. 6
         rest = part["template"] + shape_blend_shapes(betas, part["shapedirs"][:count])
