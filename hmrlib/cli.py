@@ -335,3 +335,7 @@ def _data_prior(options):
     made = prior.train(options.library, options.out, options.components, options.seed)
     _print_entries(made.card)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,6 +10,7 @@ import pytest
 import trimesh
 from scipy import sparse
 
+import hmrlib
 from hmrlib import skeleton
 from hmrlib.body import files
 from hmrlib.cli import main
@@ -109,3 +110,9 @@ def test_help_loads_nothing_of_weight():
     )
     assert result.stdout.splitlines()[-1] == "[]"
     assert "report" in result.stdout and "body" in result.stdout
+
+
+def test_runs_as_a_module():
+    command = [sys.executable, "-m", "hmrlib.cli", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == f"hmrlib {hmrlib.__version__}"

@@ -20,6 +20,7 @@ from hmrlib.network.encoder import EncoderError, build_encoder
 from hmrlib.network.hmr import HMR, ModelError, project
 from hmrlib.network.regressor import Regressor, mean_theta, read_mean_theta, split_theta
 from tests import tiny_encoder  # noqa: F401, a small network by name
+from tests.conftest import ROOT
 
 array = ops.convert_to_numpy
 
@@ -270,6 +271,13 @@ def test_saved_and_loaded(model, tmp_path):
         hmrlib.load_model(tmp_path / "b.weights.h5", **model.settings | {"hidden": 8})
     with pytest.raises(ModelError, match="no model at"):
         hmrlib.load_model(tmp_path / "c.keras")
+
+
+def test_the_whole_network_can_be_read_in_one_sitting():
+    names = ("encoder", "regressor", "discriminator", "hmr")
+    files = [ROOT / "hmrlib" / "network" / f"{name}.py" for name in names]
+    files.append(ROOT / "hmrlib" / "training" / "losses.py")
+    assert sum(len(file.read_text("utf-8").splitlines()) for file in files) <= 600
 
 
 # --- cameras ---

@@ -52,19 +52,18 @@ def build_encoder(name="ResNet50V2", weights="imagenet", size=224, dtype="float3
 def _application(name, weights, image):
     """The last feature map of a model of `keras.applications`."""
     build = getattr(keras.applications, name, None)
-    if not isinstance(name, str) or not callable(build):
+    if not callable(build):
         raise EncoderError(
             f"unknown encoder {name!r}: expected a model of keras.applications, such as "
             f"ResNet50V2, or one of {', '.join(efficientnet_lite.SIZES)}"
         )
-    options = {
-        "include_top": False,
-        "weights": "imagenet" if weights == "imagenet" else None,
-        "input_tensor": sys.modules[build.__module__].preprocess_input(image),
-        "input_shape": image.shape[1:],
-    }
     try:
-        return build(**options).output
+        return build(
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
+            input_tensor=sys.modules[build.__module__].preprocess_input(image),
+            input_shape=image.shape[1:],
+        ).output
     except Exception as error:
         if "fetch" not in str(error).lower():
             raise

@@ -153,11 +153,7 @@ class HMR(keras.Model):
             if self.box_input:
                 inputs = (inputs, np.asarray(box[start : start + batch_size], np.float32))
             parts.append(self.predict_on_batch(inputs))
-        stages = zip(*parts, strict=True)  # one tuple of batches for each iteration
-        return [
-            Estimate(*(np.concatenate(field) for field in zip(*stage, strict=True)))
-            for stage in stages
-        ]
+        return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
     def embody(self, thetas):
         """Thetas (B, D) of n iterations -> n `Estimate`s; one call of the body for all."""
@@ -165,21 +161,14 @@ class HMR(keras.Model):
         theta = ops.concatenate(thetas, axis=0)  # (n B, D)
         camera, rotations, betas = split_theta(theta, self.regressor.rotation)
         posed = self.body(betas, rotations)
-        keypoints = self.body.keypoints(posed, KEYPOINTS)
-        every = Estimate(
-            theta, camera, rotations, betas, *posed, keypoints, project(keypoints, camera)
-        )
+        points = self.body.keypoints(posed, KEYPOINTS)
+        every = Estimate(theta, camera, rotations, betas, *posed, points, project(points, camera))
         parts = [ops.split(value, count, axis=0) for value in every]
         return [Estimate(*stage) for stage in zip(*parts, strict=True)]
 
     def get_config(self):
         """The settings; weights and body are stored elsewhere."""
         return {**self.settings, "encoder_weights": None, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        """An untrained model of these settings."""
-        return cls(**config)
 
 
 def _check_images(images, size):

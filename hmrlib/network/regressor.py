@@ -80,7 +80,7 @@ class Regressor(layers.Layer):
         for _ in range(self.iterations):
             step = ops.concatenate([features, theta], axis=-1)  # (B, F + D)
             for layer in self.layers:
-                step = layer(step, training=training) if "dropout" in layer.name else layer(step)
+                step = layer(step, training=training)
             theta = theta + step
             thetas.append(theta)
         return thetas
