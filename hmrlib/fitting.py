@@ -63,6 +63,7 @@ class Fit(NamedTuple):
         betas: (B, n).
         translation: (B, 3) metres: the body's vertices are body(betas, pose) + translation.
         points: (B, K, 3) metres, the body's own keypoints.
+        rotations: (B, 24, 3, 3), of the joints in the world.
         energy: (B,), the least value found of E.
     """
 
@@ -70,6 +71,7 @@ class Fit(NamedTuple):
     betas: np.ndarray
     translation: np.ndarray
     points: np.ndarray
+    rotations: np.ndarray
     energy: np.ndarray
 
 
@@ -347,19 +349,21 @@ def _step(state, found, damping, free, evaluate):
 
 @lru_cache(maxsize=16)
 def _compiled(owner, matrix, backend):
-    """`_evaluate`, `_step` and the rotations of `_kinematics`, compiled where the backend can.
+    """`_evaluate`, `_step` and `_place`, compiled where the backend can.
 
     Args:
         owner: tuple, of the sites; matrix: nested tuples (K, S), or None.
     """
     matrix = None if matrix is None else np.array(matrix, "float32")
-    kinematics = partial(_kinematics, owner=owner)
+    kinematics, place = partial(_kinematics, owner=owner), partial(_place, owner, matrix)
     if backend == "tensorflow":
         import tensorflow as tf
 
         # XLA makes one pass over memory of the kinematics, but its matrix products and Cholesky
         # factors of many small matrices are several times slower than TensorFlow's own
-        kinematics = tf.function(kinematics, jit_compile=True, autograph=False)
+        kinematics, place = (
+            tf.function(f, jit_compile=True, autograph=False) for f in (kinematics, place)
+        )
 
     def evaluate(state, rest, *problem):
         return _evaluate(state, partial(kinematics, rest=rest), matrix, *problem)
@@ -372,8 +376,8 @@ def _compiled(owner, matrix, backend):
     elif backend == "jax":
         import jax
 
-        kinematics, evaluate, step = jax.jit(kinematics), jax.jit(evaluate), jax.jit(step)
-    return evaluate, step, kinematics
+        evaluate, step, place = jax.jit(evaluate), jax.jit(step), jax.jit(place)
+    return evaluate, step, place
 
 
 CHUNKS = (256, 32, 4)  # bodies at a time; functions are compiled for these sizes alone
@@ -423,20 +427,24 @@ def fit_points(
     points, weights, names = _checked(points, weights, names, 3)
     rest, owner, matrix = _problem(body, names, offsets)
     betas = _repeated("betas", np.zeros(1) if betas is None else betas, (len(points),))
+    known = betas
+    if (betas == betas[0]).all():  # one person: fixed in the rest pose, n unknowns less
+        template, shapedirs = rest
+        rest = template + np.tensordot(betas[0], shapedirs[: betas.shape[1]], axes=1), shapedirs
+        betas = betas[:, :0]
     if start is None:
         state = _torso_start(rest, owner, matrix, points, weights, betas, names)
     else:
         pose = _repeated("start", start, (len(points), NUM_JOINTS, 3))
         state = _state(pose, betas)
-        state = state._replace(translation=_centred(rest, owner, matrix, state, points, weights))
     terms = {"limits": limits, "relaxed": relaxed, "betas": 0.0, "prior": 0.0}
     free = np.zeros(75 + betas.shape[1])
     free[:75] = 1
     scale = np.full((len(points), 1, 1), scale, "float32")
     problem = points, weights, None
-    return _descend(
-        state, problem, terms, free, steps, rest, owner, matrix, scale, progress=progress
-    )
+    go = partial(_descend, centred=start is not None, progress=progress)
+    fit = go(state, problem, terms, free, steps, rest, owner, matrix, scale)
+    return fit._replace(betas=known)
 
 
 def pose_angles(pose):
@@ -453,14 +461,6 @@ def pose_angles(pose):
     return geometry.swing_twist_from_quaternion(
         to_quaternion(pose), TWIST_AXIS
     ) * ops.convert_to_tensor(_NOT_ROOT)
-
-
-def site_rotations(pose):
-    """World rotations (B, S, 3, 3) of what carries the sites, NumPy, for poses (B, 24, 3)."""
-    pose = ops.convert_to_tensor(pose, dtype="float32")
-    rotations = geometry.axis_angle_to_matrix(pose)
-    world, _ = world_transforms(rotations, ops.zeros_like(pose), skeleton.PARENTS)
-    return np.asarray(world)[:, list(SITE_OWNERS)]
 
 
 def fit_shape(body, lengths, num_betas=10, scale=0.01):
@@ -601,9 +601,7 @@ def _in_front(rest, owner, matrix, keypoints, torso, camera, betas, away):
     """A relaxed body before the camera, as large, as high and as slanted as the torso is seen."""
     count = len(keypoints)
     turn = np.diag([-1.0, -1, 1] if away else [1.0, -1, -1])  # the body's y up, the picture's down
-    state = _state(np.zeros((1, NUM_JOINTS, 3)), betas[:1])
-    state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
-    own = _points(rest, owner, matrix, state)[0].astype(float) @ turn.T  # (K, 3)
+    own = _relaxed_points(rest, owner, matrix, betas[:1]) @ turn.T  # (K, 3)
     use = torso[..., None] / torso.sum(axis=1)[:, None, None]
     middle = (use * own).sum(axis=1)  # (B, 3)
     seen = (use * keypoints).sum(axis=1)  # (B, 2)
@@ -716,31 +714,28 @@ def _state(pose, betas):
     )
 
 
-def _pose(state):
+def _place(owner, matrix, state, rest):
+    """Keypoints (B, K, 3), joints' rotations (B, 24, 3, 3) in the world, pose (B, 24, 3)."""
+    points, _, world = _kinematics(state, rest, owner)
+    if matrix is not None:
+        points = ops.matmul(ops.convert_to_tensor(matrix), points)
     rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)
     rotations = ops.concatenate([state.root[:, None], rotations[:, 1:]], axis=1)
-    return geometry.matrix_to_axis_angle(rotations)
+    return points, world, geometry.matrix_to_axis_angle(rotations)
 
 
-def _points(rest, owner, matrix, state):
-    """The body's own keypoints (B, K, 3), NumPy."""
-    rest = tuple(map(ops.convert_to_tensor, rest))
-    points = np.asarray(_kinematics(state, rest, owner)[0])
-    return points if matrix is None else np.array(matrix, "float32") @ points
-
-
-def _centred(rest, owner, matrix, state, points, weights):
-    """The translation (B, 3) that brings the keypoints' mean onto that of the points."""
-    away = points - _points(rest, owner, matrix, state)
-    total = weights.sum(axis=1, keepdims=True)
-    return ops.convert_to_tensor((weights[..., None] * away).sum(axis=1) / total)
+def _relaxed_points(rest, owner, matrix, betas):
+    """Keypoints (K, 3) of the relaxed body of one shape (1, n), NumPy."""
+    state = _state(np.zeros((1, NUM_JOINTS, 3)), betas)
+    state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
+    _, _, place = _compiled(owner, matrix, keras.backend.backend())
+    points, _, _ = place(state, tuple(map(ops.convert_to_tensor, rest)))
+    return ops.convert_to_numpy(points)[0].astype(float)
 
 
 def _torso_start(rest, owner, matrix, points, weights, betas, names):
     """Relaxed, turned and shifted so that the torso (or all, if it is not seen) fits (Kabsch)."""
-    state = _state(np.zeros((1, NUM_JOINTS, 3)), betas[:1])
-    state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
-    own = _points(rest, owner, matrix, state)[0].astype(float)  # (K, 3)
+    own = _relaxed_points(rest, owner, matrix, betas[:1])  # (K, 3)
     of_torso = np.isin(names, _TORSO)
     use = weights * of_torso
     use = np.where(((use > 0).sum(axis=1) >= 3)[:, None], use, weights)[..., None].astype(float)
@@ -759,14 +754,26 @@ def _torso_start(rest, owner, matrix, points, weights, betas, names):
 
 
 def _descend(
-    state, problem, terms, free, steps, rest, owner, matrix, scale, prior=None, progress=False
+    state,
+    problem,
+    terms,
+    free,
+    steps,
+    rest,
+    owner,
+    matrix,
+    scale,
+    prior=None,
+    centred=False,
+    progress=False,
 ):
     """Gauss-Newton steps for all bodies, a chunk at a time; -> `Fit`.
 
     Args:
         problem: points (B, K, D), weights (B, K), camera (B, 3) or None; scale: (B, 1, 1).
+        centred: first bring the mean of the body's keypoints onto that of the points.
     """
-    evaluate, step, kinematics = _compiled(owner, matrix, keras.backend.backend())
+    evaluate, step, place = _compiled(owner, matrix, keras.backend.backend())
     to_tensor = partial(ops.convert_to_tensor, dtype="float32")
     rest = tuple(map(to_tensor, rest))
     free, terms = to_tensor(free), {name: to_tensor(value) for name, value in terms.items()}
@@ -785,6 +792,10 @@ def _descend(
                 None if array is None else to_tensor(array[part]) for array in (*problem, scale)
             )
             given = rest, points, weights, size_here, terms, camera, prior
+            if centred:
+                away = ops.sum(weights[..., None] * (points - place(here, rest)[0]), axis=1)
+                total = ops.sum(weights, axis=1, keepdims=True)
+                here = here._replace(translation=here.translation + away / total)
             found = evaluate(here, *given)
             damping = START_DAMPING * ops.ones((size,))
             for _ in range(steps):
@@ -792,12 +803,9 @@ def _descend(
                 here, found, damping, promised = step(here, found, damping, free, *given)
                 if (np.asarray(promised) > _LEAST_GAIN * scale_of_gain).mean() < _STRAGGLERS:
                     break
-            points = np.asarray(kinematics(here, rest)[0])
-            points = points if matrix is None else np.array(matrix, "float32") @ points
-            fit = Fit(
-                *map(np.asarray, (_pose(here), here.betas, here.translation, points, found[0]))
-            )
-            fits.append([array[: count - begin] for array in fit])
+            points, rotations, pose = place(here, rest)
+            fit = Fit(pose, here.betas, here.translation, points, rotations, found[0])
+            fits.append([ops.convert_to_numpy(array)[: count - begin] for array in fit])
             bar.update(len(fits[-1][0]))
             begin += size
     return Fit(*(np.concatenate(arrays) for arrays in zip(*fits, strict=True)))

@@ -658,7 +658,7 @@ def retarget(motion, body, joints=None, betas=None):
         fit = fitting.fit_points(body, target[some], offsets=offsets, start=start, **options)
         start = fit.pose
         away = target[some] - _without(fit, offsets)
-        turns = fitting.site_rotations(fit.pose)
+        turns = fit.rotations[:, fitting.SITE_OWNERS]  # (T, S, 3, 3)
         for site, name in enumerate(fitting.SITE_NAMES):
             kind, owner = name.split("_")[-1], fitting.SITE_OWNERS[site]
             if kind == "eye" and name in points and site not in given:  # the head was relaxed
@@ -715,7 +715,7 @@ def _given_offsets(points, rest, at_rest, body, betas):
 
 def _without(fit, offsets):
     """Our sites (T, S, 3) themselves, where a fit gives what lies at an offset from them."""
-    turns = fitting.site_rotations(fit.pose)
+    turns = fit.rotations[:, fitting.SITE_OWNERS]
     return fit.points - np.einsum("tscd,sd->tsc", turns, offsets)
 
 
@@ -733,62 +733,6 @@ def _unstuck(fit, again, target):
     if not stuck.size:
         return fit
     new = again(target[stuck], start=fit.pose[other[stuck]])
-    better = new.energy < fit.energy[stuck]
-    fit = fitting.Fit(*(array.copy() for array in fit))
-    for old, found in zip(fit, new, strict=True):
-        old[stuck[better]] = found[better]
-    return fit
-
-
-def _given_offsets(points, rest, at_rest, body, betas):
-    """Offsets (3,) by index of the site: of the trunk and of extremities, as far as known.
-
-    Args:
-        points, rest: from `mapped`; at_rest: which sites of the two rest poses correspond.
-    """
-    template, shapedirs = fitting.sites(body)
-    ours = template + np.tensordot(betas, shapedirs[: len(betas)], axes=1)  # (S, 3)
-    ours = dict(zip(fitting.SITE_NAMES, ours, strict=True))
-
-    def from_middle(places, pair, name):
-        return places[name] - (places[f"left_{pair}"] + places[f"right_{pair}"]) / 2
-
-    offsets = {}
-    for site, name in enumerate(fitting.SITE_NAMES):
-        kind = name.split("_")[-1]
-        if name not in points:
-            continue
-        if name in at_rest and kind not in _EXTREMITIES:
-            pair = "hip" if name in _PELVIS else "shoulder"
-            offsets[site] = from_middle(rest, pair, name) - from_middle(ours, pair, name)
-        elif kind in _EXTREMITIES or name == "spine1":
-            owner = JOINT_NAMES[fitting.SITE_OWNERS[site]]
-            if owner not in points or (kind == "eye" and kind not in at_rest):
-                continue
-            bone = ours[name] - ours[owner]
-            if kind in at_rest:
-                offsets[site] = rest[name] - rest[owner] - bone
-            else:  # as long as theirs, in our direction
-                length = np.median(np.linalg.norm(points[name] - points[owner], axis=-1))
-                offsets[site] = (length / np.linalg.norm(bone) - 1) * bone
-    return offsets
-
-
-def _without(fit, offsets):
-    """Our sites (T, S, 3) themselves, where a fit gives what lies at an offset from them."""
-    turns = fitting.site_rotations(fit.pose)
-    return fit.points - np.einsum("tscd,sd->tsc", turns, offsets)
-
-
-def _unstuck(fit, again, target):
-    """Frames whose energy stands out begin once more, from the nearest frame that does not."""
-    typical = np.median(fit.energy)
-    stuck = np.flatnonzero(fit.energy > 3 * typical + 1)
-    good = np.flatnonzero(fit.energy <= 3 * typical + 1)
-    if not stuck.size or not good.size:
-        return fit
-    nearest = good[np.abs(good[:, None] - stuck).argmin(axis=0)]
-    new = again(target[stuck], start=fit.pose[nearest])
     better = new.energy < fit.energy[stuck]
     fit = fitting.Fit(*(array.copy() for array in fit))
     for old, found in zip(fit, new, strict=True):
