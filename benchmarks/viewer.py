@@ -1,8 +1,9 @@
 """How fast the viewers answer, in a real browser: `make bench`, or `python benchmarks/viewer.py`.
 
-Needs Chromium. Prints a table and writes it to benchmarks/viewer.md. The kernel path is measured
-from the event in the page to the draw call with the new vertices: what it costs beyond the frame
-itself, which software GL draws afterwards. Medians.
+Needs Chromium. Prints a table and writes it to benchmarks/viewer.md; medians. A picture is there
+when the graphics have finished it (reading a pixel waits for that). Subtracted from the time since
+the event, in the row that says so, is the frame itself: the same picture drawn anew with nothing
+changed. Stages are told in milliseconds since the event.
 """
 
 import os
@@ -16,46 +17,99 @@ from hmrlib.body import files
 from hmrlib.viewing import browser, live
 
 EVENTS = 40  # single steps of a slider, each waited for
+REST = 500  # milliseconds between them, for all that follows a picture
 DRAG_SECONDS = 3
 CELLS = (
     "import hmrlib\nfrom hmrlib.viewing import viewer\nbody = hmrlib.load_body()",
-    "explorer = hmrlib.show(body)\nexplorer",
+    """import time
+stages = open({stages!r}, "w", buffering=1)
+for name in ("_slid", "_pose", "_put"):
+    def timed(self, *given, plain=getattr(viewer.Explorer, name), name=name):
+        print(name, 1000 * time.time(), file=stages)
+        found = plain(self, *given)
+        print(name + "_end", 1000 * time.time(), file=stages)
+        return found
+    setattr(viewer.Explorer, name, timed)
+explorer = hmrlib.show(body)
+explorer""",
 )
-# note when events come, when vertices go to the graphics card and when they are drawn
+STAGES = {  # of one step: name -> what of the page's or the kernel's times
+    "the slider's message leaves the page": "sent",
+    "the kernel's handler begins": "_slid",
+    "the body is computed": "_pose_end",
+    "the handler has sent the picture": "_put_end",
+    "the picture's message reaches the page": "message",
+    "draw call, in the next frame that the browser grants": "drawn",
+    "the picture is finished": "finished",
+}
+# note when events come, when messages go and come, and the frames: with new vertices or without,
+# when they are drawn and when finished; and keep what draws one
 HOOK = """
-window.log = { event: [], upload: [], draw: [] };
+window.log = { event: [], sent: [], message: [], frames: [], fresh: false };
+const now = () => performance.timeOrigin + performance.now();
 for (const name of ["WebGLRenderingContext", "WebGL2RenderingContext"]) {
   const prototype = window[name].prototype;
   for (const method of ["bufferData", "bufferSubData"]) {
     const plain = prototype[method];
     prototype[method] = function (...given) {
-      if (given.some((value) => value?.byteLength > 60000)) log.upload.push(performance.now());
+      if (given.some((value) => value?.byteLength > 60000)) log.fresh = true;
       return plain.apply(this, given);
     };
   }
   const plain = prototype.drawElements;
   prototype.drawElements = function (...given) {
-    log.draw.push(performance.now());
+    if (!log.frame) {
+      const frame = (log.frame = { drawn: now() });
+      queueMicrotask(() => {
+        this.readPixels(0, 0, 1, 1, this.RGBA, this.UNSIGNED_BYTE, new Uint8Array(4));
+        log.frames.push({ ...frame, finished: now(), fresh: log.fresh });
+        log.fresh = false;
+        log.frame = null;
+      });
+    }
     return plain.apply(this, given);
   };
 }
+const plainRequest = window.requestAnimationFrame.bind(window);
+window.requestAnimationFrame = (callback) => plainRequest((time) => {
+  callback(time);
+  if (log.frame) log.redraw = callback;
+});
 for (const event of ["keydown", "pointermove"])
-  addEventListener(event, () => log.event.push(performance.now()), true);
+  addEventListener(event, () => log.event.push(now()), true);
+const plainSend = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data) {
+  log.sent.push(now());
+  return plainSend.call(this, data);
+};
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", ({ data }) => {
+      if (data.byteLength > 60000) log.message.push(now());
+    });
+  }
+};
 """
-DRAWN = """(() => {
-  const event = log.event.at(-1), upload = log.upload.find((time) => time > event);
-  return upload !== undefined && log.draw.some((time) => time > upload);
+DRAWN = "log.frames.some((frame) => frame.fresh && frame.drawn > log.event.at(-1))"
+STEP = """(() => {
+  const event = log.event.at(-1), after = (times) => times.find((time) => time > event);
+  const frame = log.frames.find((frame) => frame.fresh && frame.drawn > event);
+  return { event, sent: after(log.sent), message: after(log.message), ...frame };
 })()"""
-LATENCY = """(() => {
-  const event = log.event.at(-1), upload = log.upload.find((time) => time > event);
-  return log.draw.find((time) => time > upload) - event;
-})()"""
+FRAME = """() => new Promise((resolve) => plainRequest((time) => {
+  const begin = now();
+  log.redraw(time);
+  queueMicrotask(() => resolve(log.frames.at(-1).finished - begin));
+}))"""
 
 
 def kernel_path(chromium):
-    """Figures of the explorer in JupyterLab, by name."""
+    """Figures of the explorer in JupyterLab by name, and the stages of one step by name."""
     with tempfile.TemporaryDirectory() as folder:
-        cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+        stages = Path(folder, "stages")
+        sources = [CELLS[0], CELLS[1].format(stages=str(stages))]
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
         notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, Path(folder, "bench.ipynb"))
@@ -63,48 +117,71 @@ def kernel_path(chromium):
             page = browser.open_page(chromium, "about:blank", (1280, 1000))
             page.add_init_script(HOOK)
             page.goto(url + "bench.ipynb")
-            return _measure_explorer(page)
+            found, steps = _measure_explorer(page)
+        kernel = [line.split() for line in stages.read_text().splitlines()]
+    for step in steps:
+        for name, time in reversed(kernel):  # so that the first after the event stays
+            if float(time) > step["event"]:
+                step[name] = float(time)
+    medians = {
+        name: statistics.median(step[key] - step["event"] for step in steps)
+        for name, key in STAGES.items()
+    }
+    return found, medians
 
 
 def _measure_explorer(page):
     found = {}
     browser.run_first(page)  # the imports
-    start = page.evaluate("performance.now()")
+    start = page.evaluate("now()")
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
-    page.wait_for_function("log.draw.length && log.upload.length")
-    first = page.evaluate("log.draw.find((time) => time > log.upload[0])")
+    page.wait_for_function("log.frames.some((frame) => frame.fresh)")
+    first = page.evaluate("log.frames.find((frame) => frame.fresh).finished")
     found["first picture after the imports, ms"] = first - start
     browser.settle_explorer(page)
     handle = page.locator(".hmr-explorer .noUi-handle").first
     handle.focus()
+    page.wait_for_timeout(6 * REST)  # the kernel compiles its function meanwhile
     page.seen["received"].clear()
-    latencies = []
+    steps = []
     for i in range(EVENTS):
         handle.press("ArrowRight" if i % 20 < 10 else "ArrowLeft")
         page.wait_for_function(DRAWN)
-        latencies.append(page.evaluate(LATENCY))
-    found["slider to draw call, explorer, ms"] = statistics.median(latencies)
-    found["bytes from the kernel for one update"] = sum(page.seen["received"]) / EVENTS
+        page.wait_for_timeout(REST)
+        steps.append(page.evaluate(STEP))
+    received = sum(page.seen["received"]) / EVENTS
+    frames = []
+    for _ in range(EVENTS):
+        frames.append(page.evaluate(FRAME))
+        page.wait_for_timeout(REST / 5)
+    frame = statistics.median(frames)
+    drawn, finished = (
+        statistics.median(step[name] - step["event"] for step in steps)
+        for name in ("drawn", "finished")
+    )
+    found["slider to draw call, explorer, ms"] = drawn
+    found["slider to finished picture, explorer, ms"] = finished
+    found["the frame itself, drawn anew with nothing changed, ms"] = frame
+    found["slider to finished picture, beyond the frame itself, ms"] = finished - frame
+    found["bytes from the kernel for one update"] = received
 
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    start = page.evaluate("performance.now()")
-    uploads = page.evaluate("log.upload.length")
+    start, before = page.evaluate("[now(), log.frames.length]")
     step = 0
-    while page.evaluate("performance.now()") - start < 1000 * DRAG_SECONDS:
+    while page.evaluate("now()") - start < 1000 * DRAG_SECONDS:
         step += 1
         page.mouse.move(x + 60 * (1 - abs(step % 60 / 30 - 1)), y)
+    end = page.evaluate("log.event.at(-1)")
     page.mouse.up()
-    end = page.evaluate("performance.now()")
     browser.settle_explorer(page)
-    found[f"pictures in a drag of {DRAG_SECONDS} s"] = (
-        page.evaluate("log.upload.length") - uploads
-    ) / 2  # positions and normals
-    last = page.evaluate("log.upload.at(-1)")
-    found["last picture after the end of the drag, ms"] = max(0.0, last - end)
-    return found
+    pictures = page.evaluate(f"log.frames.slice({before}).filter((frame) => frame.fresh)")
+    found[f"pictures in a drag of {DRAG_SECONDS} s"] = len(pictures)
+    last = pictures[-1]["finished"] - end
+    found["last picture after the last event of the drag, ms"] = max(0.0, last)
+    return found, steps
 
 
 def kernel_free(chromium):
@@ -141,7 +218,8 @@ def main():
     if lack := browser.missing():
         raise SystemExit(lack)
     with browser.chromium() as chromium:
-        found = kernel_free(chromium) | kernel_path(chromium)
+        free = kernel_free(chromium)
+        found, stages = kernel_path(chromium)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     lines = [
         "# How fast the viewers answer",
@@ -150,7 +228,11 @@ def main():
         "",
         "| what | median |",
         "|:--|--:|",
-        *(f"| {name} | {value:,.1f} |" for name, value in found.items()),
+        *(f"| {name} | {value:,.1f} |" for name, value in (free | found).items()),
+        "",
+        "| one step of a slider, explorer | ms since the event |",
+        "|:--|--:|",
+        *(f"| {name} | {value:,.1f} |" for name, value in stages.items()),
     ]
     text = "\n".join(lines)
     print(text)

@@ -241,7 +241,7 @@ def test_browser_shows_what_python_computes(photographed):
         path.name.removesuffix(".number.json"): json.loads(path.read_text("utf-8"))["value"]
         for path in folder.glob("*.number.json")
     }
-    assert values["browser_error"] < 0.1  # mm
+    assert values["browser_error"] < 100  # µm
     assert values["browser_overlap"] >= 98  # %
     for name in ("browser_page", "browser_app", "browser_lab"):
         with Image.open(folder / f"{name}.png") as image:

@@ -193,6 +193,20 @@ def test_a_change_is_sent_once_and_a_preset_too(explorer):
     assert len(sent) == 2
 
 
+def test_a_page_that_has_drawn_gets_messages_and_one_that_loads_anew_the_last_picture(explorer):
+    position = explorer._geometry.attributes["position"]
+    explorer._seen()
+    traits = []
+    position.observe(traits.append, "array")
+    before = position.get_state()["array"]["buffer"].tobytes()
+    explorer.set(betas=[2], pose=WAVING)
+    assert traits == []  # the browser would answer
+    state = position.get_state()["array"]
+    assert state["buffer"].tobytes() != before
+    shown = np.frombuffer(state["buffer"], np.float32).reshape(-1, 3)
+    np.testing.assert_allclose(np.ptp(shown, axis=0), np.ptp(explorer.vertices, axis=0), atol=1e-6)
+
+
 def test_undo_takes_back_a_drag_as_one(explorer):
     for value in (0.5, 1.0, 1.5):
         explorer._shape[0].value = value

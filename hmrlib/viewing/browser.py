@@ -334,8 +334,8 @@ def photograph(notebooks):
         shown = np.array(page.evaluate(f"Array.from({LIVE}.vertices)")).reshape(-1, 3)
         body = Body(model)
         here = np.asarray(body(None, np.round(pose, 4)[None]).vertices[0])
-        error = 1000 * np.abs(shown - here).max()
-        numbers["browser_error"] = error, "mm", "browser against Python, largest of all vertices"
+        error = 1e6 * np.abs(shown - here).max()
+        numbers["browser_error"] = error, "µm", "browser against Python, largest of all vertices"
         picture = page.locator(".hmr-stage").screenshot()
         seen = silhouette(picture)
         lifted = here - [0, here[:, 1].min(), 0]

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import webbrowser
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import anywidget
@@ -19,11 +19,10 @@ import matplotlib
 import numpy as np
 import pythreejs as three
 import traitlets
-from scipy import sparse
 
 from hmrlib.body.model import load_body
 from hmrlib.data.prior import load_prior
-from hmrlib.render import CLAY, ambient_occlusion
+from hmrlib.render import CLAY, ambient_occlusion, rasterizer
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live
 
@@ -166,25 +165,68 @@ class Live(anywidget.AnyWidget):
         )
 
 
-class Guard(anywidget.AnyWidget):
-    """What the explorer cannot do by itself: say that WebGL or the kernel is gone, save files."""
+class Link(anywidget.AnyWidget):
+    """What pythreejs and ipywidgets lack between kernel and page.
+
+    A picture as one message, put into pythreejs's buffers where they are, normals made in the
+    browser (an array assigned to a trait is answered by a message of its own, which the kernel
+    answers again); a sentence when WebGL or the kernel is gone; files to save.
+
+    Attributes:
+        buffers: name -> id of the `BufferAttribute` whose array `show` replaces.
+        geometry, renderer: ids of the widgets that a picture concerns.
+    """
 
     _esm = """
     const NO_WEBGL = "This browser draws no 3D here: WebGL is off or missing. Turn on hardware " +
       "acceleration in the browser's settings, or open the page in another browser.";
     const NO_KERNEL = "The kernel does not answer, so the body stands still. Wait if it is busy; " +
       "else start it and run the notebook again. (The kernel-free viewer needs none.)";
+    function initialize({ model }) {
+      let parts;
+      const find = async (id) => {
+        const found = await model.widget_manager.get_model(id);
+        await found.initPromise;
+        return found;
+      };
+      const findAll = async () => {
+        const names = Object.keys(model.get("buffers"));
+        const buffers = await Promise.all(names.map((name) => find(model.get("buffers")[name])));
+        return {
+          buffers: Object.fromEntries(names.map((name, i) => [name, buffers[i].obj])),
+          geometry: (await find(model.get("geometry"))).obj,
+          renderer: await find(model.get("renderer")),
+        };
+      };
+      let rest = 0;
+      model.on("msg:custom", async (message, bytes) => {
+        if (!message.buffers) return;
+        clearTimeout(rest);
+        rest = setTimeout(() => model.send({ rests: true }), 300);
+        const { buffers, geometry, renderer } = await (parts ??= findAll());
+        message.buffers.forEach((name, i) => {
+          const { array } = buffers[name], { buffer, byteOffset, byteLength } = bytes[i];
+          new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+            .set(new Uint8Array(buffer, byteOffset, byteLength));
+          buffers[name].needsUpdate = true;
+        });
+        geometry.computeVertexNormals();
+        renderer.trigger("rerender", renderer, {});
+      });
+    }
     function render({ model, el }) {
       const line = document.createElement("div");
-      line.className = "hmr-guard";
+      line.className = "hmr-link";
       el.append(line);
       const say = (text) => { line.textContent = text; };
       if (!document.createElement("canvas").getContext("webgl2")) say(NO_WEBGL);
       let timer = 0;
-      const ask = () => {
-        if (timer || line.textContent === NO_WEBGL) return;
+      const send = () => {
         timer = setTimeout(() => say(NO_KERNEL), 4000);
         try { model.send({ asked: true }); } catch { say(NO_KERNEL); }
+      };
+      const ask = () => { // only if no picture comes meanwhile, which is an answer as well
+        if (!timer && line.textContent !== NO_WEBGL) timer = setTimeout(send, 500);
       };
       model.on("msg:custom", (message, buffers) => {
         if (message.name) {
@@ -204,30 +246,44 @@ class Guard(anywidget.AnyWidget):
       });
       return () => { clearTimeout(timer); clearTimeout(watch); };
     }
-    export default { render };
+    export default { initialize, render };
     """
     _css = """
-    .hmr-guard { color: #b3471a; font-size: 13px; margin: 2px 4px; }
+    .hmr-link { color: #b3471a; font-size: 13px; margin: 2px 4px; }
     .hmr-explorer .hmr-head { font-weight: 600; font-size: 13px; line-height: 20px; }
     .hmr-explorer .widget-html-content { line-height: 1.4; font-size: 12px; }
     .hmr-explorer button { min-width: max-content; padding: 0 8px; }
     .hmr-explorer .hmr-stage { background: radial-gradient(circle at 50% 35%, #fff, #e9edf2);
-      border-radius: 6px; overflow: hidden; }
+      border-radius: 6px; } /* unclipped: a round clip costs software GL 10 ms a frame */
     .hmr-explorer .widget-readout { min-width: 46px; }
     .hmr-explorer .hmr-text textarea { font: 11px/1.35 "DejaVu Sans Mono", monospace; }
     """
 
-    def __init__(self, drawn):
-        """`drawn` is called when a browser has drawn the page."""
-        super().__init__()
+    buffers = traitlets.Dict().tag(sync=True)
+    geometry = traitlets.Unicode().tag(sync=True)
+    renderer = traitlets.Unicode().tag(sync=True)
 
-        def answer(widget, content, buffers):
+    def __init__(self, buffers, geometry, renderer, drawn, rests):
+        """Widgets, and what to call when a browser has drawn the page, and when pictures pause."""
+        super().__init__(
+            buffers={name: widget.model_id for name, widget in buffers.items()},
+            geometry=geometry.model_id,
+            renderer=renderer.model_id,
+        )
+
+        def answer(widget, content, received):
             if content.get("drawn"):
                 drawn()
+            elif content.get("rests"):
+                rests()
             else:
                 self.send({"answer": True})
 
         self.on_msg(answer)
+
+    def show(self, arrays):
+        """Name -> array, of the size that its buffer has."""
+        self.send({"buffers": list(arrays)}, [memoryview(array) for array in arrays.values()])
 
 
 class Explorer(widgets.VBox):
@@ -246,21 +302,20 @@ class Explorer(widgets.VBox):
         self._start = self.betas.copy(), self.pose.copy()
         self._past = []
         self._quiet = False
-        self._compiled = None
+        self._compiled = {}  # (skinning, correctives) -> function
+        self._drawn = False  # by a browser
+        self._lock = threading.RLock()  # Jupyter may call handlers from several threads
         self._draws = np.random.default_rng()
         self._limits = live.joint_limits()
-        faces = body.faces
-        corner = sparse.coo_matrix(
-            (np.ones(faces.size), (faces.ravel(), np.repeat(np.arange(len(faces)), 3)))
-        )
-        self._faces_around = corner.tocsr()  # (V, F): sums what faces say, for each vertex
-        self._occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, faces)[:, None]
+        self._occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, body.faces)[:, None]
+        self._clay = (_linear(np.array(CLAY)) * self._occlusion).astype(np.float32)
         picture = self._picture()
         panel = self._panel()
         self._message = widgets.HTML()
         row = widgets.HBox([picture, panel], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
-        self._guard = Guard(drawn=self._compile_meanwhile)
-        super().__init__([row, self._message, self._guard])
+        parts = self._buffers, self._geometry, self._renderer
+        self._link = Link(*parts, drawn=self._seen, rests=self._write_text)
+        super().__init__([row, self._message, self._link])
         with self._quietly():
             for name, value in options.items():
                 self._options[name].value = value
@@ -269,50 +324,61 @@ class Explorer(widgets.VBox):
 
     # --- the body ---
 
-    def _compile_meanwhile(self):
-        """Compile the usual case while the reader looks; until then the plain function serves."""
+    def _seen(self):
+        """A browser has drawn the page: from now on it takes messages; what it missed, it gets."""
+        self._drawn = True
+        self._update()
 
-        def compile():
-            self._compiled = _compiled(self.body, len(self.betas))
+    def _function(self, skinning, correctives):
+        """The body's function; the plain one until the compiled one is ready."""
+        key = skinning, correctives
+        if self._drawn and key not in self._compiled:  # while the reader looks
+            self._compiled[key] = None
 
-        if self._compiled is None:
+            def compile():
+                self._compiled[key] = _compiled(self.body, len(self.betas), *key)
+
             threading.Thread(target=compile).start()
+        plain = partial(self.body, skinning=skinning, correctives=correctives)
+        return self._compiled.get(key) or plain
 
     def _pose(self, skinning, correctives):
         """vertices (V, 3) and joints (24, 3), metres."""
-        if self._compiled is not None and (skinning, correctives) == ("lbs", True):
-            out = self._compiled(self.betas[None], self.pose[None])
-        else:
-            out = self.body(self.betas[None], self.pose[None], None, skinning, correctives)
-        return np.asarray(out.vertices[0]), np.asarray(out.joints[0])
+        out = self._function(skinning, correctives)(self.betas[None], self.pose[None])
+        return np.asarray(out.vertices)[0], np.asarray(out.joints)[0]
 
     def _update(self):
-        """Compute the body and send it: positions and normals, and colours where they changed."""
-        skinning, correctives = self._skinning.value, self._correctives.value
-        self.vertices, self.joints = self._pose(skinning, correctives)
-        lift = np.array([0, -self.vertices[:, 1].min() if self._ground.value else 0, 0])
-        shown = (self.vertices + lift).astype(np.float32)
-        corners = shown[self.body.faces]  # (F, 3, 3)
-        area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normals = self._faces_around @ area
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-        attributes = self._geometry.attributes
-        with self._geometry.hold_trait_notifications():
-            attributes["position"].array = shown
-            attributes["normal"].array = np.rint(32767 * normals).astype(np.int16)
-        colors = self._colors()
-        if not np.array_equal(colors, attributes["albedo"].array):
-            attributes["albedo"].array = colors
-        if self._skeleton.visible:
-            position = self._skeleton.geometry.attributes["position"]
-            position.array = _skeleton_points(self.joints + lift).astype(np.float32)
+        """Compute the body and send it: positions, and what else of the picture changed."""
+        with self._lock:
+            self.vertices, self.joints = self._pose(self._skinning.value, self._correctives.value)
+            lift = np.array([0, -self.vertices[:, 1].min() if self._ground.value else 0, 0])
+            arrays = {"position": (self.vertices + lift).astype(np.float32)}
+            colors = self._colors()
+            if not np.array_equal(colors, self._buffers["albedo"].array):
+                arrays["albedo"] = colors
+            if self._skeleton.visible:
+                arrays["skeleton"] = _skeleton_points(self.joints + lift).astype(np.float32)
+            self._put(arrays)
+
+    def _put(self, arrays):
+        """Put arrays, by name, into the picture's buffers."""
+        normals = np.empty_like(arrays["position"])
+        nowhere = np.empty(0, np.uint32)
+        rasterizer.vertex_normals(arrays["position"], self.body.faces, nowhere, normals)
+        if self._drawn:
+            self._link.show(arrays)  # the browser makes the normals
+        for name, array in (arrays | {"normal": normals}).items():
+            if self._drawn:  # also here, in place, of which nobody is told: a page may load anew
+                self._buffers[name].array[:] = array
+            else:
+                self._buffers[name].array = array
 
     def _colors(self):
         """(V, 3) linear colours, darker in hollows; sets the legend."""
         kind = self._color.value
         if kind == "clay":
             self._legend.value = ""
-            return (_linear(np.array(CLAY)) * self._occlusion).astype(np.float32)
+            return self._clay
         if kind == "weights":
             values, top, unit = self.body.weights[:, self._joint.value], 1, ""
         else:
@@ -332,16 +398,12 @@ class Explorer(widgets.VBox):
     # --- the picture ---
 
     def _picture(self):
-        count = len(self.body.v_template)
-        zeros = np.zeros((count, 3), np.float32)
-        self._geometry = three.BufferGeometry(
-            attributes={
-                "position": three.BufferAttribute(zeros),
-                "normal": three.BufferAttribute(zeros.astype(np.int16), normalized=True),
-                "albedo": three.BufferAttribute(zeros),
-                "index": three.BufferAttribute(self.body.faces.ravel().astype(np.uint32), False),
-            }
-        )
+        zeros = np.zeros((len(self.body.v_template), 3), np.float32)
+        vertex = {
+            name: three.BufferAttribute(zeros, False) for name in ("position", "normal", "albedo")
+        }
+        index = three.BufferAttribute(self.body.faces.ravel().astype(np.uint32), False)
+        self._geometry = three.BufferGeometry(attributes=vertex | {"index": index})
         shaders = {
             "vertexShader": live.VERTEX_SHADER,
             "fragmentShader": live.FRAGMENT_SHADER,
@@ -364,6 +426,7 @@ class Explorer(widgets.VBox):
         self._floor.quaternion = (-np.sqrt(0.5), 0, 0, np.sqrt(0.5))  # lying; Euler angles are lost
         self._floor.position = (0, -0.003, 0)
         self._skeleton = _skeleton_mesh()
+        self._buffers = vertex | {"skeleton": self._skeleton.geometry.attributes["position"]}
         meshes = [self._floor, self._shadow, figure, self._edges, self._skeleton]
         for mesh in meshes:
             mesh.frustumCulled = False  # its bounds are those of the first picture
@@ -379,7 +442,7 @@ class Explorer(widgets.VBox):
         picker = three.Picker(controlling=figure, event="dblclick")
         picker.observe(self._picked, "point")
         group = three.Group(children=meshes, position=down)
-        renderer = three.Renderer(
+        self._renderer = three.Renderer(
             camera=camera,
             scene=three.Scene(children=[group, camera], background=None),
             controls=[self._orbit, picker],
@@ -391,14 +454,14 @@ class Explorer(widgets.VBox):
         )
         self._legend = widgets.HTML()
         size = {"width": f"{width}px", "flex": "0 0 auto"}
-        stage = widgets.Box([renderer], layout={"height": f"{height}px", **size})
+        stage = widgets.Box([self._renderer], layout={"height": f"{height}px", **size})
         stage.add_class("hmr-stage")
         return widgets.VBox([stage, self._legend], layout=size)
 
     def _picked(self, change):
         """The joint that holds the vertex nearest to the point clicked."""
         point = np.array(change["new"], float) + live.VIEW["target"]
-        shown = self._geometry.attributes["position"].array
+        shown = self._buffers["position"].array
         vertex = np.linalg.norm(shown - point, axis=1).argmin()
         self._joint.value = int(self.body.weights[vertex].argmax())
 
@@ -566,7 +629,7 @@ class Explorer(widgets.VBox):
             for axis, (low, high) in zip("xyz", self._limits[joint], strict=True)
         )
         self._usual.value = f"usual: {ranges} (or double-click the body to choose a joint)"
-        self._text.value = as_text(self.betas, self.pose)
+        self._write_text()
         if then is not None:
             then()
 
@@ -581,6 +644,10 @@ class Explorer(widgets.VBox):
         if not self._past or self._past[-1][1] is not control:  # a whole drag is one step
             self._remember(before, control)
         self._update()
+        if not self._drawn:  # else it waits for the end of the drag
+            self._write_text()
+
+    def _write_text(self):
         self._text.value = as_text(self.betas, self.pose)
 
     def _remember(self, state, control=None):
@@ -629,13 +696,13 @@ class Explorer(widgets.VBox):
         try:
             self.set(*read_text(self._text.value, len(self.betas)))
         except ValueError as error:
-            self._message.value = f'<span class="hmr-guard">{error}</span>'
+            self._message.value = f'<span class="hmr-link">{error}</span>'
 
     def _download(self, name):
         """Hand a file to the browser, which may be far from the kernel's own disk."""
         with tempfile.TemporaryDirectory() as folder:
             path = self.save(Path(folder) / name)
-            self._guard.send({"name": name}, [path.read_bytes()])
+            self._link.send({"name": name}, [path.read_bytes()])
 
     def save(self, path):
         """Write the body as it stands: `.obj`, `.ply`, its mesh; `.glb`, a figure in this pose.
@@ -649,11 +716,11 @@ class Explorer(widgets.VBox):
         return Path(path)
 
 
-@lru_cache(maxsize=2)
-def _compiled(body, num_betas):
+@lru_cache(maxsize=8)
+def _compiled(body, num_betas, skinning, correctives):
     """The body's function for one body, compiled; once for all explorers of this body."""
-    function = body.compile()
-    function(np.zeros((1, num_betas)), np.zeros((1, 3 * len(body.parents))))
+    function = body.compile(skinning, correctives)
+    function(np.zeros((1, num_betas)), np.zeros((1, len(body.parents), 3)))  # as `_pose` calls it
     return function
 
 
