@@ -11,6 +11,7 @@ OUT/
 """
 
 import csv
+import gc
 import io
 import json
 import os
@@ -106,6 +107,8 @@ def train(config, records, out, resume=False, progress=None):
                 shuffle=False,
                 verbose=0,
             )
+        # TensorFlow's threads that fetch ahead must end before Python, whose end waits for them
+        gc.collect()
         if keeper.interrupted:
             raise KeyboardInterrupt
     if rank == 0:
