@@ -108,6 +108,22 @@ def test_a_mixture_is_found_again():
     np.testing.assert_allclose(covariances, 0.09 * np.tile(np.eye(2), (2, 1, 1)), atol=0.015)
 
 
+def test_an_autoencoder_finds_the_density_of_points_in_a_plane():
+    """4000 points near a tilted plane in space: both its mean and what no draw may claim."""
+    rng = np.random.default_rng(0)
+    axes = np.array([[1.0, 0.5, 0.2], [0.0, 1.0, -0.7]])
+    covariance = axes.T @ axes + 0.05 * np.eye(3)
+    points = rng.multivariate_normal([0.5, -1, 2], covariance, size=5000)
+    model = priors.fit_autoencoder(points[:4000], np.ones(4000), 0, epochs=60)
+    judged = points[4000:]
+    truth = multivariate_normal([0.5, -1, 2], covariance).logpdf(judged).mean()
+    found = priors.autoencoder_log_likelihood(judged, model).mean()
+    assert truth - 0.25 < found < truth + 0.05
+    bound = np.asarray(model(judged.astype("float32"))).mean()
+    assert bound < found
+    assert model.decode(np.zeros((2, model.codes), "float32")).shape == (2, 3)
+
+
 def test_frames_of_a_common_pose_count_less():
     rng = np.random.default_rng(0)
     angles = 0.01 * rng.normal(size=(1000, 69))

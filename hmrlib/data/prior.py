@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import ops
 from scipy.cluster.vq import kmeans2, vq
@@ -330,6 +331,67 @@ def mixture_log_likelihood(angles, proportions, means, covariances):
     return logsumexp(_component_logs(angles, proportions, means, covariances), axis=1)
 
 
+class Autoencoder(keras.Model):
+    """A variational autoencoder of poses (Kingma and Welling 2014), the mixture's rival.
+
+    A code z of a standard normal distribution is decoded to the mean of a Gaussian over angles.
+    """
+
+    def __init__(self, centre, width, seed, codes=24, hidden=256):
+        """centre, width: (D,) mean and standard deviation of the angles, which it sees scaled."""
+        super().__init__()
+        self.centre, self.width, self.codes = np.float32(centre), np.float32(width), codes
+        self.noise = keras.random.SeedGenerator(seed)
+        self.encoder = self._perceptron(hidden, 2 * codes)
+        self.decoder = self._perceptron(hidden, len(self.centre))
+        self.log_scale = self.add_weight(shape=(len(self.centre),), initializer="zeros")
+
+    @staticmethod
+    def _perceptron(hidden, outputs):
+        layers = [keras.layers.Dense(hidden, "elu"), keras.layers.Dense(hidden, "elu")]
+        return keras.Sequential([*layers, keras.layers.Dense(outputs)])
+
+    def call(self, angles):
+        """(B, D) -> (B,): log weight of one draw of each pose's code; below log p in the mean."""
+        x = (angles - self.centre) / self.width
+        mean, log_spread = ops.split(self.encoder(x), 2, axis=-1)
+        z = mean + ops.exp(log_spread) * keras.random.normal(ops.shape(mean), seed=self.noise)
+        back = _normal_log(x, self.decoder(z), self.log_scale) - np.log(self.width).sum()
+        divergence = _normal_log(z, mean, log_spread) - _normal_log(z, 0.0, ops.zeros(self.codes))
+        return back - divergence
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return -ops.mean(y_pred)
+
+    def decode(self, codes):
+        """Codes (B, codes) -> the angles (B, D) that they stand for, NumPy."""
+        return ops.convert_to_numpy(self.decoder(codes)) * self.width + self.centre
+
+
+def _normal_log(x, mean, log_scale):
+    """log N(x; mean, exp(log_scale)^2), summed over the last axis."""
+    away = (x - mean) / ops.exp(log_scale)
+    return -ops.sum(away**2 / 2 + log_scale + np.float32(np.log(2 * np.pi) / 2), axis=-1)
+
+
+def fit_autoencoder(angles, weights, seed, epochs=40):
+    """Learn an `Autoencoder`; frames are drawn as often as they weigh. See `fit_mixture`."""
+    keras.utils.set_random_seed(seed)
+    drawn = np.random.default_rng(seed).choice(
+        len(angles), len(angles), p=weights / weights.sum(dtype=float)
+    )
+    model = Autoencoder(angles.mean(axis=0), angles.std(axis=0) + 1e-3, seed)
+    model.compile(optimizer=keras.optimizers.Adam(2e-3))
+    model.fit(np.float32(angles[drawn]), epochs=epochs, batch_size=128, verbose=0)
+    return model
+
+
+def autoencoder_log_likelihood(angles, model, draws=200):
+    """log p(x_n), (N,), by the mean of many draws inside the logarithm (Burda et al. 2016)."""
+    logs = np.stack([ops.convert_to_numpy(model(np.float32(angles))) for _ in range(draws)])
+    return logsumexp(logs, axis=0) - np.log(draws)
+
+
 def with_unseen(angles, seed):
     """Angles with a spread where the capture has none: hands drawn, feet and wrists loosened."""
     rng = np.random.default_rng(seed)
@@ -374,14 +436,16 @@ def train(library, out=None, components=32, seed=0):
     away = held_out_split(clips, seed)
     judged = fit_mixture(angles[~away], weights[~away], components, seed)
     one = fit_mixture(angles[~away], weights[~away], 1, seed)
+    vae = fit_autoencoder(angles[~away], weights[~away], seed)
+    logs = {
+        "training": mixture_log_likelihood(angles[~away], *judged),
+        "held_out": mixture_log_likelihood(angles[away], *judged),
+        "held_out_one_gaussian": mixture_log_likelihood(angles[away], *one),
+        "held_out_autoencoder": autoencoder_log_likelihood(angles[away], vae),
+    }
     scores = {
         name: round(float(np.average(value, weights=weights[part])), 2)
-        for name, model, part in (
-            ("training", judged, ~away),
-            ("held_out", judged, away),
-            ("held_out_one_gaussian", one, away),
-        )
-        for value in [mixture_log_likelihood(angles[part], *model)]
+        for (name, value), part in zip(logs.items(), (~away, away, away, away), strict=True)
     }
     final = fit_mixture(angles, weights, components, seed)
     card = {
