@@ -239,12 +239,12 @@ def test_garments_stay_outside_the_body(tailor, name, least):
     _, lower, upper = clothes.wear(tailor, outfit, points, np.zeros(10), None, None, (0, -1, 0))
     tree = cKDTree(points)
     for part in (lower, upper):
-        _, nearest = tree.query(part["vertices"])
-        above = ((part["vertices"] - points[nearest]) * normals[nearest]).sum(1)
+        _, nearest = tree.query(part.vertices)
+        above = ((part.vertices - points[nearest]) * normals[nearest]).sum(1)
         assert np.mean(above > -0.002) > least
         assert np.percentile(above, 95) < 0.06
     # where both are worn, the shirt is the outer one
-    both, _ = cKDTree(lower["vertices"]).query(upper["vertices"])
+    both, _ = cKDTree(lower.vertices).query(upper.vertices)
     assert np.median(both[both < 0.05]) > 0.003
 
 

@@ -192,7 +192,7 @@ def _cloth(rng, ease, growth, depth=0.004):
         "ease": ease * np.exp(0.25 * rng.normal()),
         "growth": growth * loose,
         "sag": 0.5 * growth * loose * 0.2,
-        "smoothing": int(rng.integers(4, 10)),
+        "smoothing": int(rng.integers(3, 7)),
         "wrinkle": 0.004 * rng.uniform(0.3, 1.3),
         "noise": int(rng.integers(clothes.NOISES)),
         "folds": int(rng.integers(12)),
@@ -417,7 +417,7 @@ def _draw_shoes(rng, worn, style):
         sock = {"pattern": "knit", "variant": 0, "colors": color}
         shape = [_grid(rng.uniform(0.04, 0.16), 0.06)]
         worn.insert(0, {"kind": "shoes", "shape": shape, **_cloth(rng, 0.003, 0.0, 0.002), **sock})
-        worn[0]["smoothing"] = 24
+        worn[0]["smoothing"] = 16
     dark = rng.random() < (0.85 if style in ("smart", "coat") else 0.4)
     color = np.clip(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04, 0.9)
     if not dark and rng.random() < 0.5:
@@ -425,12 +425,12 @@ def _draw_shoes(rng, worn, style):
     shape = [float(rng.choice([-0.01, 0.0, 0.02, 0.08]))]
     shoe = {"pattern": "plain", "variant": int(rng.integers(12)), "colors": [color]}
     worn.append({"kind": "shoes", "shape": shape, **_cloth(rng, 0.012, 0.0, 0.002), **shoe})
-    worn[-1] |= {"smoothing": 40, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
+    worn[-1] |= {"smoothing": 26, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
 
 
 def _draw_head(rng, outfit, color, feminine, style):
     strand = {"color": color, "strands": int(rng.integers(8)), "noise": int(rng.integers(24))}
-    base = {"smoothing": 6, "wrinkle": 0.006, **strand}
+    base = {"smoothing": 4, "wrinkle": 0.006, **strand}
     if feminine:
         cuts, chances = ("long", "bob", "bun", "ponytail", "short"), (0.36, 0.2, 0.14, 0.2, 0.1)
     else:
@@ -449,7 +449,7 @@ def _draw_head(rng, outfit, color, feminine, style):
         ease = 0.008 if hat else rng.uniform(0.012, 0.03)
         worn.append(
             {"kind": "hair", "shape": shape, "ease": ease, **base}
-            | {"growth": 0.16, "smoothing": 10}
+            | {"growth": 0.16, "smoothing": 7}
         )
     if style_ in ("bun", "ponytail"):
         outfit["extras"].append({"kind": style_, "color": color, "size": rng.uniform(0.8, 1.2)})
@@ -837,7 +837,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
             (0, -1, 0),
             step,
         )
-        meshes += [Mesh(**part) for part in worn]
+        meshes += worn
         owners += [PERSON if i == 0 else OTHER] * len(worn)
     for thing in recipe["objects"]:
         parts = _thing(thing, worlds[0], posed["joints"][rows[0]] + shifts[0])

@@ -22,7 +22,8 @@ from scipy import ndimage
 
 from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import ambient_occlusion
-from hmrlib.render.scene import mipmap
+from hmrlib.render.scene import Mesh, Mipmap, mipmap, mipmap_levels
+from hmrlib.render.shading import halve_picture
 from hmrlib.skeleton import JOINT_NAMES
 
 TEXTURE = 256  # pixels of a cloth's picture, which covers one metre by one metre
@@ -282,15 +283,15 @@ def cut(tailor, field, hidden_from=0.03):
     welded, owner = np.concatenate([welded, rim_faces]), np.concatenate([owner, rim_owner])
     split, split_faces, uv = _unroll(tailor, ends, share, welded, faces[owner])
     return Cut(
-        ends.astype(np.int32),
+        ends.astype(np.uint32),
         share.astype(np.float32),
         np.ascontiguousarray(welded, np.uint32),
-        split.astype(np.int32),
+        split.astype(np.uint32),
         np.ascontiguousarray(split_faces, np.uint32),
         uv.astype(np.float32),
         rim,
-        first.astype(np.int32),
-        pairs[:, 1].astype(np.int32),
+        first.astype(np.uint32),
+        pairs[:, 1].astype(np.uint32),
         depth.astype(np.float32),
         field > hidden_from,
         len(kept),
@@ -326,69 +327,6 @@ def _unroll(tailor, ends, share, faces, of_body):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
-def drape(points, normals, ends, share, first, near, rim, ease, least, down, sag, smoothing, out):
-    """Hang a cut piece on a posed body.
-
-    Args:
-        points, normals: (V, 3) of the posed body; normals of unit length.
-        ends, share, first, near, rim: from `Cut`.
-        ease: (W,) metres that the cloth wants to stand off; least: metres it must.
-        down: (3,) unit vector; sag: (W,) metres that the cloth hangs lower where it faces down.
-        smoothing: rounds in which the cloth draws straight over hollows.
-        out: (W, 3) result.
-    """
-    count = ends.shape[0]
-    base = np.empty((count, 3), np.float32)
-    normal = np.empty((count, 3), np.float32)
-    one, keep = np.float32(1), np.float32(0.4)
-    for i in range(count):
-        a, b, s = ends[i, 0], ends[i, 1], share[i]
-        r = one - s
-        for k in range(3):
-            base[i, k] = points[a, k] * r + points[b, k] * s
-            normal[i, k] = normals[a, k] * r + normals[b, k] * s
-            out[i, k] = base[i, k]
-        x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
-        length = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-12))
-        normal[i, 0], normal[i, 1], normal[i, 2] = x * length, y * length, z * length
-    other = out.copy()
-    for _ in range(smoothing):
-        for i in range(count):
-            begin, end = first[i], first[i + 1]
-            if begin == end:
-                continue
-            x, y, z = np.float32(0), np.float32(0), np.float32(0)
-            for j in range(begin, end):
-                n = near[j]
-                x += out[n, 0]
-                y += out[n, 1]
-                z += out[n, 2]
-            scale = np.float32(0.6) / np.float32(end - begin)
-            other[i, 0] = keep * out[i, 0] + x * scale
-            other[i, 1] = keep * out[i, 1] + y * scale
-            other[i, 2] = keep * out[i, 2] + z * scale
-        out, other = other, out
-    for i in range(count):
-        x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
-        if rim[i]:
-            out[i, 0] = base[i, 0] + np.float32(RIM) * x
-            out[i, 1] = base[i, 1] + np.float32(RIM) * y
-            out[i, 2] = base[i, 2] + np.float32(RIM) * z
-            continue
-        stands = (
-            (out[i, 0] - base[i, 0]) * x
-            + (out[i, 1] - base[i, 1]) * y
-            + (out[i, 2] - base[i, 2]) * z
-        )
-        lower = sag[i] * max(x * down[0] + y * down[1] + z * down[2], np.float32(0))
-        move = max(stands + ease[i], least) - stands
-        out[i, 0] += move * x + lower * down[0]
-        out[i, 1] += move * y + lower * down[1]
-        out[i, 2] += move * z + lower * down[2]
-    return out
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
 def unit_normals(vertices, faces, normals):
     """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
     normals[:] = 0
@@ -413,6 +351,100 @@ def unit_normals(vertices, faces, normals):
         x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
         scale = np.float32(1) / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
         normals[v, 0], normals[v, 1], normals[v, 2] = x * scale, y * scale, z * scale
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothing):
+    """Hang a cut piece on a posed body.
+
+    Args:
+        surface: (V, 3) of the posed body and what it wears so far; the piece is added to it.
+        normals: (V, 3) of the body, of unit length.
+        cut: ends, share, faces, split, first, near, rim, whole of a `Cut`.
+        piece: fall, taper of a `Piece`.
+        noise: (V,), see `Tailor`.
+        hang: metres that the cloth wants to stand off, metres more a metre of fall, height of its
+            wrinkles in metres, and metres that it hangs lower where it faces down.
+        hair: it grows out of the skin, whereas cloth ends in an edge.
+        tight: what is under it, toes or ears, must not show: it is drawn straight, then blown up.
+        down: (3,) unit vector.
+        smoothing: rounds in which the cloth draws straight over hollows.
+
+    Returns:
+        vertices (U, 3) and unit normals (U, 3), split at the seams of the texture.
+    """
+    ends, share, faces, split, first, near, rim, whole = cut
+    fall, taper = piece
+    count = ends.shape[0]
+    base = np.zeros((count, 4), np.float32)  # by fours, as the processor takes them
+    normal = np.empty((count, 3), np.float32)
+    off = np.empty(count, np.float32)
+    zero, one, keep = np.float32(0), np.float32(1), np.float32(0.1)
+    ease, growth, wrinkle, sag = hang
+    least = np.float32(0.0008 if hair else 0.004)
+    for i in range(count):
+        a, b, s = ends[i, 0], ends[i, 1], share[i]
+        r = one - s
+        for k in range(3):
+            base[i, k] = surface[a, k] * r + surface[b, k] * s
+            normal[i, k] = normals[a, k] * r + normals[b, k] * s
+        x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
+        length = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-12))
+        normal[i, 0], normal[i, 1], normal[i, 2] = x * length, y * length, z * length
+        bump = wrinkle * noise[a] * (np.float32(0.35) + min(3 * fall[i], one))
+        off[i] = ease + growth * fall[i] + bump
+        if hair:
+            off[i] = least + off[i] * taper[i]
+    out, other = base.copy(), base.copy()
+    for _ in range(smoothing):
+        for i in range(count):
+            begin, end = first[i], first[i + 1]
+            if begin == end:
+                continue
+            x, y, z = zero, zero, zero
+            for j in range(begin, end):
+                n = near[j]
+                x += out[n, 0]
+                y += out[n, 1]
+                z += out[n, 2]
+            scale = (one - keep) / np.float32(end - begin)
+            other[i, 0] = keep * out[i, 0] + x * scale
+            other[i, 1] = keep * out[i, 1] + y * scale
+            other[i, 2] = keep * out[i, 2] + z * scale
+        out, other = other, out
+    for i in range(count):
+        x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
+        if rim[i]:
+            for k in range(3):
+                out[i, k] = base[i, k] + np.float32(RIM) * normal[i, k]
+            continue
+        lower = sag * min(4 * fall[i], one) * max(x * down[0] + y * down[1] + z * down[2], zero)
+        move = zero
+        if not tight:
+            stands = (
+                (out[i, 0] - base[i, 0]) * x
+                + (out[i, 1] - base[i, 1]) * y
+                + (out[i, 2] - base[i, 2]) * z
+            )
+            move = max(stands + off[i], least) - stands
+        for k in range(3):
+            out[i, k] += move * normal[i, k] + lower * down[k]
+    unit_normals(out, faces, normal)
+    if tight:
+        for i in range(count):
+            if not rim[i]:
+                for k in range(3):
+                    out[i, k] += off[i] * normal[i, k]
+    for i in range(whole):
+        for k in range(3):
+            surface[ends[i, 0], k] = out[i, k]
+    vertices = np.empty((split.shape[0], 3), np.float32)
+    smooth = np.empty((split.shape[0], 3), np.float32)
+    for u in range(split.shape[0]):
+        w = split[u]
+        for k in range(3):
+            vertices[u, k], smooth[u, k] = out[w, k], normal[w, k]
+    return vertices, smooth
 
 
 # --- what the garments are ------------------------------------------------------------------
@@ -798,22 +830,35 @@ def dye(kind, variant, colors, step=1):
         colors: up to 8 sRGB colours (0 to 1); regions without one take the last.
         step: leave out pixels where the picture is seen from afar.
     """
+    return (255 * _palette(colors)).astype(np.uint8)[pattern(kind, variant)[::step, ::step]]
+
+
+def _palette(colors):
+    """Colours (n, 3) and `SHADES` of each: (256, 3) sRGB, 0 to 1."""
     colors = np.array([*colors, *[colors[-1]] * (8 - len(colors))])  # (8, 3)
-    brightness = 1 + (np.arange(SHADES) - 16) * 0.022
-    table = np.clip(colors[:, None] * brightness[:, None], 0, 1) * 255
-    out = np.empty((TEXTURE // step, TEXTURE // step, 3), np.uint8)
-    _color_in(pattern(kind, variant), step, table.reshape(-1, 3).astype(np.uint8), out)
-    return out
+    return np.clip(colors[:, None] * _BRIGHTNESS, 0, 1).reshape(-1, 3)
+
+
+_BRIGHTNESS = 1 + (np.arange(SHADES)[:, None] - 16) * 0.022
+
+
+def _tinted(indices, step, table):
+    """A picture of places in a table (256, 3) of colours, every `step`th, as a `Mipmap`."""
+    side = len(indices) // step
+    levels, size = mipmap_levels(side, side)
+    texels = np.empty(size, np.uint32)
+    red, green, blue = (255 * table).astype(np.uint32).T
+    _color_in(indices, step, red | green << 8 | blue << 16, texels, levels)
+    return Mipmap(texels, levels)
 
 
 @njit(nogil=True, cache=True)
-def _color_in(indices, step, table, out):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            index = indices[i * step, j * step]
-            out[i, j, 0] = table[index, 0]
-            out[i, j, 1] = table[index, 1]
-            out[i, j, 2] = table[index, 2]
+def _color_in(indices, step, table, texels, levels):
+    side = indices.shape[1] // step
+    for i in range(side):
+        for j in range(side):
+            texels[i * side + j] = table[indices[i * step, j * step]]
+    halve_picture(texels, levels)
 
 
 @lru_cache(maxsize=16)
@@ -844,9 +889,13 @@ def _relief(variant, depth, step):
 
 @lru_cache(maxsize=8)
 def strands(variant):
-    """Hair as a texture of brightness (64, 64), tiles, and as a bump map."""
+    """Hair: its brightness (64, 64) uint8, places in `_STRENGTHS`, tiles; and as a bump map."""
     noise = tile_noise((64, 64), 0.9, [3, variant], 0.12)
-    return (1 + 0.22 * noise).astype(np.float32), mipmap((0.0004 * noise).astype(np.float32))
+    brightness = np.clip(np.rint(128 * (1 + 0.22 * noise)), 0, 255).astype(np.uint8)
+    return brightness, mipmap((0.0004 * noise).astype(np.float32))
+
+
+_STRENGTHS = np.arange(256)[:, None] / 128  # of a colour of hair
 
 
 # --- skin -----------------------------------------------------------------------------------
@@ -962,10 +1011,11 @@ def _paint_skin(masks, openness, coarse, fine, palette, strength, colors):
 
 
 class Piece(NamedTuple):
-    """A `Cut` with how far it falls, (W,) metres, how light it lies, (U, 3), and a taper, (W,):
-    0 at its edge, 1 from five centimetres on."""
+    """A `Cut` with its texture coordinates (U, 2), how far it falls, (W,) metres, how light it
+    lies, (U, 3), and a taper, (W,): 0 at its edge, 1 from five centimetres on."""
 
     cut: Cut
+    uv: np.ndarray
     fall: np.ndarray
     shade: np.ndarray
     taper: np.ndarray
@@ -1008,7 +1058,8 @@ def piece(tailor, kind, *shape):
     rim = 0.85 if kind in ("hair", "beard") else 0.45
     shade = np.where(made.rim, rim, 0.72 + 0.28 * blend(tailor.open))[made.split]
     shade = np.repeat(shade.astype(np.float32)[:, None], 3, 1)
-    return Piece(made, blend(fall), shade, _smoothstep(made.depth / 0.05).astype(np.float32))
+    taper = _smoothstep(made.depth / 0.05).astype(np.float32)
+    return Piece(made, made.uv * (5 if kind in ("hair", "beard") else 1), blend(fall), shade, taper)
 
 
 def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
@@ -1031,7 +1082,7 @@ def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
         step: of `dye`, larger where the person is small in the picture.
 
     Returns:
-        list of dicts, the arguments of `render.Mesh`; the first is the skin.
+        list of `render.Mesh`; the first is the skin.
     """
     faces = np.asarray(tailor.body.faces, np.uint32)
     normals = np.empty_like(points)
@@ -1052,74 +1103,60 @@ def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
         worn.append(_put_on(tailor, garment, made, surface, normals, down, step))
     for extra in outfit.get("extras", ()):
         worn.append(_extra(tailor, extra, betas, rotations, translations))
-    seen = ~covered[faces].all(1)
-    body = {
-        "vertices": points,
-        "faces": faces[seen],
-        "colors": skin_tones,
-        "normals": normals,
-        "gloss": 0.25,
-    }
-    return [body, *worn]
+    seen = np.empty_like(faces)
+    seen = seen[: _uncovered(faces, covered, seen)]
+    skin = Mesh.trusted(points, seen, skin_tones, normals=normals, gloss=0.25)
+    return [skin, *worn]
+
+
+@njit(nogil=True, cache=True)
+def _uncovered(faces, covered, out):
+    """Copy the faces that have a vertex in sight; returns how many there are."""
+    count = 0
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        out[count, 0], out[count, 1], out[count, 2] = a, b, c
+        count += not (covered[a] and covered[b] and covered[c])
+    return count
 
 
 def _put_on(tailor, garment, made, surface, normals, down, step):
     """Drape one piece over `surface`, which then includes it; see `wear`."""
     cut = made.cut
-    noise = tailor.noise[garment.get("noise", 0) % NOISES].take(cut.ends[:, 0])
-    fall = made.fall
-    ease = garment["ease"] + garment.get("growth", 0.0) * fall
-    ease = ease + garment.get("wrinkle", 0.0) * noise * (0.35 + np.minimum(3 * fall, 1))
-    sag = garment.get("sag", 0.0) * np.minimum(4 * fall, 1)
-    least = np.float32(0.004)
-    if "strands" in garment:  # hair grows out of the skin; cloth ends in an edge
-        ease, least = 0.0008 + ease * made.taper, np.float32(0.0008)
-    # toes, and ears under hair, must not show: drawn straight, then blown up
-    tight = garment["kind"] == "shoes" or garment["shape"][2:] == [0]
-    draped = drape(
+    hang = (garment["ease"], *(garment.get(name, 0.0) for name in ("growth", "wrinkle", "sag")))
+    vertices, smooth = drape(
         surface,
         normals,
-        cut.ends,
-        cut.share,
-        cut.first,
-        cut.near,
-        cut.rim,
-        np.zeros_like(fall) if tight else ease.astype(np.float32),
-        np.float32(-1) if tight else least,
+        (*(cut.ends, cut.share, cut.faces, cut.split, cut.first, cut.near, cut.rim), cut.whole),
+        (made.fall, made.taper),
+        tailor.noise[garment.get("noise", 0) % NOISES],
+        tuple(np.float32(value) for value in hang),
+        "strands" in garment,
+        garment["kind"] == "shoes" or garment["shape"][2:] == [0],
         down,
-        sag.astype(np.float32),
-        garment.get("smoothing", 4),
-        np.empty((len(cut.ends), 3), np.float32),
+        garment.get("smoothing", 3),
     )
-    smooth = np.empty_like(draped)
-    unit_normals(draped, cut.faces, smooth)
-    if tight:
-        draped = draped + np.where(cut.rim, 0, ease).astype(np.float32)[:, None] * smooth
-    surface[cut.ends[: cut.whole, 0]] = draped[: cut.whole]
-    return {
-        "vertices": draped.take(cut.split, 0),
-        "faces": cut.split_faces,
-        "normals": smooth.take(cut.split, 0),
-        **_cloth(garment, cut.uv, made.shade, step),
-    }
+    cloth = _cloth(garment, made.uv, made.shade, step)
+    return Mesh.trusted(vertices, cut.split_faces, normals=smooth, **cloth)
 
 
 def _cloth(garment, uv, shade, step):
-    """Texture, relief and shade of a piece, as arguments of `render.Mesh`."""
+    """Texture, relief and shade of a piece, as arguments of `Mesh.trusted`."""
     if "strands" in garment:
-        brightness, relief = strands(garment["strands"])
-        texture = np.clip(brightness[..., None] * np.asarray(garment["color"]), 0, 1) * 255
+        brightness, bump = strands(garment["strands"])
+        table = np.clip(_STRENGTHS * np.asarray(garment["color"]), 0, 1)
         return {
-            "uv": uv * 5,
-            "texture": texture.astype(np.uint8),
-            "bump": relief,
+            "uv": uv,
+            "texture": _tinted(brightness, 1, table),
+            "bump": bump,
             "gloss": 0.15,
             "colors": shade,
         }
-    texture = dye(garment["pattern"], garment["variant"], garment["colors"], step)
     return {
         "uv": uv,
-        "texture": texture,
+        "texture": _tinted(
+            pattern(garment["pattern"], garment["variant"]), step, _palette(garment["colors"])
+        ),
         "bump": _relief(garment["folds"] % 12, garment["fold_depth"], max(2, step)),
         "gloss": garment.get("gloss", 0.0),
         "colors": shade,
@@ -1143,12 +1180,8 @@ def _hang(tailor, garment, made, betas, rotations, translations, step):
     )
     points = ring[made.grid[:, 0], made.grid[:, 1]].astype(np.float32)
     shade = np.repeat((1 - 0.25 * made.grid[:, :1] / TUBE_RINGS).astype(np.float32), 3, 1)
-    return {
-        "vertices": points,
-        "faces": made.faces,
-        "two_sided": True,
-        **_cloth(garment, made.uv, shade, step),
-    }
+    cloth = _cloth(garment, made.uv, shade, step)
+    return Mesh.trusted(points, made.faces, two_sided=True, **cloth)
 
 
 def _extra(tailor, extra, betas, rotations, translations):
@@ -1166,13 +1199,7 @@ def _extra(tailor, extra, betas, rotations, translations):
     center = (tailor.vertices - tailor.head * tailor.face)[0]
     rest = points * tailor.face + center + tailor.skull_shape[:, : len(betas)] @ betas
     placed = rest @ rotations[J["head"]].T + translations[J["head"]]
-    return {
-        "vertices": placed.astype(np.float32),
-        "faces": faces,
-        "colors": np.asarray(extra["color"], np.float32),
-        "gloss": 0.2,
-        "two_sided": kind == "brim",
-    }
+    return Mesh(placed, faces, extra["color"], gloss=0.2, two_sided=kind == "brim")
 
 
 @lru_cache(maxsize=1)

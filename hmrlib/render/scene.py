@@ -4,6 +4,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from math import prod
 
@@ -92,28 +93,41 @@ def mipmap(picture) -> Mipmap:
             "a texture must be uint8 (h, w, 3), a bump map floats (h, w); "
             f"found {picture.dtype} {picture.shape}."
         )
-    height, width = picture.shape[:2]
+    levels, size = mipmap_levels(*picture.shape[:2])
+    if is_color:
+        texels = np.empty(size, np.uint32)
+        shading.picture_levels(np.ascontiguousarray(picture), texels, levels)
+    else:
+        if not np.isfinite(picture).all():
+            raise ValueError("a bump map's heights must be finite.")
+        texels = np.empty((size, 2), np.float32)
+        shading.slope_levels(np.ascontiguousarray(picture, np.float32), texels, levels)
+    return Mipmap(texels, levels)
+
+
+@cache
+def mipmap_levels(height, width):
+    """`Mipmap.levels` of a picture, and the number of texels of them all."""
     levels, first = [], 0
     while True:
         levels.append((first, height, width))
         first += height * width
         if min(height, width) == 1:
-            break
+            return np.array(levels, np.int64), first
         height, width = height // 2, width // 2
-    levels = np.array(levels, np.int64)
-    if is_color:
-        texels = np.empty(first, np.uint32)
-        shading.picture_levels(np.ascontiguousarray(picture), texels, levels)
-    else:
-        if not np.isfinite(picture).all():
-            raise ValueError("a bump map's heights must be finite.")
-        texels = np.empty((first, 2), np.float32)
-        shading.slope_levels(np.ascontiguousarray(picture, np.float32), texels, levels)
-    return Mipmap(texels, levels)
 
 
 _NO_TEXTURE = Mipmap(np.empty(0, np.uint32), np.zeros((1, 3), np.int64))
 _NO_BUMP = Mipmap(np.empty((0, 2), np.float32), np.zeros((1, 3), np.int64))
+_NOTHING = {
+    "uv": np.empty((0, 2), np.float32),
+    "texture": _NO_TEXTURE,
+    "bump": _NO_BUMP,
+    "gloss": 0.0,
+    "labels": np.empty(0, np.int32),
+    "two_sided": False,
+    "normals": np.empty((0, 3), np.float32),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +212,18 @@ class Mesh:
             "labels": np.ascontiguousarray(labels, np.int32),
         }.items():
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def trusted(cls, vertices, faces, colors, **more):
+        """The same without checks and copies, for arrays that are known to be right.
+
+        Args:
+            vertices, normals, uv, colors: float32, colors in [0, 1]; faces: uint32; texture and
+                bump: `Mipmap`; all C-contiguous. What is left out is as for the class.
+        """
+        mesh = object.__new__(cls)
+        vars(mesh).update(_NOTHING, vertices=vertices, faces=faces, colors=colors, **more)
+        return mesh
 
 
 def _prepared(name, given, empty):

@@ -279,6 +279,12 @@ def picture_levels(image, texels, levels):
                 | (np.uint32(image[i, j, 1]) << np.uint32(8))
                 | (np.uint32(image[i, j, 2]) << np.uint32(16))
             )
+    halve_picture(texels, levels)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def halve_picture(texels, levels):
+    """Fill the smaller levels of a picture from its first one."""
     even, carry = np.uint32(0xFF00FF), np.uint32(0x20002)
     two, eight = np.uint32(2), np.uint32(8)
     for level in range(1, levels.shape[0]):
