@@ -95,6 +95,12 @@ class Skip(NamedTuple):
 # --- samples -----------------------------------------------------------------------------------
 
 
+class Jpeg(bytes):
+    """Bytes of a JPEG file that `encode_jpeg` made: whole for sure, and of known shape (H, W)."""
+
+    shape: tuple
+
+
 def check_sample(sample):
     """The sample with all fields of the schema, as float32, uint8 and str; `image` as it came.
 
@@ -117,18 +123,19 @@ def check_sample(sample):
             raise SampleError(f"{name}: expected {field} of shape {shape}, found {value.shape}")
         if field.startswith("keypoints"):
             value[~(value[:, -1] > 0)] = 0  # what is unknown may be NaN where it comes from
-        if not np.isfinite(value).all():
+        largest = np.abs(value).max()  # NaN if one is
+        if not np.isfinite(largest):
             bad = np.argwhere(~np.isfinite(value))[0].tolist()
             raise SampleError(f"{name}: expected finite numbers, {field}{bad} is not")
-        if np.abs(value).max() > LIMITS.get(field, np.inf):
+        if largest > LIMITS.get(field, np.inf):
             raise SampleError(
-                f"{name}: expected {field} within ±{LIMITS[field]:g}, found {np.abs(value).max():g}"
+                f"{name}: expected {field} within ±{LIMITS[field]:g}, found {largest:g}"
             )
         checked[field] = value
     for field, shape in FLAGS.items():
         given = field.startswith("has_") and field[4:] in sample
         value = np.array(sample.get(field, np.full(shape, given)))
-        if value.shape != shape or not np.isin(value, (0, 1)).all():
+        if value.shape != shape or not ((value == 0) | (value == 1)).all():
             raise SampleError(
                 f"{name}: expected {field} to be 0 or 1, shape {shape}; found shape {value.shape}, "
                 f"{np.unique(value)[:5].tolist()}"
@@ -173,7 +180,8 @@ def _check_ranges(name, sample):
         raise SampleError(f"{name}: expected a box of positive size, found {size:g}")
     if confidence.min() < 0 or confidence.max() > 1:
         raise SampleError(f"{name}: expected confidences from 0 to 1, found {confidence.tolist()}")
-    if not np.isin(sample["keypoints_3d"][:, 3], (0, 1)).all():
+    known_3d = sample["keypoints_3d"][:, 3]
+    if not ((known_3d == 0) | (known_3d == 1)).all():
         raise SampleError(f"{name}: expected the fourth column of keypoints_3d to be 0 or 1")
     away = np.abs(points[:, :2] - sample["center"]).max(1) * known
     if away.max() > FAR * size:
@@ -190,6 +198,8 @@ def _check_ranges(name, sample):
 
 def _check_image(name, image):
     """An array as it is, or the bytes of a JPEG file that decodes to the end."""
+    if isinstance(image, Jpeg):
+        return image
     if isinstance(image, bytes):
         try:
             with Image.open(io.BytesIO(image), formats=["JPEG"]) as picture:
@@ -213,17 +223,19 @@ def _check_image(name, image):
 
 def image_shape(image):
     """(H, W) of an image (H, W, 3), or of the bytes of one, from the file's header."""
-    if isinstance(image, np.ndarray):
+    if isinstance(image, np.ndarray | Jpeg):
         return image.shape[:2]
     with Image.open(io.BytesIO(image)) as picture:
         return picture.size[::-1]
 
 
 def encode_jpeg(image, quality=QUALITY):
-    """(H, W, 3) uint8 -> the bytes of a JPEG file."""
+    """(H, W, 3) uint8 -> the bytes of a JPEG file, as `Jpeg`."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    data = Jpeg(file.getvalue())
+    data.shape = image.shape[:2]
+    return data
 
 
 def decode_image(data):
@@ -300,7 +312,7 @@ def _encode(sample, quality):
     feature["image"].bytes_list.value.append(image)
     if segmentation is not None:
         file = io.BytesIO()
-        Image.fromarray(segmentation).save(file, "PNG")
+        Image.fromarray(segmentation).save(file, "PNG", compress_level=1)
         feature["segmentation"].bytes_list.value.append(file.getvalue())
     for field in FLOATS:
         feature[field].float_list.value.extend(sample[field].ravel().tolist())

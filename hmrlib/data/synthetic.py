@@ -24,6 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import orjson
 from numba import njit
 from PIL import Image
 from scipy.spatial.transform import Rotation
@@ -36,7 +37,7 @@ from hmrlib.data import records
 from hmrlib.data.prior import load_prior
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
-from hmrlib.render.scene import Mesh, Scene, mipmap, render_scene
+from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scene
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_from_degrees
 
 SIZE = 224
@@ -492,7 +493,7 @@ def draw_recipe(seed, index, pool=None, photographs=()):
         dict of numbers, names, lists and dicts, as JSON holds them.
     """
     drawn = _draw_recipe(seed, index, pose_pool() if pool is None else pool, photographs)
-    return json.loads(_as_json(drawn))
+    return orjson.loads(_as_json(drawn))
 
 
 def _draw_recipe(seed, index, pool, photographs):
@@ -535,7 +536,8 @@ def _draw_recipe(seed, index, pool, photographs):
 
 def _as_json(recipe):
     """A recipe as text; its numbers come back unchanged."""
-    return json.dumps(recipe, separators=(",", ":"), default=lambda value: value.tolist())
+    options = orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(recipe, default=lambda value: value.tolist(), option=options).decode()
 
 
 def _draw_camera(rng, place):
@@ -721,34 +723,33 @@ def place_camera(camera, vertices, size):
     Returns:
         `Camera`, and the side of the crop in pixels of the photograph.
     """
-    vertices = vertices[::4]  # outlines of a quarter of them are the same to a pixel
-    target = (vertices.min(0) + vertices.max(0)).astype(float) / 2
+    vertices = vertices[::4].astype(float)  # outlines of a quarter of them are the same to a pixel
+    target = (vertices.min(0) + vertices.max(0)) / 2
     turn, distance = camera["turn"], camera["distance"]
     eye = np.array([distance * np.sin(turn), camera["height"], distance * np.cos(turn)])
     forward = target - eye
-    forward /= np.linalg.norm(forward)
+    forward /= np.sqrt(forward @ forward)
     yaw = np.arctan2(forward[0], -forward[2]) + camera["aim"][0]
-    pitch = np.clip(np.arcsin(forward[1]) + camera["aim"][1], -1.35, 1.35)
+    pitch = min(max(np.arcsin(forward[1]) + camera["aim"][1], -1.35), 1.35)
     rotation = _look(yaw, pitch, camera["roll"])
-    depth = (vertices - eye) @ rotation[2]
-    eye = eye - rotation[2] * max(0.45 - depth.min(), 0)  # nobody stands in the lens
+    seen = (vertices - eye) @ rotation.T  # (V / 4, 3)
+    back = max(0.45 - seen[:, 2].min(), 0)  # nobody stands in the lens
+    eye = eye - rotation[2] * back
     focal = PHOTOGRAPH / (2 * np.tan(np.radians(camera["fov"]) / 2))
-    photograph = Camera(rotation, -rotation @ eye, focal, (PHOTOGRAPH, PHOTOGRAPH))
-    seen, _ = photograph.project(vertices)
-    low, high = seen.min(0), seen.max(0)
+    seen = focal * seen[:, :2] / (seen[:, 2:] + back)
+    low, high = seen.min(0), seen.max(0)  # from the photograph's middle
     extent = (high - low).max()
     side = extent * camera["zoom"]
     corner = (low + high) / 2 + np.array(camera["shift"]) * extent - side / 2
     scale = size / side
-    center = (photograph.center - corner) * scale
-    return Camera(rotation, photograph.translation, focal * scale, (size, size), center), side
+    return Camera(rotation, -rotation @ eye, focal * scale, (size, size), -corner * scale), side
 
 
 def _look(yaw, pitch, roll):
     """World to camera: it looks along -z, turned right by yaw, up by pitch, and rolled."""
-    forward = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), -np.cos(yaw) * np.cos(pitch)])
-    right = np.array([np.cos(yaw), 0.0, np.sin(yaw)])
-    down = np.cross(forward, right)
+    (a, b), (d, e) = (np.sin(yaw), np.cos(yaw)), (np.sin(pitch), np.cos(pitch))
+    forward, right = np.array([a * e, d, -b * e]), np.array([b, 0.0, a])
+    down = np.array([d * a, -e, -d * b])  # forward x right
     c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     return np.stack([c * right + s * down, c * down - s * right, forward])
 
@@ -821,10 +822,10 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
     background, sky, sun = _surroundings(recipe, camera, photographs)
     meshes, owners = [], []
     for i, (row, person) in enumerate(zip(rows, recipe["people"], strict=True)):
-        depth = camera.project(worlds[i].mean(0))[1]
         if i and not _in_sight(camera, worlds[i]):
             continue
-        density = camera.focal / depth  # pixels a metre
+        pelvis = posed["joints"][row, 0] + shifts[i]
+        density = camera.focal / (camera.rotation[2] @ pelvis + camera.translation[2])  # px/m
         step = 1 if density > 130 else 2 if density > 40 else 4
         rotations, translations = (part[row] for part in posed["transforms"])
         worn = clothes.wear(
@@ -845,7 +846,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         owners += [OBJECT] * len(parts)
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
     row, person = rows[0], recipe["people"][0]
-    root = Rotation.from_matrix(camera.rotation) * Rotation.from_rotvec(person["pose"][0])
+    root = Rotation.from_matrix(camera.rotation @ posed["transforms"][0][row, 0])
     pelvis = posed["pelvis"][row]
     return scene, {
         "owners": np.array([*owners, 0], np.uint8),
@@ -871,7 +872,9 @@ def _stay_inside(camera, bounds):
     """The camera, moved into the room if moving away from a close person took it out."""
     low = np.array([bounds[2], bounds[0], bounds[4]]) + 0.05
     high = np.array([bounds[3], bounds[1], bounds[5]]) - 0.05
-    position = np.clip(camera.position, low, high)
+    position = np.minimum(np.maximum(camera.position, low), high)
+    if (position == camera.position).all():
+        return camera
     return Camera(
         camera.rotation, -camera.rotation @ position, camera.focal, camera.size, camera.center
     )
@@ -970,12 +973,13 @@ def finish(recipe, scene, seen):
     pixels = points[:, :2].astype(np.float64) * (focal / points[:, 2:]) + (cx, cy)
     inside = ((pixels >= 0) & (pixels < size)).all(1) & (points[:, 2] > 0.05)
     owner = seen["owners"][drawn.mesh]  # mesh -1, where nothing is seen, takes the last
-    column, row = np.clip(np.nan_to_num(pixels), 0, size - 1).astype(int).T
+    column, row = np.minimum(np.fmax(pixels, 0), size - 1).astype(int).T  # fmax: NaN too
     behind = points[:, 2] - drawn.depth[row, column] > 1.4 * _thickness() + 0.06
     hidden = inside & (drawn.mesh[row, column] >= 0) & (behind | (owner[row, column] != PERSON))
     hidden &= (owner[row, column] == PERSON) | (points[:, 2] > drawn.depth[row, column])
-    outline = np.clip(seen["outline"], 0, size)
-    low, high = np.nanmin(outline, 0), np.nanmax(outline, 0)
+    outline = seen["outline"]
+    low, high = np.fmin.reduce(outline), np.fmax.reduce(outline)  # NaN is behind the camera
+    low, high = (np.minimum(np.maximum(side, 0), size) for side in (low, high))
     return {
         "image": records.encode_jpeg(image, lens["quality"]),
         "center": (low + high) / 2,
@@ -1055,8 +1059,7 @@ def _surface(name):
     """A texture of `backgrounds` for furniture, and how many metres it covers."""
     numbers, stack = backgrounds.textures()
     number, metres = numbers[name]
-    side = backgrounds.SIDE
-    return mipmap(stack[number][: side * side].reshape(side, side, 3)), metres
+    return Mipmap(stack[number], mipmap_levels(backgrounds.SIDE, backgrounds.SIDE)[0]), metres
 
 
 def _thing(thing, vertices, joints):

@@ -16,10 +16,12 @@ from numba import njit
 from PIL import Image, ImageFilter
 
 from hmrlib.render.clothes import tile_noise
+from hmrlib.render.scene import mipmap, mipmap_levels
 from hmrlib.render.shading import DECODING, DECODING_STEPS, ENCODING
 
 SIDE = 256  # pixels of a texture
 LEVELS = 9  # 256, 128, ... 1
+PROFILE = 1024  # directions around, in which rows of trees or houses have their heights
 
 
 def _mix(a, b, share):
@@ -225,7 +227,7 @@ def _builders():
 
 @lru_cache(maxsize=1)
 def textures():
-    """All textures: names -> (number, metres), and their mipmaps (T, 87381, 3) uint8.
+    """All textures: names -> (number, metres), and the texels (T, 87381) of their `Mipmap`s.
 
     Each is made in two variants, `name` and `name/2`.
     """
@@ -235,44 +237,52 @@ def textures():
             rng = np.random.default_rng([len(stack), 11])
             image = np.clip(build(rng), 0, 1)
             numbers[name + variant] = (len(stack), metres)
-            levels = [image]
-            while len(levels[-1]) > 1:
-                small = levels[-1]
-                levels.append(
-                    (small[::2, ::2] + small[1::2, ::2] + small[::2, 1::2] + small[1::2, 1::2]) / 4
-                )
-            flat = np.concatenate([level.reshape(-1, 3) for level in levels])
-            stack.append(np.rint(255 * flat).astype(np.uint8))
+            stack.append(mipmap(np.rint(255 * image).astype(np.uint8)).texels)
     return numbers, np.stack(stack)
 
 
 _DECODING = np.ascontiguousarray(DECODING[::DECODING_STEPS])  # of 8 bits
-_STARTS = np.array([sum((SIDE >> k) ** 2 for k in range(level)) for level in range(LEVELS)])
+_STARTS = mipmap_levels(SIDE, SIDE)[0][:, 0].astype(np.uint32)
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _look_up(flat, starts, u, v, texels, red, green, blue, table):
     """Texture at (u, v), in periods, where a pixel spans `texels`: linear colour, tinted."""
-    level = 0
-    side = 256
-    while texels > 1.3 and level < 8:
-        texels *= np.float32(0.5)
-        side >>= 1
+    level, side = 0, np.uint32(SIDE)
+    while texels > np.float32(1.3) and level < LEVELS - 1:
+        texels *= HALF
+        side >>= np.uint32(1)
         level += 1
-    x = (u - np.floor(u)) * side - np.float32(0.5)
-    y = (v - np.floor(v)) * side - np.float32(0.5)
-    j, i = int(np.floor(x)), int(np.floor(y))
-    fx, fy = x - j, y - i
-    j0, i0 = j & (side - 1), i & (side - 1)
-    j1, i1 = (j + 1) & (side - 1), (i + 1) & (side - 1)
-    start = starts[level]
-    a, b = start + i0 * side + j0, start + i0 * side + j1
-    c, d = start + i1 * side + j0, start + i1 * side + j1
-    wa, wb, wc, wd = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
-    r = flat[a, 0] * wa + flat[b, 0] * wb + flat[c, 0] * wc + flat[d, 0] * wd
-    g = flat[a, 1] * wa + flat[b, 1] * wb + flat[c, 1] * wc + flat[d, 1] * wd
-    h = flat[a, 2] * wa + flat[b, 2] * wb + flat[c, 2] * wc + flat[d, 2] * wd
-    return table[int(r)] * red, table[int(g)] * green, table[int(h)] * blue
+    one, mask, span = np.uint32(1), side - np.uint32(1), np.float32(side)
+    x = (u - np.floor(u)) * span + (span - HALF)
+    y = (v - np.floor(v)) * span + (span - HALF)
+    j, i = np.uint32(x), np.uint32(y)
+    fx, fy = x - np.float32(j), y - np.float32(i)
+    upper, lower = starts[level] + (i & mask) * side, starts[level] + ((i + one) & mask) * side
+    left, right = j & mask, (j + one) & mask
+    a, b, c, d = flat[upper + left], flat[upper + right], flat[lower + left], flat[lower + right]
+    wa, wb, wc, wd = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
+    low, eight, sixteen = np.uint32(0xFF), np.uint32(8), np.uint32(16)
+    r = (
+        np.float32(a & low) * wa
+        + np.float32(b & low) * wb
+        + np.float32(c & low) * wc
+        + np.float32(d & low) * wd
+    )
+    g = (
+        np.float32((a >> eight) & low) * wa
+        + np.float32((b >> eight) & low) * wb
+        + np.float32((c >> eight) & low) * wc
+        + np.float32((d >> eight) & low) * wd
+    )
+    h = (
+        np.float32(a >> sixteen) * wa
+        + np.float32(b >> sixteen) * wb
+        + np.float32(c >> sixteen) * wc
+        + np.float32(d >> sixteen) * wd
+    )
+    return table[np.uint32(r)] * red, table[np.uint32(g)] * green, table[np.uint32(h)] * blue
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
@@ -297,13 +307,16 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
     height, width = image.shape[0], image.shape[1]
     last = np.float32(encoding.shape[0] - 1)
     px, py, pz = position[0], position[1], position[2]
-    pixel = np.float32(1) / focal
+    pixel = ONE / focal
+    tallest = np.empty(layers.shape[0], np.float32)
+    for k in range(layers.shape[0]):
+        tallest[k] = profiles[k].max() * layers[k, 1]
     hit_u = np.float32(0)
     hit_v = np.float32(0)
     for i in range(height):
         for j in range(width):
-            x = (np.float32(j + 0.5) - cx) * pixel
-            y = (np.float32(i + 0.5) - cy) * pixel
+            x = (np.float32(j) + HALF - cx) * pixel
+            y = (np.float32(i) + HALF - cy) * pixel
             dx = rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0]
             dy = rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1]
             dz = rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2]
@@ -325,14 +338,19 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
             distance = t
             done = False
             if outdoor:  # rows of trees or houses, nearest first
-                turn = np.arctan2(dx, dz) * np.float32(0.15915494)
-                place = int((turn - np.floor(turn)) * profiles.shape[1]) % profiles.shape[1]
+                turn, place = ZERO, np.uint32(PROFILE)
                 for k in range(layers.shape[0]):
                     reach = layers[k, 0] / flat_length
                     if reach >= t or layers[k, 0] <= 0:
                         continue
                     y_hit = py + reach * dy
-                    if 0 < y_hit < profiles[k, place] * layers[k, 1]:
+                    if y_hit <= 0 or y_hit >= tallest[k]:
+                        continue
+                    if place == PROFILE:  # now that it is needed
+                        turn = np.arctan2(dx, dz) * np.float32(0.15915494)
+                        place = np.uint32((turn - np.floor(turn)) * np.float32(PROFILE))
+                        place &= np.uint32(PROFILE - 1)
+                    if y_hit < profiles[k, place] * layers[k, 1]:
                         texture = int(layers[k, 2])
                         u = turn * np.float32(6.2831853) * layers[k, 0] / layers[k, 3]
                         v = y_hit / layers[k, 3]
@@ -435,7 +453,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                             table,
                         )
                 if not emitted:
-                    shade = np.float32(1)
+                    shade = ONE
                     if not outdoor:  # corners are darker; light falls off from where it comes in
                         corner = min(hy - bounds[0], bounds[1] - hy)
                         if side < 2:
@@ -450,11 +468,11 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                             corner,
                             np.float32(1e9) if side >= 4 else min(hz - bounds[4], bounds[5] - hz),
                         )
-                        shade = 1 - np.float32(0.35) / (1 + np.float32(4) * corner)
+                        shade = ONE - np.float32(0.35) / (ONE + np.float32(4) * corner)
                         off = (hx - glow[0]) ** 2 + (hy - glow[1]) ** 2 + (hz - glow[2]) ** 2
-                        shade *= glow[4] + glow[3] / (1 + off * np.float32(0.12))
+                        shade *= glow[4] + glow[3] / (ONE + off * np.float32(0.12))
                     elif side >= 2:
-                        shade = 1 - np.float32(0.3) / (1 + np.float32(3) * max(hy, np.float32(0)))
+                        shade = ONE - np.float32(0.3) / (ONE + np.float32(3) * max(hy, ZERO))
                     r, g, b = (
                         r * light[side, 0] * shade,
                         g * light[side, 1] * shade,
@@ -462,14 +480,14 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                     )
                 done = True
             if not done:
-                length = 1 / np.sqrt(dx * dx + dy * dy + dz * dz)
-                up = max(dy * length, np.float32(0))
-                fade = 1 - (1 - up) ** 3
+                length = ONE / np.sqrt(dx * dx + dy * dy + dz * dz)
+                up = max(dy * length, ZERO)
+                fade = ONE - (ONE - up) * (ONE - up) * (ONE - up)
                 r = sky[1, 0] + (sky[0, 0] - sky[1, 0]) * fade
                 g = sky[1, 1] + (sky[0, 1] - sky[1, 1]) * fade
                 b = sky[1, 2] + (sky[0, 2] - sky[1, 2]) * fade
                 if sky[2, 0] > 0:
-                    tilt = 1 / (up + np.float32(0.12))
+                    tilt = ONE / (up + np.float32(0.12))
                     _, cg, _ = _look_up(
                         stack[int(sky[3, 0])],
                         starts,
@@ -481,29 +499,30 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                         np.float32(1),
                         table,
                     )
-                    cover = (
-                        min(max((cg - sky[2, 1]) * np.float32(5), np.float32(0)), np.float32(1))
-                        * sky[2, 0]
-                    )
+                    cover = min(max((cg - sky[2, 1]) * np.float32(5), ZERO), ONE) * sky[2, 0]
                     r += (sky[4, 0] - r) * cover
                     g += (sky[4, 1] - g) * cover
                     b += (sky[4, 2] - b) * cover
                 toward = (dx * sun[0] + dy * sun[1] + dz * sun[2]) * length
                 if toward > np.float32(0.7) and sun[3] > 0:
-                    bright = ((toward - np.float32(0.7)) / np.float32(0.3)) ** 4 * sun[3]
+                    bright = (toward - np.float32(0.7)) * np.float32(1 / 0.3)
+                    bright *= bright
+                    bright *= bright * sun[3]
                     r, g, b = (
                         r + bright,
                         g + bright * np.float32(0.9),
                         b + bright * np.float32(0.75),
                     )
             elif outdoor:
-                veil = 1 - np.exp(-distance * haze)
+                veil = distance * haze  # 1 - exp(-x), by the series of exp(x)
+                veil *= ONE + veil * (HALF + veil * np.float32(1 / 6))
+                veil = veil / (ONE + veil) if veil < np.float32(1e9) else ONE
                 r += (sky[1, 0] - r) * veil
                 g += (sky[1, 1] - g) * veil
                 b += (sky[1, 2] - b) * veil
-            image[i, j, 0] = np.uint8(encoding[int(min(max(r, 0), 1) * last)])
-            image[i, j, 1] = np.uint8(encoding[int(min(max(g, 0), 1) * last)])
-            image[i, j, 2] = np.uint8(encoding[int(min(max(b, 0), 1) * last)])
+            image[i, j, 0] = np.uint8(encoding[np.uint32(min(max(r, ZERO), ONE) * last)])
+            image[i, j, 1] = np.uint8(encoding[np.uint32(min(max(g, ZERO), ONE) * last)])
+            image[i, j, 2] = np.uint8(encoding[np.uint32(min(max(b, ZERO), ONE) * last)])
 
 
 # --- places ---------------------------------------------------------------------------------
@@ -841,15 +860,16 @@ def light_on(place, normals):
 
 @lru_cache(maxsize=512)
 def _profile(kind, seed, roughness):
-    """The upper edge of a row of trees or houses, (1024,) of the mean height."""
+    """The upper edge of a row of trees or houses, (PROFILE,) of the mean height."""
     rng = np.random.default_rng(seed)
     if kind == "flat":
-        return np.ones(1024, np.float32)
+        return np.ones(PROFILE, np.float32)
+    around = np.arange(PROFILE)
     if kind == "blocks":
-        edges = np.sort(rng.integers(0, 1024, 48))
-        return rng.uniform(0.4, 1.5, 49)[np.searchsorted(edges, np.arange(1024))].astype(np.float32)
-    smooth = tile_noise((2, 1024), 1.1, rng)[0]
-    crowns = np.abs(np.sin(np.arange(1024) * np.pi * 24 / 1024 + smooth))
+        edges = np.sort(rng.integers(0, PROFILE, 48))
+        return rng.uniform(0.4, 1.5, 49)[np.searchsorted(edges, around)].astype(np.float32)
+    smooth = tile_noise((2, PROFILE), 1.1, rng)[0]
+    crowns = np.abs(np.sin(around * np.pi * 24 / PROFILE + smooth))
     return np.clip(0.75 + 0.22 * smooth * roughness + 0.3 * crowns, 0.15, None).astype(np.float32)
 
 
@@ -871,7 +891,7 @@ def _pack(place, exposure):
         if row[9] > 0:
             row[9] *= exposure
     layers = np.zeros((len(place["layers"]), 7), np.float32)
-    profiles = np.ones((max(len(layers), 1), 1024), np.float32)
+    profiles = np.ones((max(len(layers), 1), PROFILE), np.float32)
     side_light = light_on(place, np.array([[0.0, 0.35, 0.94]]))[0] * exposure
     for i, (distance, tall, name, profile, seed, rough, *paint) in enumerate(place["layers"]):
         texture, metres = numbers[name]

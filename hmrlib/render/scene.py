@@ -423,23 +423,23 @@ def draw(
     if ground is not None:
         grid = workspace(space, "contact", (CONTACT_CELLS, CONTACT_CELLS), np.float32)
         spare = workspace(space, "contact spare", (2, *grid.shape), np.float32)
-        axes = _axes(ground[:3]).astype(np.float32)
+        up = ground[:3]
+        axes = _axes(up, (1, 0, 0) if abs(up[0]) < 0.9 else (0, 1, 0)).astype(np.float32)
         place = shading.map_contact(geometry, (ground.astype(np.float32), axes), grid, spare)
         sight = _ground_seen(ground, camera, shadow[0], axes, place)
     rasterizer.project(geometry[0], *lens, position, screen)
     top, bottom, left, right = rasterizer.bounds(position, supersample, width, height)
     gloss = np.array([mesh.gloss for mesh in meshes] or [0], np.float32)
-    ends = spans[0].tolist()
     textured = [
-        (span, mesh)
-        for *span, mesh in zip(ends[:-1], ends[1:], meshes, strict=False)
-        if len(mesh.texture.texels) or len(mesh.bump.texels)
+        m for m, mesh in enumerate(meshes) if len(mesh.texture.texels) or len(mesh.bump.texels)
     ]
     # Beyond a slope of 4 between neighbouring pixels, surfaces are taken for different ones.
     limit = np.float32(4 / camera.focal if merge else -1)
     band = max(1, min(height, MOST_SAMPLES // (width * supersample**2)))
     samples = _samples(space, "", (band * supersample, width * supersample))
     fragments = _fragments(space, samples[0].size)
+    order = workspace(space, "order", (samples[0].size,), np.uint32)
+    shares = np.empty(len(meshes) + 1, np.int64)  # of the fragments, each mesh's
     scratch = position, screen, samples, fragments
     starts = list(range(top, bottom, band)) or [0]
     for first in starts:
@@ -455,10 +455,13 @@ def draw(
             shading.DECODING,
             scratch,
         )
-        for span, mesh in textured:
+        if textured:
+            shading.sort_by_mesh(found, fragments, geometry[6], order, shares)
+            ends = shares.tolist()
+        for m in textured:
+            mesh = meshes[m]
             shading.apply_texture(
-                tuple(span),
-                found,
+                order[ends[m] : ends[m + 1]],
                 fragments,
                 geometry,
                 lens,
@@ -537,10 +540,9 @@ def _shadow(sun, geometry, spans, longest_side, space):
     )
     samples = _samples(space, "sun's ", (size, size))
     away = -sun.direction
-    right = np.cross(away, (0, 1, 0) if abs(away[1]) < 0.9 else (1, 0, 0))
-    right /= np.linalg.norm(right)
+    right, down = _axes(away, (0, 1, 0) if abs(away[1]) < 0.9 else (1, 0, 0))
     pose = np.zeros((3, 4), np.float32)
-    pose[:, :3] = right, np.cross(away, right), away
+    pose[:, :3] = right, down, away
     view = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
     tiles = size // shading.TILE
     coarse = workspace(space, "sun's coarse map", (tiles, tiles), np.float32)
@@ -550,11 +552,17 @@ def _shadow(sun, geometry, spans, longest_side, space):
     )
 
 
-def _axes(normal):
-    """Two unit vectors (2, 3) that span the plane with this normal."""
-    along = np.cross(normal, (1, 0, 0) if abs(normal[0]) < 0.9 else (0, 1, 0))
-    along /= np.linalg.norm(along)
-    return np.stack([along, np.cross(normal, along)])
+def _axes(normal, other):
+    """Two unit vectors (2, 3) that span the plane with this normal, the first normal to `other`."""
+    along = _cross(normal, other)
+    along /= np.sqrt(along @ along)
+    return np.stack([along, _cross(normal, along)])
+
+
+def _cross(u, v):
+    """The cross product of two vectors (3,), ten times as fast as `np.cross` for so few."""
+    (a, b, c), (d, e, f) = u, v
+    return np.array([b * f - c * e, c * d - a * f, a * e - b * d], float)
 
 
 def _ground_seen(ground, camera, sun_view, axes, grid_place):

@@ -352,31 +352,56 @@ def _four_texels(u, v, density, levels):
     start, height, width = levels[level, 0], levels[level, 1], levels[level, 2]
     x = (u - np.floor(u)) * np.float32(width) + (np.float32(width) - HALF)
     y = (v - np.floor(v)) * np.float32(height) + (np.float32(height) - HALF)
-    left, top = int(x), int(y)
+    left, top = int(x), int(y)  # up to twice the size
     part_x, part_y = x - np.float32(left), y - np.float32(top)
-    left, top = left % width, top % height
+    left = left - width if left >= width else left
+    top = top - height if top >= height else top
     right = left + 1 if left + 1 < width else 0
     bottom = top + 1 if top + 1 < height else 0
     upper, lower = start + top * width, start + bottom * width
-    return upper + left, upper + right, lower + left, lower + right, part_x, part_y
+    p, q, r, s = upper + left, upper + right, lower + left, lower + right
+    return np.uint32(p), np.uint32(q), np.uint32(r), np.uint32(s), part_x, part_y
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sort_by_mesh(found, fragments, mesh_of, order, starts):
+    """Which fragments each mesh has: `order[starts[m]:starts[m + 1]]`, in the order they came in.
+
+    Args:
+        order: (N,) result; starts: (M + 1,) result.
+    """
+    face_of = fragments[2]
+    count = starts.shape[0] - 1
+    starts[:] = 0
+    for g in range(found):
+        starts[mesh_of[face_of[g]]] += 1
+    total = 0
+    for m in range(count + 1):
+        starts[m], total = total, total + starts[m]
+    for g in range(found):
+        m = mesh_of[face_of[g]]
+        order[starts[m]] = g
+        starts[m] += 1
+    for m in range(count, 0, -1):
+        starts[m] = starts[m - 1]
+    starts[0] = 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def apply_texture(span, found, fragments, geometry, camera, supersample, decoding, picture, bump):
+def apply_texture(rows, fragments, geometry, camera, supersample, decoding, picture, bump):
     """Multiply the colour of a mesh's fragments by its texture, and tilt their normals by bumps.
 
     Bumps follow Mikkelsen, "Bump mapping unparametrized surfaces on the GPU" (2010): the normal
     is lessened by the gradient of the height along the surface.
 
     Args:
-        span: its first face, and the next mesh's.
+        rows: (n,) which fragments are its own.
         supersample: samples along each side of a pixel.
         decoding: sRGB's inverse curve as a table.
         picture, bump: texels and levels; of no size if there is none.
     """
     face_of, values = fragments[2], fragments[4]
     vertices, faces, uv = geometry[0], geometry[1], geometry[4]
-    first, end = np.uint32(span[0]), np.uint32(span[1])
     pose, intrinsics, orthographic = camera
     texels, levels = picture
     slopes, slope_levels = bump
@@ -387,10 +412,9 @@ def apply_texture(span, found, fragments, geometry, camera, supersample, decodin
     mask = np.uint32(0xFF)
     eight, sixteen = np.uint32(8), np.uint32(16)
     step = np.float32(DECODING_STEPS)
-    for g in range(found):
+    for r in range(rows.shape[0]):
+        g = rows[r]
         f = face_of[g]
-        if f < first or f >= end:
-            continue
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         weight_a, weight_b = values[WEIGHT_A, g], values[WEIGHT_B, g]
         weight_c = ONE - weight_a - weight_b
@@ -573,12 +597,17 @@ def _coarsen(nearness, reach, coarse):
                 best = max(best, nearness[i, j])
             line[tile] = best
     around = int(reach) // TILE + 1
+    wide = np.empty((tiles, tiles), np.float32)
+    for i in range(tiles):  # along the rows, then along the columns
+        wide[i] = own[i]
+        for k in range(max(i - around, 0), min(i + around + 1, tiles)):
+            for j in range(tiles):
+                wide[i, j] = max(wide[i, j], own[k, j])
     for i in range(tiles):
         for j in range(tiles):
-            best = np.float32(-np.inf)
-            for k in range(max(i - around, 0), min(i + around + 1, tiles)):
-                for m in range(max(j - around, 0), min(j + around + 1, tiles)):
-                    best = max(best, own[k, m])
+            best = wide[i, j]
+            for k in range(max(j - around, 0), min(j + around + 1, tiles)):
+                best = max(best, wide[i, k])
             coarse[i, j] = best
 
 
@@ -1144,17 +1173,33 @@ def darken_ground(
         total = from_sky[k] + from_sun[k]
         from_sky[k], from_sun[k] = from_sky[k] / total, from_sun[k] / total
     step, last = np.float32(DECODING_STEPS), np.float32(encoding.shape[0] - 1)
+    size = np.float32(shadow_map[0].shape[0])
+    width = image.shape[1]
     for row in range(rows[0], rows[1]):
         y = np.float32(row) + HALF
         start_u, start_v = sight[0, 1] * y + sight[0, 2], sight[1, 1] * y + sight[1, 2]
         start_z = sight[2, 1] * y + sight[2, 2]
         start_s, start_t = sight[3, 1] * y + sight[3, 2], sight[4, 1] * y + sight[4, 2]
         start_w = sight[5, 1] * y + sight[5, 2]
-        for column in range(image.shape[1]):
+        # The columns in which this row meets the sun's map, and the grid.
+        begin, end = width, 0
+        if cosine > 0:
+            begin, end = _meets(sight, 0, 1, start_u, start_v, start_w, ZERO, size, width)
+        first, after = _meets(sight, 3, 4, start_s, start_t, start_w, ZERO, cells, width)
+        begin, end = min(begin, first), max(end, after)
+        for column in range(begin, end):
             x = np.float32(column) + HALF
             divisor = start_w + sight[5, 0] * x
             if divisor <= np.float32(1e-9):
                 continue
+            if top <= row < bottom and left <= column < right:
+                i, j = (row - top) * supersample, column * supersample
+                covered = True
+                for k in range(supersample):
+                    for m in range(supersample):
+                        covered &= nearness[i + k, j + m] > np.float32(-np.inf)
+                if covered:
+                    continue
             scale = ONE / divisor
             lit = clear = ONE
             if cosine > 0:
@@ -1166,21 +1211,39 @@ def darken_ground(
                 )
             u, v = (start_s + sight[3, 0] * x) * scale, (start_t + sight[4, 0] * x) * scale
             if u > 0 and v > 0 and u < cells and v < cells:
-                i, j = int(v), int(u)
+                i, j = np.uint32(v), np.uint32(u)
                 v, u = v - np.float32(i), u - np.float32(j)
-                upper = grid[i, j] + u * (grid[i, j + 1] - grid[i, j])
-                lower = grid[i + 1, j] + u * (grid[i + 1, j + 1] - grid[i + 1, j])
+                below, beside = i + np.uint32(1), j + np.uint32(1)
+                upper = grid[i, j] + u * (grid[i, beside] - grid[i, j])
+                lower = grid[below, j] + u * (grid[below, beside] - grid[below, j])
                 clear = upper + v * (lower - upper)
             if lit == ONE and clear == ONE:
                 continue
-            if top <= row < bottom and left <= column < right:
-                i, j = (row - top) * supersample, column * supersample
-                covered = True
-                for k in range(supersample * supersample):
-                    covered &= nearness[i + k // supersample, j + k % supersample] > -np.inf
-                if covered:
-                    continue
             for k in range(3):
                 factor = from_sky[k] * clear + from_sun[k] * lit
-                light = decoding[int(np.float32(image[row, column, k]) * step)]
-                image[row, column, k] = np.uint8(encoding[int(factor * light * last + HALF)] + HALF)
+                light = decoding[np.uint32(np.float32(image[row, column, k]) * step)]
+                shown = encoding[np.uint32(factor * light * last + HALF)]
+                image[row, column, k] = np.uint8(shown + HALF)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _meets(sight, across, along, start_u, start_v, start_w, low, high, width):
+    """The columns, half open, between which a row of the picture may see into a map.
+
+    Where the divisor w is positive, u / w > low is u - low w > 0, linear in the column, and so
+    are the other three sides of the map.
+    """
+    begin, end = np.float32(-1), np.float32(width + 1)
+    for side in range(4):
+        which, start = (across, start_u) if side < 2 else (along, start_v)
+        bound, sign = (low, ONE) if side % 2 == 0 else (high, -ONE)
+        here = sign * (start - bound * start_w)
+        slope = sign * (sight[which, 0] - bound * sight[5, 0])
+        if slope > 0:
+            begin = max(begin, -here / slope)
+        elif slope < 0:
+            end = min(end, -here / slope)
+        elif here <= 0:
+            end = begin
+    begin = min(max(begin - ONE, ZERO), np.float32(width))
+    return int(begin), int(min(max(end + ONE, ZERO), np.float32(width)))
