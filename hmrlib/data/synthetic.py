@@ -20,7 +20,7 @@ import contextlib
 import json
 import os
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,8 @@ from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_fr
 
 SIZE = 224
 SHARD = 256  # samples
-BATCH = 64  # bodies posed at once; one compiled program for all
+BATCH = 64  # samples whose bodies are posed together
+BODIES = 32  # posed at once; one compiled program for all
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
@@ -118,28 +119,26 @@ def _on_its_feet(poses):
 def _draw_body(rng, pool):
     """betas (10,), pose (24, 3) with its root, and how high it floats: lists of numbers."""
     spread = 1.0 if rng.random() < 0.85 else 1.6
-    betas = np.clip(spread * rng.normal(size=10), -3.5, 3.5)
+    betas = np.minimum(np.maximum(spread * rng.normal(size=10), -3.5), 3.5)
     pose = pool[rng.integers(len(pool))].astype(float)
     if rng.random() < 0.5:
         pose = pose[list(JOINT_MIRROR)] * [1, -1, -1]
     pose[1:] += rng.normal(0, 0.03, (23, 3))
-    root = Rotation.from_rotvec(pose[0])
     how = rng.random()
     lift = 0.0
     if how < 0.05:  # lying
         axis = [(-1, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1)][rng.integers(4)]
-        tilt = Rotation.from_rotvec(np.radians(90 + 8 * rng.normal()) * np.array(axis))
+        tilt = np.radians(90 + 8 * rng.normal()) * np.array(axis)
     elif how < 0.08:  # on its head, or in mid air
         tilt = Rotation.from_euler("zxy", rng.normal([180, 0, 0], [25, 25, 180]), degrees=True)
-        lift = rng.exponential(0.2)
+        tilt, lift = tilt.as_rotvec(), rng.exponential(0.2)
     elif how < 0.14:  # leaping, falling, leaning
-        tilt = Rotation.from_rotvec(np.radians(18) * rng.normal(size=3))
-        lift = rng.exponential(0.25)
+        tilt, lift = np.radians(18) * rng.normal(size=3), rng.exponential(0.25)
     else:
-        tilt = Rotation.from_rotvec(np.radians(4) * rng.normal(size=3))
+        tilt = np.radians(4) * rng.normal(size=3)
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
-    turn = Rotation.from_euler("y", facing, degrees=True)
-    pose[0] = (turn * tilt * root).as_rotvec()
+    turns = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]]).as_matrix()
+    pose[0] = Rotation.from_matrix(turns[0] @ turns[1] @ turns[2]).as_rotvec()
     return {"betas": betas.round(4), "pose": pose.round(4), "lift": lift}
 
 
@@ -166,23 +165,35 @@ _DYES = (
     (2, (0.42, 0.22, 0.40)),
     (2, (0.20, 0.48, 0.52)),
 )
-_DYE_WEIGHTS = np.array([weight for weight, _ in _DYES], float)
+_DYE_WEIGHTS = np.cumsum([weight for weight, _ in _DYES])
 _DYE_COLORS = np.array([color for _, color in _DYES])
 
 
 def _dye(rng, count=1):
     """`count` colours of cloth (count, 3)."""
-    rows = rng.choice(len(_DYES), count, p=_DYE_WEIGHTS / _DYE_WEIGHTS.sum())
-    colors = _DYE_COLORS[rows] * np.exp(0.12 * rng.normal(size=(count, 1)))
-    return np.clip(colors * np.exp(0.07 * rng.normal(size=(count, 3))), 0.03, 0.92).round(3)
+    rows = np.searchsorted(_DYE_WEIGHTS, rng.random(count) * _DYE_WEIGHTS[-1], "right")
+    varied = np.exp(rng.normal(size=(count, 4)) * [0.12, 0.07, 0.07, 0.07])
+    colors = _DYE_COLORS[rows] * varied[:, :1] * varied[:, 1:]
+    return np.minimum(np.maximum(colors, 0.03), 0.92).round(3)
+
+
+def _one_of(rng, chances):
+    """A key of {key: chance}, whose chances sum to one."""
+    draw = rng.random()
+    for key, chance in chances.items():
+        draw -= chance
+        if draw < 0:
+            return key
+    return key
 
 
 def _print(rng, *kinds, plain=0.5):
     """pattern, variant and colors of a cloth: plain, or one of `kinds`."""
     kind = "plain" if rng.random() < plain or not kinds else kinds[rng.integers(len(kinds))]
     colors = _dye(rng, 4)
-    if np.abs(colors[1] - colors[0]).max() < 0.15:  # a print must differ from its ground
-        colors[1] = 0.85 if colors[0].mean() < 0.5 else 0.12
+    ground = colors[0].tolist()
+    if max(abs(a - b) for a, b in zip(ground, colors[1], strict=True)) < 0.15:
+        colors[1] = 0.85 if sum(ground) < 1.5 else 0.12  # a print must differ from its ground
     return {"pattern": kind, "variant": int(rng.integers(12)), "colors": colors}
 
 
@@ -217,7 +228,7 @@ _LIGHT_HAIR = ((0.55, 0.42, 0.26), (0.68, 0.56, 0.38), (0.42, 0.20, 0.11), (0.52
 
 def draw_outfit(rng):
     """Skin, hair and clothes for one person: the recipe that `clothes.wear` follows."""
-    tone = np.clip(rng.beta(1.3, 1.7), 0, 1)
+    tone = rng.beta(1.3, 1.7)
     light = tone < 0.5 and rng.random() < 0.45
     palette = _LIGHT_HAIR if light else _HAIR
     hair = np.array(palette[rng.integers(len(palette))]) * np.exp(0.15 * rng.normal())
@@ -225,7 +236,7 @@ def draw_outfit(rng):
         hair = np.array(_HAIR[0]) * rng.uniform(0.8, 1.6)
     if rng.random() < 0.08:
         hair = np.array([0.6, 0.6, 0.6]) * rng.uniform(0.6, 1.2)
-    hair = np.clip(hair, 0.02, 0.8)
+    hair = np.minimum(np.maximum(hair, 0.02), 0.8)
     feminine = rng.random() < 0.5
     eyes = [(0.16, 0.10, 0.07), (0.22, 0.30, 0.36), (0.24, 0.28, 0.18)][
         rng.integers(3) if tone < 0.4 else 0
@@ -233,7 +244,7 @@ def draw_outfit(rng):
     outfit = {
         "skin": {
             "tone": tone,
-            "flush": float(np.clip(rng.normal(0, 0.6), -1.5, 1.5)),
+            "flush": min(max(rng.normal(0, 0.6), -1.5), 1.5),
             "iris": eyes,
             "brows": np.minimum(hair, 0.3) * 0.8,
             "lips": rng.uniform(0, 0.9) if feminine else rng.uniform(0, 0.3),
@@ -244,12 +255,11 @@ def draw_outfit(rng):
         "extras": [],
     }
     worn = outfit["garments"]
-    style = rng.choice(
-        ["casual", "smart", "sport", "dress", "skirt", "coat", "bare"],
-        p=[0.36, 0.14, 0.20, 0.07, 0.07, 0.10, 0.06]
-        if feminine
-        else [0.42, 0.16, 0.24, 0.0, 0.0, 0.12, 0.06],
-    )
+    chances = {"casual": 0.42, "smart": 0.16, "sport": 0.24, "coat": 0.12, "bare": 0.06}
+    if feminine:
+        chances = {"casual": 0.36, "smart": 0.14, "sport": 0.20, "coat": 0.10, "bare": 0.06}
+        chances |= {"dress": 0.07, "skirt": 0.07}
+    style = _one_of(rng, chances)
     if style == "bare":
         _draw_bare(rng, worn, feminine)
     elif style == "dress":
@@ -277,7 +287,7 @@ def _draw_lower(rng, worn, style):
         "coat": ("trousers", "jeans", "chinos"),
     }[style]
     kind = kinds[rng.integers(len(kinds))]
-    leg = rng.choice([0.78, 0.78, 0.84, 0.72])
+    leg = (0.78, 0.78, 0.84, 0.72)[rng.integers(4)]
     if kind == "shorts":
         leg = rng.uniform(0.16, 0.46)
     ease, growth, depth = {
@@ -294,7 +304,7 @@ def _draw_lower(rng, worn, style):
         print_ = {
             "pattern": "denim",
             "variant": int(rng.integers(12)),
-            "colors": [np.clip(color, 0.05, 0.8)],
+            "colors": [np.minimum(np.maximum(color, 0.05), 0.8)],
         }
     elif kind == "shorts":
         print_ = _print(rng, "check", "camouflage", "block", "blossom", "zip", plain=0.75)
@@ -327,7 +337,7 @@ def _draw_upper(rng, worn, style):
         "jersey": (rng.uniform(0.12, 0.22), 0.012, 0.05, 0.005),
         "tank": (-rng.uniform(0.0, 0.06), 0.005, 0.03, 0.004),
         "long": (rng.uniform(0.42, 0.48), 0.006, 0.025, 0.004),
-        "shirt": (rng.choice([0.16, 0.30, 0.46, 0.46]), 0.010, 0.045, 0.006),
+        "shirt": ((0.16, 0.30, 0.46, 0.46)[rng.integers(4)], 0.010, 0.045, 0.006),
         "sweater": (rng.uniform(0.44, 0.48), 0.014, 0.035, 0.006),
         "jacket": (0.46, 0.018, 0.04, 0.006),
         "blazer": (0.46, 0.016, 0.03, 0.004),
@@ -351,7 +361,7 @@ def _draw_upper(rng, worn, style):
         inner = _print(rng, "stripes", "print", "melange", "shirt", plain=0.6)
         shape = [hem if hem > 0 else -0.04, 0.12, 0.08, 0.0]
         worn.append({"kind": "upper", "shape": shape, **_cloth(rng, 0.005, 0.02), **inner})
-    opening = float(rng.choice([0.03, 0.06])) if layered and rng.random() < 0.6 else 0.0
+    opening = (0.03, 0.06)[rng.integers(2)] if layered and rng.random() < 0.6 else 0.0
     if style == "coat":
         print_ = _print(rng, "melange", "zip", "check", plain=0.55)
         hem_ = _grid(-rng.uniform(0.2, 0.6), 0.04)
@@ -387,7 +397,7 @@ def _pleats(rng):
 def _draw_dress(rng, worn):
     print_ = _print(rng, "blossom", "dots", "stripes", "check", "block", "melange", plain=0.4)
     cloth = _cloth(rng, 0.005, 0.015, 0.003)
-    sleeve = rng.choice([-0.04, 0.12, 0.30, 0.46])
+    sleeve = (-0.04, 0.12, 0.30, 0.46)[rng.integers(4)]
     shape = [0.12, _sleeve(sleeve), _grid(rng.uniform(0.07, 0.12), 0.02), 0.0]
     worn.append({"kind": "upper", "shape": shape, **cloth, **print_})
     hem = _grid(-rng.uniform(0.2, 0.85), 0.04)
@@ -420,23 +430,22 @@ def _draw_shoes(rng, worn, style):
         worn.insert(0, {"kind": "shoes", "shape": shape, **_cloth(rng, 0.003, 0.0, 0.002), **sock})
         worn[0]["smoothing"] = 16
     dark = rng.random() < (0.85 if style in ("smart", "coat") else 0.4)
-    color = np.clip(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04, 0.9)
+    color = np.minimum(np.maximum(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04), 0.9)
     if not dark and rng.random() < 0.5:
         color = np.full(3, rng.uniform(0.6, 0.85))
-    shape = [float(rng.choice([-0.01, 0.0, 0.02, 0.08]))]
+    shape = [(-0.01, 0.0, 0.02, 0.08)[rng.integers(4)]]
     shoe = {"pattern": "plain", "variant": int(rng.integers(12)), "colors": [color]}
     worn.append({"kind": "shoes", "shape": shape, **_cloth(rng, 0.012, 0.0, 0.002), **shoe})
-    worn[-1] |= {"smoothing": 26, "gloss": float(rng.choice([0.0, 0.1, 0.4]))}
+    worn[-1] |= {"smoothing": 26, "gloss": (0.0, 0.1, 0.4)[rng.integers(3)]}
 
 
 def _draw_head(rng, outfit, color, feminine, style):
     strand = {"color": color, "strands": int(rng.integers(8)), "noise": int(rng.integers(24))}
     base = {"smoothing": 4, "wrinkle": 0.006, **strand}
+    chances = {"short": 0.58, "crop": 0.22, "bald": 0.1, "bob": 0.07, "bun": 0.03}
     if feminine:
-        cuts, chances = ("long", "bob", "bun", "ponytail", "short"), (0.36, 0.2, 0.14, 0.2, 0.1)
-    else:
-        cuts, chances = ("short", "crop", "bald", "bob", "bun"), (0.58, 0.22, 0.1, 0.07, 0.03)
-    style_ = rng.choice(cuts, p=chances)
+        chances = {"long": 0.36, "bob": 0.2, "bun": 0.14, "ponytail": 0.2, "short": 0.1}
+    style_ = _one_of(rng, chances)
     hairline = _grid(rng.uniform(54, 68), 4)
     worn = outfit["garments"]
     hat = rng.random() < (0.16 if style in ("sport", "casual", "coat") else 0.05)
@@ -458,7 +467,7 @@ def _draw_head(rng, outfit, color, feminine, style):
         shape = [_grid(rng.uniform(-0.27, -0.18), 0.04)]
         worn.append({"kind": "beard", "shape": shape, "ease": rng.uniform(0.003, 0.014), **base})
     if hat:
-        kind = rng.choice(["cap", "beanie", "hat", "helmet"])
+        kind = ("cap", "beanie", "hat", "helmet")[rng.integers(4)]
         print_ = _print(rng, "knit", "melange", plain=0.6)
         level, tilt = {
             "cap": (0.10, 0.12),
@@ -481,6 +490,12 @@ def _draw_head(rng, outfit, color, feminine, style):
 # --- recipes: everything else ---------------------------------------------------------------
 
 
+# the kinds of `backgrounds.KINDS`, and how often each comes
+_PLACES = dict(
+    zip(backgrounds.KINDS, (0.26, 0.06, 0.16, 0.12, 0.14, 0.08, 0.12, 0.06), strict=True)
+)
+
+
 def draw_recipe(seed, index, pool=None, photographs=()):
     """The recipe of one sample.
 
@@ -499,12 +514,11 @@ def draw_recipe(seed, index, pool=None, photographs=()):
 def _draw_recipe(seed, index, pool, photographs):
     """The same with arrays in it, which `picture` takes as well; for speed."""
     rng = np.random.default_rng([seed, index])
-    kind = rng.choice(backgrounds.KINDS, p=[0.26, 0.06, 0.16, 0.12, 0.14, 0.08, 0.12, 0.06])
-    place = backgrounds.draw_place(kind, rng)
+    place = backgrounds.draw_place(_one_of(rng, _PLACES), rng)
     west, east, south, _ = place["bounds"][2:]
     people = [_draw_body(rng, pool) | {"outfit": draw_outfit(rng), "at": [0.0, 0.0]}]
     camera = _draw_camera(rng, place)
-    company = rng.choice(4, p=[0.68, 0.18, 0.09, 0.05])
+    company = _one_of(rng, {0: 0.68, 1: 0.18, 2: 0.09, 3: 0.05})
     for _ in range(company):
         near = rng.random() < 0.35
         turn, off = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.8)
@@ -513,7 +527,7 @@ def _draw_recipe(seed, index, pool, photographs):
             if near
             else [rng.uniform(-2.6, 2.6), rng.uniform(-5, 0.6)]
         )
-        at = [float(np.clip(at[0], west + 0.4, east - 0.4)), float(np.clip(at[1], south + 0.4, 2))]
+        at = [min(max(at[0], west + 0.4), east - 0.4), min(max(at[1], south + 0.4), 2.0)]
         people.append(_draw_body(rng, pool) | {"outfit": draw_outfit(rng), "at": at})
     recipe = {
         "seed": int(seed),
@@ -542,10 +556,9 @@ def _as_json(recipe):
 
 def _draw_camera(rng, place):
     """Where the photographer stands, and the crop around the person."""
-    fov = np.clip(rng.normal(50, 12), 22, 80)
-    share = np.clip(
-        rng.beta(2.2, 2.2), 0.15, 0.95
-    )  # of the photograph's height that a person takes
+    fov = min(max(rng.normal(50, 12), 22.0), 80.0)
+    # of the photograph's height that a person takes
+    share = min(max(rng.beta(2.2, 2.2), 0.15), 0.95)
     distance = 1.75 / (2 * np.tan(np.radians(fov) / 2) * share)
     turn = rng.normal(0, 0.25)
     low, high = 0.25, 1.6
@@ -553,7 +566,8 @@ def _draw_camera(rng, place):
     if not place["sky"]:
         _, ceiling, west, east, _, north = place["bounds"]
         distance = min(distance, north - 0.2)
-        turn = np.clip(turn, np.arctan2(west + 0.2, distance), np.arctan2(east - 0.2, distance))
+        turn = max(turn, np.arctan2(west + 0.2, distance))
+        turn = min(turn, np.arctan2(east - 0.2, distance))
         height = min(height, ceiling - 0.2)
     off = np.radians(fov) * 0.5 * (1 - share)
     kind = rng.random()
@@ -578,21 +592,25 @@ def _draw_lens(rng, camera):
         "exposure": exposure * (0.7 if night else 1),
         "balance": balance / balance.mean(),
         "contrast": rng.normal(1.06, 0.10),
-        "saturation": np.clip(rng.normal(1.02, 0.16), 0.0 if rng.random() < 0.03 else 0.5, 1.4),
+        "saturation": min(max(rng.normal(1.02, 0.16), 0.0 if rng.random() < 0.03 else 0.5), 1.4),
         "vignette": rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
-        "coarse": int(rng.choice([1, 2, 3, 4], p=[0.3, 0.42, 0.18, 0.10])),  # the background's blur
+        "coarse": _one_of(rng, {1: 0.3, 2: 0.42, 3: 0.18, 4: 0.10}),  # the background's blur
         "blur": abs(rng.normal(0.3, 0.22)),  # pixels, of everything
         "motion": rng.normal(0, 2.2, 2) if rng.random() < 0.12 else [0.0, 0.0],  # pixels
         "noise": rng.gamma(2.0, 1.1) * (1.8 if night else 0.8),  # of 255, in the middle greys
         "grain": int(rng.integers(1 << 16)),
-        "quality": int(np.clip(rng.normal(82, 12), 35, 96)),
+        "quality": int(min(max(rng.normal(82, 12), 35), 96)),
     }
 
 
 def _draw_objects(rng, place, camera):
     """A seat, should the pose need one; furniture around; at times something in front."""
     objects = [
-        {"kind": "seat", "style": rng.choice(["box", "stool", "chair", "bench"]), **_material(rng)}
+        {
+            "kind": "seat",
+            "style": ("box", "stool", "chair", "bench")[rng.integers(4)],
+            **_material(rng),
+        }
     ]
     west, east, south, _ = place["bounds"][2:]
     indoors = not place["sky"]
@@ -602,9 +620,9 @@ def _draw_objects(rng, place, camera):
             if indoors
             else ("box", "plant", "pole", "bench", "fence")
         )
-        side = rng.choice([-1, 1])
-        x = np.clip(side * rng.uniform(0.7, 3.0), west + 0.4, east - 0.4)
-        z = np.clip(rng.uniform(-5, 0.3), south + 0.4, 2)
+        side = (-1, 1)[rng.integers(2)]
+        x = min(max(side * rng.uniform(0.7, 3.0), west + 0.4), east - 0.4)
+        z = min(max(rng.uniform(-5, 0.3), south + 0.4), 2.0)
         if abs(x) < 0.6 and z > -0.7:
             continue
         objects.append(
@@ -619,9 +637,8 @@ def _draw_objects(rng, place, camera):
     if rng.random() < 0.2:
         kinds = ("table", "box", "plant", "pole", "chair", "cabinet", "bench")
         along = rng.uniform(0.2, 0.65)
-        x = along * camera["distance"] * np.sin(camera["turn"]) + rng.choice([-1, 1]) * rng.uniform(
-            0.12, 0.4
-        )
+        aside = (-1, 1)[rng.integers(2)] * rng.uniform(0.12, 0.4)
+        x = along * camera["distance"] * np.sin(camera["turn"]) + aside
         z = along * camera["distance"] * np.cos(camera["turn"])
         objects.append(
             {
@@ -636,11 +653,11 @@ def _draw_objects(rng, place, camera):
 
 
 def _material(rng):
-    name = rng.choice(["planks", "panels", "plaster", "concrete", "carpet", "plaster"])
+    name = ("planks", "panels", "plaster", "concrete", "carpet", "plaster")[rng.integers(6)]
     color = np.array([1.0, 1, 1]) if name in ("planks", "panels") else _dye(rng)[0] * 1.3
     return {
-        "texture": str(name),
-        "color": np.clip(color * rng.uniform(0.6, 1.2), 0.05, 1.0),
+        "texture": name,
+        "color": np.minimum(np.maximum(color * rng.uniform(0.6, 1.2), 0.05), 1.0),
         "variant": int(rng.integers(1 << 16)),
     }
 
@@ -672,7 +689,7 @@ def _thickness():
 
 
 def pose_people(people):
-    """Pose the bodies of people, `BATCH` at a time.
+    """Pose the bodies of people, `BODIES` at a time.
 
     Args:
         people: list of dicts with betas (10,) and pose (24, 3).
@@ -684,14 +701,14 @@ def pose_people(people):
     """
     body = _body()
     count = len(people)
-    padded = -(-count // BATCH) * BATCH
+    padded = -(-count // BODIES) * BODIES
     betas = np.zeros((padded, 10), np.float32)
     poses = np.zeros((padded, 24, 3), np.float32)
     betas[:count] = [person["betas"] for person in people]
     poses[:count] = [person["pose"] for person in people]
     parts = []
-    for first in range(0, padded, BATCH):
-        rows = slice(first, first + BATCH)
+    for first in range(0, padded, BODIES):
+        rows = slice(first, first + BODIES)
         out = _compiled()(betas[rows], poses[rows])
         keypoints = body.keypoints(out)
         parts.append([np.asarray(part) for part in (out.vertices, out.joints, keypoints)])
@@ -842,7 +859,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         owners += [PERSON if i == 0 else OTHER] * len(worn)
     for thing in recipe["objects"]:
         parts = _thing(thing, worlds[0], posed["joints"][rows[0]] + shifts[0])
-        meshes += [Mesh(**part) for part in parts]
+        meshes += parts
         owners += [OBJECT] * len(parts)
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
     row, person = rows[0], recipe["people"][0]
@@ -1051,7 +1068,8 @@ def _boxes(boxes):
 def _quads(count):
     """Faces (2 count, 3) of quads that have four vertices each."""
     first = 4 * np.arange(count)[:, None]
-    return np.concatenate([first + np.array(half) for half in ((0, 1, 2), (0, 2, 3))])
+    faces = np.concatenate([first + np.array(half) for half in ((0, 1, 2), (0, 2, 3))])
+    return faces.astype(np.uint32)
 
 
 @lru_cache(maxsize=64)
@@ -1063,30 +1081,37 @@ def _surface(name):
 
 
 def _thing(thing, vertices, joints):
-    """Meshes of one object: list of arguments of `Mesh`; a seat only where someone sits."""
+    """Meshes of one object; a seat only where someone sits."""
     kind = thing["kind"]
     if kind == "plant":
         return _plant(thing)
     if kind == "seat":
         return _seat(thing, vertices, joints)
-    part = _boxes(_FURNITURE[kind])
+    part = _furniture(kind)
     size = thing["size"]
     stretch = [size, 1.0, size] if kind in ("fence", "pole") else [size] * 3
     return [_placed(part, thing, stretch, thing["turn"], [thing["at"][0], 0, thing["at"][1]])]
 
 
+@cache
+def _furniture(kind):
+    return _boxes(_FURNITURE[kind])
+
+
 def _placed(part, thing, stretch, turn, at):
+    """Boxes as a `Mesh`: stretched, turned, and put at a place."""
     c, s = np.cos(turn), np.sin(turn)
     rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
     texture, metres = _surface(thing["texture"])
-    return {
-        "vertices": (part["vertices"] * stretch) @ rotation.T + at,
-        "faces": part["faces"],
-        "normals": (part["normals"] / np.asarray(stretch)) @ rotation.T,
-        "uv": part["uv"] / metres,
-        "texture": texture,
-        "colors": np.asarray(thing["color"], float),
-    }
+    color = np.array([thing["color"]], np.float32)
+    return Mesh.trusted(
+        ((part["vertices"] * stretch) @ rotation.T + at).astype(np.float32),
+        part["faces"],
+        np.minimum(np.maximum(color, 0), 1),
+        normals=((part["normals"] / np.asarray(stretch)) @ rotation.T).astype(np.float32),
+        uv=(part["uv"] / metres).astype(np.float32),
+        texture=texture,
+    )
 
 
 def _seat(thing, vertices, joints):
@@ -1104,7 +1129,7 @@ def _seat(thing, vertices, joints):
     forward = (knees - hips).mean(0)
     turn = np.arctan2(forward[0], forward[2])
     style = thing["style"]
-    part = _boxes(_FURNITURE[style])
+    part = _furniture(style)
     height = {"box": 0.5, "stool": 0.45, "chair": 0.47, "bench": 0.46}[style]
     at = hips.mean(0) * [1, 0, 1] + [-0.02 * np.sin(turn), 0, -0.02 * np.cos(turn)]
     return [_placed(part, thing, [0.9, top / height, 0.9], turn, at)]
@@ -1130,13 +1155,8 @@ def _plant(thing):
     green = np.array([0.20, 0.33, 0.14]) * np.exp(0.25 * rng.normal(size=3))
     shade = 0.55 + 0.45 * np.clip(middle[:, 1] / high, 0, 1)
     colors = np.clip(green * shade[:, None] * np.exp(0.15 * rng.normal(size=(count, 1))), 0, 1)
-    leaves = {
-        "vertices": points.reshape(-1, 3) + np.array([thing["at"][0], 0, thing["at"][1]]),
-        "faces": faces,
-        "colors": np.repeat(colors, 4, 0),
-        "two_sided": True,
-        "gloss": 0.2,
-    }
+    points = points.reshape(-1, 3) + np.array([thing["at"][0], 0, thing["at"][1]])
+    leaves = Mesh(points, faces, np.repeat(colors, 4, 0), two_sided=True, gloss=0.2)
     pot = _boxes([(0, 0.16 * size, 0, 0.3 * size, 0.32 * size, 0.3 * size)])
     at = [thing["at"][0], 0, thing["at"][1]]
     return [leaves, _placed(pot, thing, [1, 1, 1], thing["turn"], at)]

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 from numba import njit
-from PIL import Image, ImageFilter
 
 from hmrlib.render.clothes import tile_noise
 from hmrlib.render.scene import mipmap, mipmap_levels
@@ -530,6 +529,8 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
 FAR = 1e4  # metres: where a wall stands that is not there
 SURFACES = ("floor", "ceiling", "west", "east", "south", "north", "path", "edge", "stain")
 NORMALS = np.array([(0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, 1), (0, 0, -1)], float)
+WEATHERS = ("sunny",) * 4 + ("hazy",) * 2 + ("overcast",) * 3 + ("dusk",)
+THINGS = ("window",) * 7 + ("picture",) * 6 + ("door",) * 3 + ("shelf",) * 3 + ("none",) * 6
 KINDS = ("room", "hall", "street", "wall", "meadow", "woods", "court", "abstract")
 
 
@@ -604,9 +605,7 @@ def _indoors(kind, rng):
     for side, (low, high) in spans.items():
         at = low + rng.uniform(0.1, 0.8)
         while at < high - 1.0:
-            thing = rng.choice(
-                ["window", "picture", "door", "shelf", "none"], p=[0.28, 0.26, 0.12, 0.12, 0.22]
-            )
+            thing = THINGS[rng.integers(len(THINGS))]
             width = {
                 "window": rng.uniform(0.8, 2.0),
                 "door": 0.9,
@@ -680,7 +679,7 @@ def _indoors(kind, rng):
             [rng.uniform(west, east) * 0.5, height - 0.2, rng.uniform(south, 2.0) * 0.6]
         )
     else:
-        side = rng.choice([west, east])
+        side = (west, east)[rng.integers(2)]
         glow = np.array([side, 1.8, rng.uniform(south, north) * 0.6])
     toward = glow - [0, 0.9, 0]
     toward = toward / np.linalg.norm(toward)
@@ -706,13 +705,13 @@ def _indoors(kind, rng):
 
 
 def _outdoors(kind, rng):
-    weather = rng.choice(["sunny", "hazy", "overcast", "dusk"], p=[0.42, 0.2, 0.28, 0.1])
+    weather = WEATHERS[rng.integers(len(WEATHERS))]
     height = rng.uniform(0.35, 1.2) if weather != "dusk" else rng.uniform(0.08, 0.3)
     turn = rng.uniform(0, 2 * np.pi)
     direction = np.array(
         [np.cos(height) * np.sin(turn), np.sin(height), np.cos(height) * np.cos(turn)]
     )
-    low_sun = np.clip(1 - height / 0.6, 0, 1)
+    low_sun = min(max(1 - height / 0.6, 0), 1)
     sun = {"sunny": 1.0, "hazy": 0.45, "overcast": 0.0, "dusk": 0.5}[weather]
     sun = sun * np.array([1.0, 0.95 - 0.2 * low_sun, 0.86 - 0.42 * low_sun])
     blue = {"sunny": 1.0, "hazy": 0.4, "overcast": 0.08, "dusk": 0.5}[weather]
@@ -756,14 +755,14 @@ def _outdoors(kind, rng):
                     [
                         4,
                         at,
-                        rng.choice([0.0, 0.9]),
+                        (0.0, 0.9)[rng.integers(2)],
                         width,
                         rng.uniform(1.2, 2.2),
                         0.08,
                         *frame,
                         0,
                         *_tint(rng, 0.2, 0.3, 0.9),
-                        rng.choice(["facade", "panels", "clutter", "shelves"]),
+                        ("facade", "panels", "clutter", "shelves")[rng.integers(4)],
                         rng.uniform(1.2, 5),
                     ]
                 )
@@ -816,7 +815,7 @@ def _outdoors(kind, rng):
             np.cos(turn),
             np.sin(turn),
             rng.uniform(-3, 3),
-            0.0 if line else rng.choice([0.0, 0.08]),
+            0.0 if line else (0.0, 0.08)[rng.integers(2)],
         ]
         surfaces["path"] = (
             ["plaster", [1.0, 1.0, 1.0]]
@@ -885,11 +884,12 @@ def _pack(place, exposure):
         tint[i] = color
     number[8] = numbers["clouds"][0]
     light = (light_on(place, NORMALS) * exposure).astype(np.float32)
-    rects = np.zeros((len(place["rects"]), 15), np.float32)
-    for row, rect in zip(rects, place["rects"], strict=True):
-        row[:] = [numbers[value][0] if isinstance(value, str) else value for value in rect]
-        if row[9] > 0:
-            row[9] *= exposure
+    rects = [
+        [numbers[value][0] if isinstance(value, str) else value for value in rect]
+        for rect in place["rects"]
+    ]
+    rects = np.array(rects, np.float32).reshape(-1, 15)
+    rects[:, 9] *= exposure
     layers = np.zeros((len(place["layers"]), 7), np.float32)
     profiles = np.ones((max(len(layers), 1), PROFILE), np.float32)
     side_light = light_on(place, np.array([[0.0, 0.35, 0.94]]))[0] * exposure
@@ -958,5 +958,46 @@ def paint(place, camera, exposure=1.0, coarse=1):
     )
     if coarse == 1:
         return small
-    soft = Image.fromarray(small).filter(ImageFilter.GaussianBlur(0.75))
-    return np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC))
+    image = np.empty((height, width, 3), np.uint8)
+    _enlarge(small, np.float32(coarse), image)
+    return image
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _enlarge(small, times, image):
+    """Blur a picture a little, and enlarge it so many times, bilinear between its pixels."""
+    rows, columns = small.shape[:2]
+    height, width = image.shape[:2]
+    quarter = np.float32(0.25)
+    source = small.reshape(rows, 3 * columns)
+    soft = np.empty((rows, 3 * columns), np.float32)
+    for i in range(rows):  # the blur of a binomial (1, 2, 1), down and along
+        above, below = source[max(i - 1, 0)], source[min(i + 1, rows - 1)]
+        for j in range(3 * columns):
+            total = np.float32(above[j]) + np.float32(below[j]) + 2 * np.float32(source[i, j])
+            soft[i, j] = quarter * total
+    line = np.empty((columns, 3), np.float32)
+    flat = line.reshape(3 * columns)
+    left, share = np.empty(width, np.uint32), np.empty(width, np.float32)
+    for j in range(width):
+        x = min(max((np.float32(j) + HALF) / times - HALF, ZERO), columns - ONE)
+        left[j] = min(np.uint32(x), np.uint32(max(columns - 2, 0)))
+        share[j] = np.float32(x) - np.float32(left[j])
+    after = np.uint32(min(columns - 1, 1))
+    down = np.empty(3 * columns + 6, np.float32)
+    for i in range(height):
+        y = min(max((np.float32(i) + HALF) / times - HALF, ZERO), rows - ONE)
+        k = min(int(y), max(rows - 2, 0))
+        part, next_row = np.float32(y - k), min(k + 1, rows - 1)
+        for j in range(3 * columns):
+            down[j + 3] = soft[k, j] + part * (soft[next_row, j] - soft[k, j])
+        for c in range(3):
+            down[c], down[3 * columns + 3 + c] = down[3 + c], down[3 * columns + c]
+        for j in range(3 * columns):
+            flat[j] = quarter * (down[j] + down[j + 6]) + HALF * down[j + 3]
+        for j in range(width):
+            a = left[j]
+            b = a + after
+            for c in range(3):
+                value = line[a, c] + share[j] * (line[b, c] - line[a, c])
+                image[i, j, c] = np.uint8(value + HALF)
