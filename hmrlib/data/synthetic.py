@@ -1401,7 +1401,7 @@ def cluster(scheduler, workers):
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="ERROR"
         ) as local,
         Client(local) as client,
     ):
