@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import ambient_occlusion
+from hmrlib.render.rasterizer import vertex_normals
 from hmrlib.render.scene import Mesh, Mipmap, mipmap, mipmap_levels
 from hmrlib.render.shading import halve_picture
 from hmrlib.skeleton import JOINT_NAMES
@@ -329,24 +330,7 @@ def _unroll(tailor, ends, share, faces, of_body):
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
 def unit_normals(vertices, faces, normals):
     """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
-    normals[:] = 0
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (
-            vertices[b, 0] - vertices[a, 0],
-            vertices[b, 1] - vertices[a, 1],
-            vertices[b, 2] - vertices[a, 2],
-        )
-        vx, vy, vz = (
-            vertices[c, 0] - vertices[a, 0],
-            vertices[c, 1] - vertices[a, 1],
-            vertices[c, 2] - vertices[a, 2],
-        )
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for v in (a, b, c):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz
+    vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
     for v in range(normals.shape[0]):
         x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
         scale = np.float32(1) / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
