@@ -19,6 +19,7 @@ from hmrlib.render import (
     render_batch,
     render_scene,
     render_scenes,
+    shading,
     sky,
     sky_of_picture,
 )
@@ -677,6 +678,21 @@ def test_a_shadow_lies_on_the_ground_where_geometry_says(orthographic, supersamp
     inside = (distance < -0.08) & ~hidden
     assert inside.sum() > 20
     np.testing.assert_allclose(shown[inside], 0.4 / (0.4 + sunny), atol=0.015)
+
+
+def test_no_column_is_missed_in_which_a_row_meets_a_map():
+    rng, width, size = np.random.default_rng(0), 64, 32.0
+    columns, found = np.arange(width) + 0.5, 0
+    for _ in range(300):
+        sight = rng.normal(size=(6, 3)).astype(np.float32) * [0.5, 1, 8]
+        sight = sight.astype(np.float32)
+        u, v, w = (sight[k, 0] * columns + sight[k, 2] for k in (0, 1, 5))
+        inside = (w > 0) & (u > 0) & (v > 0) & (u < size * w) & (v < size * w)
+        starts = sight[[0, 1, 5], 2]
+        begin, end = shading._meets(sight, 0, 1, *starts, np.float32(size), width)
+        assert not inside[:begin].any() and not inside[end:].any()
+        found += inside.any()
+    assert found > 20
 
 
 def test_half_shadows_grow_with_the_suns_angle_and_with_distance():

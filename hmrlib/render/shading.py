@@ -1184,8 +1184,8 @@ def darken_ground(
         # The columns in which this row meets the sun's map, and the grid.
         begin, end = width, 0
         if cosine > 0:
-            begin, end = _meets(sight, 0, 1, start_u, start_v, start_w, ZERO, size, width)
-        first, after = _meets(sight, 3, 4, start_s, start_t, start_w, ZERO, cells, width)
+            begin, end = _meets(sight, 0, 1, start_u, start_v, start_w, size, width)
+        first, after = _meets(sight, 3, 4, start_s, start_t, start_w, cells, width)
         begin, end = min(begin, first), max(end, after)
         for column in range(begin, end):
             x = np.float32(column) + HALF
@@ -1227,16 +1227,16 @@ def darken_ground(
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _meets(sight, across, along, start_u, start_v, start_w, low, high, width):
+def _meets(sight, across, along, start_u, start_v, start_w, size, width):
     """The columns, half open, between which a row of the picture may see into a map.
 
-    Where the divisor w is positive, u / w > low is u - low w > 0, linear in the column, and so
+    Where the divisor w is positive, u / w < size is u - size w < 0, linear in the column, and so
     are the other three sides of the map.
     """
     begin, end = np.float32(-1), np.float32(width + 1)
     for side in range(4):
         which, start = (across, start_u) if side < 2 else (along, start_v)
-        bound, sign = (low, ONE) if side % 2 == 0 else (high, -ONE)
+        bound, sign = (ZERO, ONE) if side % 2 == 0 else (size, -ONE)
         here = sign * (start - bound * start_w)
         slope = sign * (sight[which, 0] - bound * sight[5, 0])
         if slope > 0:
