@@ -46,7 +46,7 @@ STAGES = {  # of one step: name -> what of the page's or the kernel's times
 # when they are drawn and when finished; and keep what draws one
 HOOK = """
 window.log = { event: [], sent: [], message: [], frames: [], fresh: false };
-const now = () => performance.timeOrigin + performance.now();
+window.now = () => performance.timeOrigin + performance.now();
 for (const name of ["WebGLRenderingContext", "WebGL2RenderingContext"]) {
   const prototype = window[name].prototype;
   for (const method of ["bufferData", "bufferSubData"]) {
@@ -70,7 +70,7 @@ for (const name of ["WebGLRenderingContext", "WebGL2RenderingContext"]) {
     return plain.apply(this, given);
   };
 }
-const plainRequest = window.requestAnimationFrame.bind(window);
+window.plainRequest = window.requestAnimationFrame.bind(window);
 window.requestAnimationFrame = (callback) => plainRequest((time) => {
   callback(time);
   if (log.frame) log.redraw = callback;

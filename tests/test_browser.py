@@ -170,6 +170,7 @@ def test_bad_text_is_answered_by_a_sentence(page):
         ('{"pose": [1, 2, 3]}', "pose: expected 72 numbers, found 3."),
         ("hello", 'This is not JSON: expected {"betas": […], "pose": […]}.'),
         ('{"betas": ["x"]}', "betas: expected numbers alone."),
+        (json.dumps({"betas": [0.5] * 16}), "betas: expected at most 10 numbers, found 16."),
     ):
         text.fill(bad)
         page.get_by_role("button", name="Apply").click()
@@ -321,9 +322,13 @@ def test_app_serves_the_explorer_without_code(chromium, app):
     drag(page, page.locator(".noUi-handle").nth(1), 50)
     page.wait_for_function(f"(first) => {text} !== first", arg=first)  # once the drag is over
     assert browser.settle_explorer(page) != before
-    page.locator("textarea").fill('{"pose": [0, 1]}')
-    page.get_by_role("button", name="Apply").click()
-    page.get_by_text("pose: expected 72 numbers, found 2.").wait_for()
+    for bad, sentence in (
+        ('{"pose": [0, 1]}', "pose: expected 72 numbers, found 2."),
+        (json.dumps({"betas": [0.5] * 16}), "betas: expected at most 10 numbers, found 16."),
+    ):
+        page.locator("textarea").fill(bad)
+        page.get_by_role("button", name="Apply").click()
+        page.get_by_text(sentence).wait_for()
     assert page.seen["errors"] == [] and page.seen["requests"] == []
     page.context.close()
 

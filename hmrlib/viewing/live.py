@@ -45,7 +45,7 @@ def _lights(lights):
 FLOOR_COLOR, SHADOW_COLOR, EDGE_COLOR = "#dfe3e8", "#c6ccd4", "#22304a"
 FLOOR_RADIUS = 0.95  # metres
 SHADOW_SLANT = (0.06, -0.1)  # metres along x and z, a metre of height
-VIEW = {"eye": [0.8, 1.55, 5.9], "target": [0, 0.83, 0], "fov": 22}
+VIEW = {"eye": [0.8, 1.6, 5.9], "target": [0, 0.95, 0], "fov": 25}  # also for raised arms
 GROUPS = {
     "trunk": ("pelvis", "spine1", "spine2", "spine3", "neck", "head"),
     **{
