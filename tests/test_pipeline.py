@@ -217,6 +217,16 @@ def test_tensorflow_is_fed_the_same_batch(folder):
         np.testing.assert_array_equal(with_tf[name], without[name], err_msg=name)
 
 
+def test_processes_share_a_batch(folder):
+    options = {"batch_size": 8, "seed": 3, "poses": np.ones((5, 24, 3))}
+    whole = Mix(folder / "a", **options)[1]
+    parts = [Mix(folder / "a", part=(number, 2), **options)[1] for number in (0, 1)]
+    for name in whole:
+        assert len(parts[0][name]) == 4
+        joined = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(joined, whole[name], err_msg=name)
+
+
 def test_the_warp_is_pillows():
     """Another implementation of the same thing, but for the picture's edge."""
     rng = np.random.default_rng(0)

@@ -1,8 +1,9 @@
-"""Training: settings, resuming to the very step, interrupts, checkpoints."""
+"""Training: settings, resuming to the very step, interrupts, checkpoints, several devices."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -131,10 +132,14 @@ def test_ctrl_c_then_resume_equals_undisturbed(folder, run, config, records):
         assert json.loads(str(archive["about"]))["step"] == steps
     with open(out / "log.csv", "a") as file:  # as if it had been killed later, between checkpoints
         file.write(f"{steps + 1},1,1,1,1,1,1,1\n{steps + 2},1,1")
-    train(changed(config, steps=max(steps, 6)), [records], out, resume=True)
-    first, second = read_log(out / "log.csv"), read_log(run[1] / "log.csv")
+    undisturbed, end = run[1], 6
+    if steps >= end:  # Ctrl-C came late
+        undisturbed, end = folder / "longer", steps + 2
+        train(changed(config, steps=end), [records], undisturbed)
+    train(changed(config, steps=end), [records], out, resume=True)
+    first, second = read_log(out / "log.csv"), read_log(undisturbed / "log.csv")
     for name in ("step", "loss", *LOSSES):
-        np.testing.assert_allclose(first[name][:6], second[name], rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-5, err_msg=name)
 
 
 def test_stops_early(folder, config, records):
@@ -244,7 +249,7 @@ def test_a_label_that_is_not_finite_is_named(tmp_path, config):
             if sample["id"] == "0-2":
                 example.features.feature["betas"].float_list.value[3] = np.nan
             writer.write(example.SerializeToString())
-    with pytest.raises(Exception, match="betas of the sample people/0-2 has NaN"):
+    with pytest.raises(TrainingError, match="betas of the sample people/0-2 has NaN"):
         train(config, [tmp_path], tmp_path / "out")
 
 
@@ -301,32 +306,88 @@ def test_command_says_what_is_missing(tmp_path, capsys):
     assert "no records" in capsys.readouterr().err
 
 
-def command(*arguments, **environment):
-    """`hmr ...` on JAX, in a process that must not load TensorFlow."""
+# --- several devices, and other engines ---
+
+
+def command(*arguments, before, **environment):
+    """`hmr ...` in a process of its own that does something `before`."""
     code = (
-        "import sys; sys.modules['tensorflow'] = None; import tests.tiny_encoder; "
-        "from hmrlib.cli import main; "
+        f"import sys; {before}; import tests.tiny_encoder; from hmrlib.cli import main; "
         "sys.exit(main(sys.argv[1:]))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def finish(process):
+def finish(process, status=0):
     output = process.communicate(timeout=600)[0]
-    assert process.returncode == 0, output
+    assert process.returncode == status, output
     return output
 
 
-def test_on_jax_it_needs_no_tensorflow(tmp_path, config, records):
-    pytest.importorskip("jax")
-    changed(config, steps=2).save(tmp_path / "c.yml")
-    out = tmp_path / "out"
-    command_line = ["train", "--config", tmp_path / "c.yml", "--records", records, "--out", out]
-    assert str(out / "model.keras") in finish(command(*command_line))
-    assert read_log(out / "log.csv")["step"].tolist() == [1, 2]
+def assert_same_ends(one, other):
+    """The same weights and errors; float32 sums in another order are what may differ."""
+    files = [np.load(out / "last.npz") for out in (one, other)]
+    for name in files[0].files:
+        if name.startswith(("hmr/", "discriminator/")):
+            np.testing.assert_allclose(files[1][name], files[0][name], atol=1e-5, err_msg=name)
+    errors = [read_log(out / "validation.csv") for out in (one, other)]
+    for name, found in errors[0].items():
+        np.testing.assert_allclose(errors[1][name], found, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.backends
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="needs Keras on JAX")
+def test_two_processes_end_as_one_and_need_no_tensorflow(tmp_path, config, records):
+    def on_jax(name, steps, **environment):
+        settings = {"checkpoint_every": 1, "validate_every": 1000, "learning_rate": 1e-4}
+        changed(config, steps=steps, **settings).save(tmp_path / f"{name}.yml")
+        return command(
+            *("train", "--config", tmp_path / f"{name}.yml", "--records", records),
+            *("--out", tmp_path / name),
+            before="sys.modules['tensorflow'] = None",
+            JAX_DISABLE_MOST_OPTIMIZATIONS="1",  # to compile in half the time
+            **environment,
+        )
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        job = {"JOB_ADDRESSES": f"localhost:{free.getsockname()[1]}", "NUM_PROCESSES": "2"}
+    job = {f"KERAS_DISTRIBUTION_{name}": value for name, value in job.items()}
+    both = [
+        on_jax("two", 500, **job, KERAS_DISTRIBUTION_PROCESS_ID=str(number)) for number in (0, 1)
+    ]
+    while not (tmp_path / "two" / "last.npz").exists() and both[0].poll() is None:
+        time.sleep(0.01)
+    both[1].send_signal(signal.SIGINT)  # to the one that does not write: they end together
+    for process in both:
+        assert "The last checkpoint is kept" in finish(process, status=130)
+    steps = len(read_log(tmp_path / "two" / "log.csv")["step"])
+    assert 1 <= steps < 500
+    assert str(tmp_path / "one" / "model.keras") in finish(on_jax("one", steps))
+    assert_same_ends(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy of TensorFlow")
+def test_two_devices_end_as_one(tmp_path, config, records):
+    # each device has its own batch statistics and dropout, and its own mean over what is known
+    same = {"dropout": 0.0, "freeze_norm": True, "augmentation": None, "overlays": 0, "steps": 3}
+    train(changed(config, **same), [records], tmp_path / "one")
+    changed(config, **same, devices=2).save(tmp_path / "c.yml")
+    split = (
+        "import tensorflow as tf; tf.config.set_logical_device_configuration("
+        "tf.config.list_physical_devices('CPU')[0], 2 * [tf.config.LogicalDeviceConfiguration()])"
+    )
+    files = ("--config", tmp_path / "c.yml", "--records", records, "--out", tmp_path / "two")
+    finish(command("train", *files, before=split))
+    assert_same_ends(tmp_path / "one", tmp_path / "two")
+
+
+def test_more_devices_than_there_are(tmp_path, config, records):
+    with pytest.raises(TrainingError, match="4 devices are asked for, but there are 1"):
+        train(changed(config, devices=4), [records], tmp_path)

@@ -334,6 +334,8 @@ class Mix:
         split: "train", "validation", "test" or None, where a source is a folder.
         once: each sample once, in order, the last batch perhaps smaller: to evaluate. Otherwise
             batches never end, and each source is shuffled anew whenever it has been seen.
+        part: this process' number, and how many share each batch evenly: `mix[step]` is then but
+            this one's part of it.
 
     Raises:
         ValueError: shares that are not positive, more sources than samples in a batch.
@@ -350,6 +352,7 @@ class Mix:
         crop=SIZE,
         split=None,
         once=False,
+        part=(0, 1),
     ):
         if not isinstance(sources, dict):
             sources = {sources: 1.0}
@@ -361,6 +364,7 @@ class Mix:
             if not len(source):
                 raise RecordError(f"{name}: no whole record")
         self.batch_size, self.seed, self.crop, self.once = batch_size, seed, crop, once
+        self.part = part
         self.counts = _counts(list(sources.values()), batch_size)
         self.augmentation = (
             (NONE if once else Augmentation()) if augmentation is None else augmentation
@@ -444,6 +448,10 @@ class Mix:
         if not 0 <= step < (len(self) if self.once else np.inf):
             raise IndexError(f"there is no step {step}")
         encoded, labels, colours, patches = self.fetch(step)
+        number, parts = self.part
+        mine = slice(*(len(encoded) * edge // parts for edge in (number, number + 1)))
+        encoded, colours, patches = encoded[mine], colours[mine], patches[mine]
+        labels = {name: value[mine] for name, value in labels.items()}
         images = np.empty((len(encoded), self.crop, self.crop, 3), np.uint8)
         for i, data in enumerate(encoded):
             warp(data, labels["affine"][i], self.crop, colours[i], out=images[i])

@@ -45,7 +45,8 @@ class Config:
         checkpoint_every, validate_every: steps.
         patience: stop after so many validations without a better one; 0 never stops.
         overlays: pictures that go to TensorBoard with each validation.
-        devices: 1, or the number of GPUs to share each batch among; 0 takes all there are.
+        devices: 1, or the number of GPUs to share each batch among; 0 takes all there are. Several
+            machines: see `hmrlib.training.trainer.distribute`.
     """
 
     encoder: str = "ResNet50V2"

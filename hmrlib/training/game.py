@@ -21,7 +21,8 @@ class Latest(keras.metrics.Metric):
 
     def __init__(self, name):
         super().__init__(name=name)
-        self.last = self.add_weight(name="last", initializer="zeros")
+        # the mean of all devices, should there be several
+        self.last = self.add_variable((), "zeros", aggregation="mean", name="last")
 
     def update_state(self, value):
         """Forget what was."""
@@ -57,13 +58,20 @@ class Game(keras.Model):
         return thetas, self.hmr.body.posed_keypoints(betas, rotations, KEYPOINTS)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted sum of all terms, of both games."""
+        """The weighted sum of all terms, of both games; a device's share of it, if it is one of n.
+
+        TensorFlow adds up the gradients of its devices, and leaves it to the loss to be a mean.
+        """
         terms = self.terms(x, *y_pred)
         total = 0.0
         for tracker in self.latest:
             term = terms[tracker.name]
             tracker.update_state(term)
             total = total + self.weight(tracker.name) * term
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            total = total / tf.distribute.get_strategy().num_replicas_in_sync
         return total
 
     def weight(self, name):

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,7 +49,9 @@ from hmrlib.training.game import LOSSES, Game, build_optimizer, crop_box
 def train(config, records, out, resume=False, progress=None):
     """Train, from the beginning or from the last checkpoint on.
 
-    Ctrl-C ends it after the present step, with a checkpoint; a second one at once.
+    Ctrl-C ends it after the present step, with a checkpoint; a second one at once. Of several
+    processes, see `distribute`, it may come to any: all end after the same step. Each of them
+    needs the records and `out`, so that all resume from the same checkpoint; the first one writes.
 
     Args:
         config: `Config`.
@@ -74,10 +77,15 @@ def train(config, records, out, resume=False, progress=None):
         raise ConfigError(
             f"the training in {out} has other settings: {', '.join(differ)}; they must be the same"
         )
-    rank, ranks, strategy = distribute(config)
-    mix, watched = open_data(config, records)
+    with alone():
+        return _train(config, records, out, resume, progress, *distribute(config))
+
+
+def _train(config, records, out, resume, progress, part, scope):
+    """The training, shared as `distribute` says; see `train`."""
+    mix, watched = open_data(config, records, part)
     keras.utils.set_random_seed(config.seed)
-    with strategy:
+    with scope or nullcontext():
         hmr = HMR(**config.model | ({"encoder_weights": None} if resume else {}))
         game = Game(hmr, Discriminator(), config)
         game.compile(
@@ -87,38 +95,41 @@ def train(config, records, out, resume=False, progress=None):
         game.optimizer.build(game.trainable_variables)
     about = {"step": 0, "best": None, "waited": 0}
     if resume:
-        stored = load_checkpoint(last, game)
+        stored = load_checkpoint(out / "last.npz", game)
         about = {name: stored[name] for name in about}
-    elif rank == 0:
+    first = part[0] == 0
+    if first:
         out.mkdir(parents=True, exist_ok=True)
-    if rank == 0:
         config.save(out / "config.yml")
         _write_json(out / "run.json", describe_run(records))
-    watched = None if ranks > 1 else watched  # each process holds but a part of the answers
     todo = config.steps - about["step"]
     if todo > 0 and not (config.patience and about["waited"] >= config.patience):
-        keeper = Keeper(config, out, about, watched, progress) if rank == 0 else _Interrupts()
-        data = checked_batches(mix, about["step"], todo, part=(rank, ranks))
+        keeper = Keeper(config, out, about, watched, part, scope is not None, progress)
+        failures = []
+        data = feed(mix, about["step"], todo, failures)
         with interruptible(keeper), closing(keeper):
-            game.fit(
-                data,
-                steps_per_epoch=todo,
-                callbacks=[keeper],
-                shuffle=False,
-                verbose=0,
-            )
+            try:
+                game.fit(data, steps_per_epoch=todo, callbacks=[keeper], shuffle=False, verbose=0)
+            except Exception:
+                if failures:  # TensorFlow made its own error of it
+                    raise failures[0] from None
+                raise
         # TensorFlow's threads that fetch ahead must end before Python, whose end waits for them
         gc.collect()
         if keeper.interrupted:
             raise KeyboardInterrupt
-    if rank == 0:
-        load_run(out).save(out / ".model.keras")
-        os.replace(out / ".model.keras", out / "model.keras")
-    return hmr
+    with alone():
+        if first:
+            load_run(out).save(out / ".model.keras")
+            os.replace(out / ".model.keras", out / "model.keras")
+        return hmr if scope is None else undivided(hmr)
 
 
-def open_data(config, records):
+def open_data(config, records, part=(0, 1)):
     """The training's `Mix`, and that of the validation split, or None where there is none.
+
+    Args:
+        part: this process' number, and how many share each batch of the training.
 
     Raises:
         TrainingError: nothing to learn 3D from, or no real poses for the adversary.
@@ -154,6 +165,7 @@ def open_data(config, records):
         augmentation=augmentation,
         poses=poses,
         split="train",
+        part=part,
         **options,
     )
     watched = []
@@ -177,35 +189,53 @@ def _known(folder, split):
     }
 
 
-def checked_batches(mix, first, steps, part=(0, 1)):
-    """The batches from step `first` on, this process' part of each, for `fit`.
+def feed(mix, first, steps, failures):
+    """The batches from step `first` on, as `fit` takes them; `checked_batches` says the rest."""
+    batches = partial(checked_batches, mix, first, steps, failures)
+    if keras.backend.backend() != "tensorflow":
+        return batches()
+    import tensorflow as tf
+
+    # no generator: under MirroredStrategy Keras takes a batch of it to look at, and begins anew
+    kinds = {
+        name: tf.TensorSpec((None, *value.shape[1:]), value.dtype)
+        for name, value in mix[first].items()
+    }
+    data = tf.data.Dataset.from_generator(batches, output_signature=(kinds,))
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def checked_batches(mix, first, steps, failures):
+    """The batches from step `first` on.
 
     Raises:
-        TrainingError: a label is not finite; the sample is named.
+        TrainingError: a label is not finite; the sample is named. This and any other error is kept
+            in the list `failures`, too.
     """
-    rank, ranks = part
-    if keras.backend.backend() == "tensorflow":
-        batches = mix.dataset(first, steps).as_numpy_iterator()
-    else:
-        batches = mix.batches(first, steps)
-    for batch in batches:
-        for name, value in batch.items():
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                row = int(np.argwhere(~np.isfinite(value))[0][0])
-                source, index = (int(i) for i in batch["index"][row])
-                records = mix.sources[source]
-                sample = records.read(index, images=False)
-                raise TrainingError(
-                    f"{records.paths[records.shard[index]]}: {name} of the sample "
-                    f"{sample['source']}/{sample['id']} has NaN or infinity; take it out"
-                )
-        count = len(batch["image"]) // ranks
-        mine = slice(rank * count, (rank + 1) * count)
-        yield ({name: value[mine] for name, value in batch.items()},)
+    try:
+        for batch in mix.batches(first, steps):
+            for name, value in batch.items():
+                if value.dtype.kind == "f" and not np.isfinite(value).all():
+                    row = int(np.argwhere(~np.isfinite(value))[0][0])
+                    source, index = (int(i) for i in batch["index"][row])
+                    records = mix.sources[source]
+                    sample = records.read(index, images=False)
+                    raise TrainingError(
+                        f"{records.paths[records.shard[index]]}: {name} of the sample "
+                        f"{sample['source']}/{sample['id']} has NaN or infinity; take it out"
+                    )
+            yield (batch,)
+    except Exception as error:
+        failures.append(error)
+        raise
 
 
-def validate(hmr, mix):
+def validate(hmr, mix, part=(0, 1)):
     """Errors on every sample of a `Mix(once=True)`.
+
+    Args:
+        part: this process' number, and how many share the batches among them; each has `hmr` for
+            itself.
 
     Returns:
         dict: mpjpe, pa_mpjpe (mm, of the samples that know all `metrics.EVALUATED` points; NaN
@@ -213,7 +243,7 @@ def validate(hmr, mix):
     """
     found = {"mpjpe": [], "pa_mpjpe": [], "reprojection": []}
     count = len(metrics.EVALUATED)
-    for step in range(len(mix)):
+    for step in range(part[0], len(mix), part[1]):
         batch = mix[step]
         box = ops.convert_to_numpy(crop_box(batch, hmr.size)) if hmr.box_input else None
         last = hmr.recover(batch["image"], box, len(batch["image"]))[-1]
@@ -227,43 +257,54 @@ def validate(hmr, mix):
         found["reprojection"].extend(
             metrics.reprojection_error(pixels, points[..., :2], points[..., 2])
         )
+    known = [np.array(values)[np.isfinite(values)] for values in found.values()]
+    sums = np.array([[values.sum(), len(values)] for values in known])
+    if part[1] > 1:
+        from jax.experimental.multihost_utils import process_allgather
+
+        sums = process_allgather(sums).sum(axis=0)
     means = {
-        name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-        for name, values in found.items()
+        name: float(total / count) if count else float("nan")
+        for name, (total, count) in zip(found, sums, strict=True)
     }
-    return means | {"samples_3d": len(found["mpjpe"])}
+    return means | {"samples_3d": int(sums[0, 1])}
 
 
-class _Interrupts(keras.callbacks.Callback):
-    """Ends the training after the step in which Ctrl-C came."""
+class Keeper(keras.callbacks.Callback):
+    """Keeps what a training makes: the log, checkpoints, validations, TensorBoard's events.
 
-    interrupted = False
+    Of several processes each counts, validates and stops alike, but only the first one writes.
+    """
 
-    def close(self):
-        """Nothing to be closed here."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.model.stop_training = self.interrupted
-
-
-class Keeper(_Interrupts):
-    """Keeps what a training makes: the log, checkpoints, validations, TensorBoard's events."""
-
-    def __init__(self, config, out, about, watched, progress=None):
+    def __init__(self, config, out, about, watched, part=(0, 1), shared=False, progress=None):
         super().__init__()
         self.config, self.out, self.about, self.watched = config, out, dict(about), watched
-        self.progress = sys.stderr.isatty() if progress is None else progress
+        self.part, self.shared, self.writes = part, shared, part[0] == 0
+        self.progress = self.writes and (sys.stderr.isatty() if progress is None else progress)
+        self.asked = self.interrupted = False
+        self.rows, self.copy, self.events = [], None, None
+        step, steps = self.about["step"], self.config.steps
+        self.bar = tqdm(total=steps, initial=step, unit="step", disable=not self.progress)
+        if not self.writes:
+            return
         for name in ("log.csv", "validation.csv"):
-            _cut_log(out / name, about["step"])
+            _cut_log(out / name, step)
         # not tensorboard's EventFileWriter: it would load TensorFlow wherever that is installed
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        step, steps = self.about["step"], self.config.steps
-        self.bar = tqdm(total=steps, initial=step, unit="step", disable=not self.progress)
         name = f"events.out.tfevents.{time.time():.0f}.{step}"
         self.events = RecordWriter(open(self.out / name, "wb"))  # noqa: SIM115, closed at the end
         self._write(file_version="brain.Event:2")
-        self.rows = []
+
+    def ask(self, number=None, stack=None):
+        """Ctrl-C: end the training after this step; or, the second time, at once."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        if self.part[1] > 1:  # JAX takes this as the notice to end, tells all, and finds a step
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.interrupted = True
 
     def on_train_batch_end(self, batch, logs=None):
         self.about["step"] = step = self.about["step"] + 1
@@ -278,34 +319,47 @@ class Keeper(_Interrupts):
         self.rows.append({"step": step, **values})
         self.bar.update()
         self.bar.set_postfix(loss=f"{values['loss']:.3g}", refresh=False)
+        if self.part[1] > 1:
+            from jax.experimental.multihost_utils import reached_preemption_sync_point
+
+            self.interrupted = reached_preemption_sync_point(step)
         over = step == self.config.steps or self.interrupted
         looks = self.watched is not None and step % self.config.validate_every == 0
         if looks or over or step % self.config.checkpoint_every == 0:
             if hasattr(self.model, "jax_state_sync"):
                 self.model.jax_state_sync()
             better = self._validate(step) if looks or (over and self.watched) else False
-            self._write_log()
-            save_checkpoint(self.out / "last.npz", self.model, self.about)
-            if better:
-                save_checkpoint(self.out / "best.npz", self.model, self.about)
+            if self.writes:
+                self._write_log()
+                save_checkpoint(self.out / "last.npz", self.model, self.about)
+                if better:
+                    save_checkpoint(self.out / "best.npz", self.model, self.about)
         patience = self.config.patience
         self.model.stop_training = over or bool(patience and self.about["waited"] >= patience)
 
     def close(self):
         """Also when the training fails; Keras calls `on_train_end` only when it does not."""
         self.bar.close()
-        self.events.close()
+        if self.events:
+            self.events.close()
 
     def _validate(self, step):
         """Look at the validation split; returns whether the network is better than ever."""
-        errors = validate(self.model.hmr, self.watched)
+        with alone():
+            hmr = self.model.hmr
+            if self.shared:
+                hmr = self.copy = undivided(hmr, self.copy)
+            errors = validate(hmr, self.watched, self.part)
+            pictures = self.config.overlays if self.writes else 0
+            images = overlays(hmr, self.watched[0], pictures)
         score = errors["pa_mpjpe"] if errors["samples_3d"] else errors["reprojection"]
         better = self.about["best"] is None or score < self.about["best"]
         self.about["best"] = score if better else self.about["best"]
         self.about["waited"] = 0 if better else self.about["waited"] + 1
-        _append(self.out / "validation.csv", [{"step": step, **errors}])
-        self._event(step, {f"validation/{name}": value for name, value in errors.items()})
-        self._event(step, images=overlays(self.model.hmr, self.watched[0], self.config.overlays))
+        if self.writes:
+            _append(self.out / "validation.csv", [{"step": step, **errors}])
+            self._event(step, {f"validation/{name}": value for name, value in errors.items()})
+            self._event(step, images=images)
         text = ", ".join(f"{name} {value:.1f}" for name, value in errors.items())
         self.bar.write(f"step {step}: {text}", file=sys.stderr) if self.progress else None
         return better
@@ -319,7 +373,10 @@ class Keeper(_Interrupts):
         if self.rows:
             names = ("encoder", "regressor", "discriminator")
             rates = zip(names, self.model.optimizer.optimizers, strict=False)
-            rates = {f"rate/{name}": float(side.learning_rate) for name, side in rates}
+            rates = {
+                f"rate/{name}": float(ops.convert_to_numpy(side.learning_rate))
+                for name, side in rates
+            }
             self._event(self.about["step"], rates)
         self.events.flush()
         self.rows = []
@@ -369,17 +426,12 @@ def overlays(hmr, batch, count):
 
 @contextmanager
 def interruptible(callback):
-    """While it lasts, Ctrl-C asks `callback` to stop after the step; a second one stops at once."""
+    """While it lasts, Ctrl-C is `callback.ask`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ask(number, stack):
-        if callback.interrupted:
-            raise KeyboardInterrupt
-        callback.interrupted = True
-
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, callback.ask)
     try:
         yield
     finally:
@@ -394,47 +446,81 @@ def distribute(config):
 
     JAX: among all devices of all processes, if Keras' environment variables name them
     (KERAS_DISTRIBUTION_JOB_ADDRESSES, ..._NUM_PROCESSES, ..._PROCESS_ID: the same command on each
-    machine), else among `config.devices` of this one. TensorFlow: `MirroredStrategy` over
-    `config.devices` GPUs of this machine; its strategy for several does not work under Keras 3.
+    machine), else among `config.devices` of this one. The weights come out as those of one process.
+
+    TensorFlow: `MirroredStrategy` over `config.devices` GPUs of this machine (without any, parts of
+    its processor, to try it); its strategy for several machines does not work under Keras 3. Here
+    each device takes its own mean over what its part of the batch knows, and its own batch
+    statistics.
 
     Returns:
-        this process' number, how many there are, and the context to build the network in.
+        this process' number and how many there are; and the context to build the network in, None
+        if nothing is shared.
 
     Raises:
         TrainingError: the batch cannot be shared evenly, or the backend cannot share it.
     """
     processes = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
     if config.devices == 1 and processes == 1:
-        return 0, 1, nullcontext()
+        return (0, 1), None
     backend = keras.backend.backend()
     if backend == "jax":
-        if processes > 1:
+        import jax
+
+        if processes > 1 and not jax.distributed.is_initialized():
             keras.distribution.initialize()
         devices = keras.distribution.list_devices()
-        devices = devices if processes > 1 else devices[: config.devices or None]
-        _check_shares(config.batch_size, len(devices))
+        devices = _some(devices, 0 if processes > 1 else config.devices, config.batch_size)
         keras.distribution.set_distribution(
             keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
         )
-        import jax
-
-        return jax.process_index(), processes, nullcontext()
+        return (jax.process_index(), processes), nullcontext()
     if backend == "tensorflow" and processes == 1:
         import tensorflow as tf
 
-        names = [device.name for device in tf.config.list_logical_devices("GPU")]
-        names = names[: config.devices or None]
-        _check_shares(config.batch_size, len(names))
-        return 0, 1, tf.distribute.MirroredStrategy(names or None).scope()
+        list_devices = tf.config.list_logical_devices
+        names = [device.name for device in list_devices("GPU") or list_devices("CPU")]
+        names = _some(names, config.devices, config.batch_size)
+        return (0, 1), tf.distribute.MirroredStrategy(names).scope()
     raise TrainingError(
         f"several {'processes' if processes > 1 else 'devices'} are not for {backend}: "
         "KERAS_BACKEND=jax can"
     )
 
 
-def _check_shares(batch_size, devices):
-    if devices and batch_size % devices:
-        raise TrainingError(f"a batch of {batch_size} cannot be shared by {devices} devices evenly")
+def _some(devices, count, batch_size):
+    """The first `count` devices, or all if it is 0."""
+    if count > len(devices):
+        raise TrainingError(f"{count} devices are asked for, but there are {len(devices)}")
+    devices = devices[: count or None]
+    if batch_size % len(devices):
+        raise TrainingError(
+            f"a batch of {batch_size} cannot be shared by {len(devices)} devices evenly"
+        )
+    return devices
+
+
+@contextmanager
+def alone():
+    """While it lasts, what this process computes on JAX concerns no other device.
+
+    Otherwise even a new variable is one that all processes make together, and a process that makes
+    it alone waits for the others for ever.
+    """
+    shared = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(shared)
+
+
+def undivided(hmr, copy=None):
+    """A network that is spread over devices, copied to one; into `copy`, where there is one."""
+    copy = copy or HMR(encoder_weights=None, body=hmr.body, **hmr.settings)
+    for variable, spread in zip(copy.variables, hmr.variables, strict=True):
+        variable.assign(ops.convert_to_numpy(spread.value))
+    return copy
 
 
 # --- files -------------------------------------------------------------------------------------
