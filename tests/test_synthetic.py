@@ -357,9 +357,10 @@ def test_an_interrupted_run_goes_on(dataset, tmp_path):
     first, second = sorted(out.glob("*.tfrecord"))
     kept = first.stat().st_mtime_ns
     second.write_bytes(second.read_bytes()[:500])  # as if the disk had been full
+    (out / ".train-00001.tfrecord.99.tmp").write_bytes(b"left by a worker that was ended")
     index = synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
     assert index["samples"] == 6
-    assert first.stat().st_mtime_ns == kept
+    assert first.stat().st_mtime_ns == kept and not list(out.glob(".*"))
     assert contents(out) == contents(dataset)
 
 

@@ -1342,6 +1342,8 @@ def render_people(
     settings = {"seed": seed, "size": size, "shard": shard}
     settings |= {"photographs": str(photographs or ""), "library": str(library or "")}
     _same_settings(out, settings)
+    for left in out.glob(".train-*.tfrecord.*.tmp"):  # by workers that were ended in the middle
+        left.unlink(missing_ok=True)
     tasks = []
     for number, first in enumerate(range(0, n, shard)):
         path, count = out / f"train-{number:05d}.tfrecord", min(shard, n - first)
