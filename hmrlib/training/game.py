@@ -36,6 +36,10 @@ class Latest(keras.metrics.Metric):
 class Game(keras.Model):
     """The network and its adversary, trained together. Inputs are batches of `Mix`.
 
+    A batch may bring `features` (B, F), as `hmr.encode` gives them, in place of its `image`: for an
+    encoder that is not trained (`hmr.encoder.trainable = False`), the features of a picture need to
+    be computed but once.
+
     Args:
         hmr: `HMR`.
         adversary: `Discriminator`.
@@ -51,11 +55,15 @@ class Game(keras.Model):
 
     def call(self, batch, training=False):
         """All Thetas, and the keypoints of the last: what the losses need, and no more."""
-        images = batch["image"]
-        inputs = (images, crop_box(batch, self.hmr.size)) if self.hmr.box_input else images
-        thetas = self.hmr.regressor(self.hmr.encode(inputs, training), training=training)
+        features = batch["features"] if "features" in batch else self._see(batch, training)
+        thetas = self.hmr.regressor(features, training=training)
         _, rotations, betas = split_theta(thetas[-1], self.hmr.regressor.rotation)
         return thetas, self.hmr.body.posed_keypoints(betas, rotations, KEYPOINTS)
+
+    def _see(self, batch, training):
+        images = batch["image"]
+        inputs = (images, crop_box(batch, self.hmr.size)) if self.hmr.box_input else images
+        return self.hmr.encode(inputs, training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of all terms, of both games; a device's share of it, if it is one of n.
