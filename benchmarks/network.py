@@ -1,13 +1,16 @@
 """Speed of the network and of a training step, beside the bare encoder, in one run.
 
     python benchmarks/network.py [--encoder ResNet50V2] [--size 224] [--batch 32] [--seconds 60]
-    python benchmarks/network.py --overfit
+    python benchmarks/network.py --overfit --out DIR
+    python benchmarks/network.py --strangers --out DIR
 
 The first measures images a second: inference (image to vertices, and to three Thetas) and a
 training step (with body, losses, adversary) against the encoder's own forward pass and its own
 training step with a plain loss, alternating, so that a busy machine is as busy for both. A
-table goes to `benchmarks/network.md`. The second learns 64 rendered people by heart, some
-minutes on two cores, and prints the errors that are left.
+table goes to `benchmarks/network.md`. The second learns 64 rendered people by heart, the
+third learns from two thousand and is asked about others; some minutes each on two cores. Their
+errors go to `benchmarks/network_overfit.md` and `benchmarks/network_strangers.md`, beside those of
+the mean body. Interrupted, the same command goes on.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import numpy as np
 from keras import ops
 
 from hmrlib.data.pipeline import Mix
+from hmrlib.data.synthetic import render_people
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.training.config import read_config
@@ -145,35 +149,93 @@ def gpu_lines(rate, options):
 
 
 def overfit(options):
-    """Learn 64 people by heart; what is left is printed."""
-    from hmrlib.data.synthetic import render_people
-
-    folder = options.out or Path(tempfile.mkdtemp())
-    size, people = 64, folder / "people"
-    render_people(64, 5, people, size=2 * size, workers=0)
+    """Learn 64 people by heart; a table of what is left goes to `benchmarks/network_overfit.md`."""
+    people = options.out / "people"
+    render_people(64, 5, people, size=128, workers=0)
     config = read_config(
         encoder="EfficientNetLite0",
         freeze_norm=True,
-        size=size,
-        hidden=512,
+        size=64,
         dropout=0.0,
-        batch_size=64,
+        batch_size=32,
         steps=1200,
         checkpoint_every=100,
         validate_every=10**6,
-        learning_rate=5e-4,
+        learning_rate=2e-4,
+        regressor_rate=1e-3,
         warmup=50,
         cosine=True,
         clip_norm=1.0,
+        joints_3d=1000.0,  # a square of metres: 15 mm would else weigh as little as half a pixel
         adversarial=0.0,
         weight_decay=0.0,
         augmentation=None,
     )
-    run = folder / "run"
+    rows = learn(config, people, people, options.out / "overfit")
+    write_errors(
+        "network_overfit.md",
+        "64 rendered people, learned by heart: the errors on the very people that were trained on, "
+        f"{config.steps} steps of {config.batch_size} (`python benchmarks/network.py --overfit`).",
+        config,
+        rows,
+    )
+
+
+def strangers(options):
+    """Learn from 2048 people, be asked about 384 others: `benchmarks/network_strangers.md`."""
+    people, others = options.out / "many", options.out / "others"
+    render_people(2048, 11, people, size=128)
+    render_people(384, 12, others, size=128)
+    config = read_config(HERE.parent / "notebooks" / "params" / "tiny.yml")
+    rows = learn(config, people, others, options.out / "tiny")
+    write_errors(
+        "network_strangers.md",
+        "2048 rendered people to learn from, errors on 384 others, "
+        f"{config.steps} steps of {config.batch_size}: `hmr train --config "
+        "notebooks/params/tiny.yml` (`python benchmarks/network.py --strangers`).",
+        config,
+        rows,
+    )
+
+
+def learn(config, people, others, run):
+    """Train, or go on; returns name -> errors on the others, the mean body's and the network's."""
     hmr = train(config, [people], run, resume=(run / "last.npz").exists(), progress=True)
-    errors = validate(hmr, Mix(people, 64, crop=size, once=True))
-    print(f"PA-MPJPE {errors['pa_mpjpe']:.1f} mm, MPJPE {errors['mpjpe']:.1f} mm,", end=" ")
-    print(f"reprojection {errors['reprojection']:.2f} px of a crop of {size}")
+    rows = {}
+    mix = Mix(others, 64, crop=config.size, once=True)
+    mean = HMR(**config.model)
+    for weight in mean.regressor.layers[-1].weights:
+        weight.assign(ops.zeros_like(weight))  # no correction: the mean Theta, whatever it sees
+    rows["the mean Θ for everybody"] = validate(mean, mix)
+    rows["the network"] = validate(hmr, mix)
+    rows["the true body, best weak-perspective camera"] = {"reprojection": camera_limit(mix)}
+    return rows
+
+
+def camera_limit(mix):
+    """What reprojection error is left, pixels, if all but the camera's perspective is known."""
+    errors = []
+    for batch in (mix[step] for step in range(len(mix))):
+        for points, space in zip(batch["keypoints_2d"], batch["keypoints_3d"], strict=True):
+            known = points[:, 2] > 0
+            centre = (space[known, :2].mean(0), points[known, :2].mean(0))
+            x, y = (a[known, :2] - c for a, c in zip((space, points), centre, strict=True))
+            scale = (x * y).sum() / (x * x).sum()
+            errors.append(np.linalg.norm(scale * x - y, axis=-1).mean())
+    return float(np.nanmean(errors))
+
+
+def write_errors(name, about, config, rows):
+    names = {"pa_mpjpe": "PA-MPJPE, mm", "mpjpe": "MPJPE, mm", "pve": "PVE, mm"}
+    names["reprojection"] = f"keypoints, px of {config.size}"
+    lines = [f"{about} {config.encoder}, {config.size} px.", ""]
+    lines += [f"| | {' | '.join(names.values())} |", "|:--" + "|--:" * len(names) + "|"]
+    for row, errors in rows.items():
+        cells = (f"{errors[key]:.3g}" if key in errors else "" for key in names)
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    (HERE / name).write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
@@ -184,6 +246,8 @@ if __name__ == "__main__":
     parser.add_argument("--compute", default="mixed_bfloat16")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--overfit", action="store_true")
-    parser.add_argument("--out", type=Path, help="keeps the overfitted run, and goes on from it")
+    parser.add_argument("--strangers", action="store_true")
+    parser.add_argument("--out", type=Path, help="keeps people and training, and goes on from them")
     options = parser.parse_args()
-    overfit(options) if options.overfit else rates(options)
+    options.out = options.out or Path(tempfile.mkdtemp())
+    {options.overfit: overfit, options.strangers: strangers}.get(True, rates)(options)

@@ -166,6 +166,16 @@ def test_metrics_equal_numpy():
         np.testing.assert_allclose(error, expected, rtol=1e-4)
 
 
+def test_pve_equals_numpy_and_ignores_where_the_pelvis_is():
+    vertices, joints = normal(2, 50, 3), normal(2, 24, 3)
+    changed = vertices + 0.1 * normal(2, 50, 3)
+    moved = metrics.pve((changed + 5, joints + 5), (vertices, joints))
+    expected = np.linalg.norm(changed - vertices, axis=-1).mean(-1)
+    np.testing.assert_allclose(moved, expected, rtol=1e-4)
+    other = metrics.pve((vertices, joints), (vertices, joints + np.array([0, 3, 4])))
+    np.testing.assert_allclose(other, 5, rtol=1e-5)  # no body is where its pelvis is not
+
+
 def test_reprojection_error_knows_what_is_hidden():
     true, seen = np.zeros((2, 4, 2)), np.array([[1, 1, 0, 0], [0, 0, 0, 0]])
     found = metrics.reprojection_error(true + np.array([3, 4]), true, seen)

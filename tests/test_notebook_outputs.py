@@ -128,6 +128,12 @@ BOUNDS = {
     "theta_6d": (157, 157),
     "mean_6d_error": (0, 10),  # ppm
     "full_image_far": (0, 1.5),  # px
+    # 08: adversary and training
+    "reprojection_by_hand": (0, 1),  # ppm
+    "joints_3d_by_hand": (0, 1),
+    "heads_that_notice_a_joint": (2, 2),
+    "pixels_without": (0, 5),  # of a crop of 128
+    "pixels_with": (0, 5),
 }
 
 # figure's name -> least (width, height) in pixels
@@ -211,6 +217,13 @@ SIZES = {
     "overfit_curves": (1000, 350),
     "three_iterations": (900, 700),
     "full_image_camera": (900, 250),
+    "label_losses": (1200, 450),
+    "adversary_heads": (900, 800),
+    "adversary_cost": (800, 400),
+    "adversary_curves": (1200, 400),
+    "monsters": (1200, 800),
+    "adversary_answers": (1200, 400),
+    "worst_monsters": (1200, 500),
 }
 
 
@@ -278,3 +291,11 @@ def test_correctives_beat_either_skinning(notebook_numbers):
 def test_three_corrections_bring_the_body_to_the_keypoints(notebook_numbers):
     assert notebook_numbers["pixels_third"] < 0.5 * notebook_numbers["pixels_mean"]
     assert notebook_numbers["full_image_far"] < notebook_numbers["full_image_near"]
+
+
+def test_the_adversary_keeps_bodies_human(notebook_numbers):
+    numbers = notebook_numbers
+    true = numbers["pose_log_density_true"]
+    assert numbers["pose_log_density_without"] < numbers["pose_log_density_with"] < true
+    assert numbers["joints_beyond_limits_with"] < 0.7 * numbers["joints_beyond_limits_without"]
+    assert numbers["score_without"] < numbers["score_with"] < numbers["score_real"]

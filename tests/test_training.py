@@ -12,6 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 import hmrlib
 from hmrlib import skeleton
@@ -21,6 +22,7 @@ from hmrlib.network.hmr import HMR
 from hmrlib.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
 from hmrlib.training.config import Config, ConfigError, read_config
 from hmrlib.training.game import LOSSES, Game, build_optimizer
+from hmrlib.training.live import LiveCurves
 from hmrlib.training.trainer import open_data, read_log, train
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
@@ -93,6 +95,7 @@ def test_leaves_all_that_it_should(run, config):
     )
     errors = read_log(out / "validation.csv")
     assert errors["step"].tolist() == [3, 6] and (errors["samples_3d"] == 4).all()
+    assert (errors["pve"] > 10).all()  # mm: after six steps nobody is found
     best = hmrlib.load_model(out)
     again = hmrlib.load_model(out / "model.keras")
     images = np.zeros((1, 32, 32, 3), np.uint8)
@@ -189,6 +192,27 @@ def game_of(config):
     game.compile(build_optimizer(hmr, adversary, config))
     game.optimizer.build(game.trainable_variables)
     return game
+
+
+def test_features_stand_for_their_pictures(config, records):
+    game = game_of(config)
+    batch = open_data(config, [records])[0][0]
+    seen = game(batch)
+    features = game.hmr.encode(batch.pop("image"))
+    again = game({**batch, "features": features})
+    for one, other in zip(keras.tree.flatten(seen), keras.tree.flatten(again), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_curves_are_drawn_while_it_trains(tmp_path, config, records):
+    curves = LiveCurves(("reprojection", "smpl"), ("adversarial",), every=1)
+    train(changed(config, steps=2), [records], tmp_path / "out", callbacks=[curves])
+    log = read_log(tmp_path / "out" / "log.csv")
+    assert set(curves.history) == {"reprojection", "smpl", "adversarial"}
+    for name, line in curves.lines.items():
+        np.testing.assert_allclose(curves.history[name], log[name], rtol=1e-6)
+        np.testing.assert_allclose(line.get_ydata(), log[name], rtol=1e-6)
+    assert not plt.fignum_exists(curves.figure.number)  # else a notebook shows it twice
 
 
 def test_checkpoint_of_another_network(run, config):

@@ -50,6 +50,19 @@ def pa_mpjpe(predicted, true):
     return np.linalg.norm(aligned - true, axis=-1).mean(axis=-1)
 
 
+def pve(predicted, true):
+    """Mean per-vertex error of two bodies, both with the pelvis at the origin.
+
+    Args:
+        predicted, true: pairs of vertices (N, V, 3) and joints (N, J, 3), the pelvis first; metres.
+
+    Returns:
+        (N,) metres, one a sample.
+    """
+    centred = [_points(vertices) - _points(joints)[:, :1] for vertices, joints in (predicted, true)]
+    return np.linalg.norm(centred[0] - centred[1], axis=-1).mean(axis=-1)
+
+
 def reprojection_error(predicted, true, visible):
     """Mean distance of the visible keypoints in the picture.
 

@@ -46,7 +46,7 @@ from hmrlib.training.config import ConfigError, read_config
 from hmrlib.training.game import LOSSES, Game, build_optimizer, crop_box
 
 
-def train(config, records, out, resume=False, progress=None):
+def train(config, records, out, resume=False, progress=None, callbacks=()):
     """Train, from the beginning or from the last checkpoint on.
 
     Ctrl-C ends it after the present step, with a checkpoint; a second one at once. Of several
@@ -59,6 +59,7 @@ def train(config, records, out, resume=False, progress=None):
         out: folder, see above; made if it does not exist.
         resume: go on from `out`/last.npz.
         progress: show a bar; None: where there is a screen.
+        callbacks: of Keras, to look on, such as `hmrlib.training.live.LiveCurves`.
 
     Returns:
         the network, `HMR`, as it is at the end.
@@ -78,10 +79,10 @@ def train(config, records, out, resume=False, progress=None):
             f"the training in {out} has other settings: {', '.join(differ)}; they must be the same"
         )
     with alone():
-        return _train(config, records, out, resume, progress, *distribute(config))
+        return _train(config, records, out, resume, progress, callbacks, *distribute(config))
 
 
-def _train(config, records, out, resume, progress, part, scope):
+def _train(config, records, out, resume, progress, callbacks, part, scope):
     """The training, shared as `distribute` says; see `train`."""
     mix, watched = open_data(config, records, part)
     keras.utils.set_random_seed(config.seed)
@@ -109,7 +110,8 @@ def _train(config, records, out, resume, progress, part, scope):
         data = feed(mix, about["step"], todo, failures)
         with interruptible(keeper), closing(keeper):
             try:
-                game.fit(data, steps_per_epoch=todo, callbacks=[keeper], shuffle=False, verbose=0)
+                callbacks = [keeper, *callbacks]
+                game.fit(data, steps_per_epoch=todo, callbacks=callbacks, shuffle=False, verbose=0)
             except Exception:
                 if failures:  # TensorFlow made its own error of it
                     raise failures[0] from None
@@ -238,10 +240,11 @@ def validate(hmr, mix, part=(0, 1)):
             itself.
 
     Returns:
-        dict: mpjpe, pa_mpjpe (mm, of the samples that know all `metrics.EVALUATED` points; NaN
-        if none does), reprojection (pixels of the crop), and samples_3d, how many those are.
+        dict: mpjpe, pa_mpjpe (mm, of the samples that know all `metrics.EVALUATED` points), pve
+        (mm, of those that know pose and shape), reprojection (pixels of the crop), each NaN if no
+        sample knows enough; and samples_3d, how many count for mpjpe.
     """
-    found = {"mpjpe": [], "pa_mpjpe": [], "reprojection": []}
+    found = {"mpjpe": [], "pa_mpjpe": [], "pve": [], "reprojection": []}
     count = len(metrics.EVALUATED)
     for step in range(part[0], len(mix), part[1]):
         batch = mix[step]
@@ -253,6 +256,11 @@ def validate(hmr, mix, part=(0, 1)):
             pair = last.keypoints[whole, :count], space[whole, :, :3]
             found["mpjpe"].extend(1000 * metrics.mpjpe(*pair))
             found["pa_mpjpe"].extend(1000 * metrics.pa_mpjpe(*pair))
+        whole = batch["has_pose"] * batch["has_betas"] * (1 - batch["pseudo_3d"]) > 0
+        if whole.any():
+            true = hmr.body(batch["betas"][whole], batch["pose"][whole])
+            pair = (last.vertices[whole], last.joints[whole]), map(ops.convert_to_numpy, true)
+            found["pve"].extend(1000 * metrics.pve(*pair))
         pixels = (last.keypoints_2d + 1) * hmr.size / 2
         found["reprojection"].extend(
             metrics.reprojection_error(pixels, points[..., :2], points[..., 2])
