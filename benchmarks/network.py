@@ -166,7 +166,7 @@ def overfit(options):
         warmup=50,
         cosine=True,
         clip_norm=1.0,
-        joints_3d=1000.0,  # a square of metres: 15 mm would else weigh as little as half a pixel
+        joints_3d=5000.0,  # a square of metres: 10 mm would else weigh next to nothing
         adversarial=0.0,
         weight_decay=0.0,
         augmentation=None,
