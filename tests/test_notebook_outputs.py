@@ -248,7 +248,7 @@ def test_figure_is_there_and_legible(executed, name):
 
 def test_browser_shows_what_python_computes(photographed):
     if not photographed:
-        pytest.skip("no browser")
+        pytest.skip("no browser was there when the notebooks were run; install chromium")
     (folder,) = photographed.values()
     values = {
         path.name.removesuffix(".number.json"): json.loads(path.read_text("utf-8"))["value"]

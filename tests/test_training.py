@@ -264,7 +264,7 @@ def test_no_3d_and_no_real_poses(tmp_path, config):
 
 def test_a_label_that_is_not_finite_is_named(tmp_path, config):
     """Not ours: hmrlib writes no such record."""
-    tf = pytest.importorskip("tensorflow")
+    tf = pytest.importorskip("tensorflow", reason="writes its record by TensorFlow")
     from hmrlib.data.records import encode_sample
 
     with tf.io.TFRecordWriter(str(tmp_path / "train-00000.tfrecord")) as writer:
