@@ -28,11 +28,12 @@ from keras import ops
 
 from hmrlib.data.pipeline import Mix
 from hmrlib.data.synthetic import render_people
+from hmrlib.evaluation.protocols import compare, table
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.training.config import read_config
 from hmrlib.training.game import Game, build_optimizer
-from hmrlib.training.trainer import train, validate
+from hmrlib.training.trainer import train
 
 HERE = Path(__file__).parent
 TFLOPS = {"H100": 790, "H200": 790}  # dense bfloat16 that a card reaches in practice
@@ -201,15 +202,9 @@ def strangers(options):
 def learn(config, people, others, run):
     """Train, or go on; returns name -> errors on the others, the mean body's and the network's."""
     hmr = train(config, [people], run, resume=(run / "last.npz").exists(), progress=True)
-    rows = {}
     mix = Mix(others, 64, crop=config.size, once=True)
-    mean = HMR(**config.model)
-    for weight in mean.regressor.layers[-1].weights:
-        weight.assign(ops.zeros_like(weight))  # no correction: the mean Theta, whatever it sees
-    rows["the mean Θ for everybody"] = validate(mean, mix)
-    rows["the network"] = validate(hmr, mix)
-    rows["the true body, best weak-perspective camera"] = {"reprojection": camera_limit(mix)}
-    return rows
+    limit = {"the true body, best weak-perspective camera": {"reprojection": camera_limit(mix)}}
+    return compare(hmr, mix) | limit
 
 
 def camera_limit(mix):
@@ -226,14 +221,7 @@ def camera_limit(mix):
 
 
 def write_errors(name, about, config, rows):
-    names = {"pa_mpjpe": "PA-MPJPE, mm", "mpjpe": "MPJPE, mm", "pve": "PVE, mm"}
-    names["reprojection"] = f"keypoints, px of {config.size}"
-    lines = [f"{about} {config.encoder}, {config.size} px.", ""]
-    lines += [f"| | {' | '.join(names.values())} |", "|:--" + "|--:" * len(names) + "|"]
-    for row, errors in rows.items():
-        cells = (f"{errors[key]:.3g}" if key in errors else "" for key in names)
-        lines.append(f"| {row} | {' | '.join(cells)} |")
-    text = "\n".join(lines) + "\n"
+    text = f"{about} {config.encoder}, {config.size} px.\n\n{table(rows)}\n"
     print(text)
     (HERE / name).write_text(text, "utf-8")
 

@@ -17,7 +17,7 @@ _LAZY = {
     "load_body": "hmrlib.body.model",
     "Body": "hmrlib.body.model",
     "show": "hmrlib.viewing.viewer",
-    "load_model": "hmrlib.network.hmr",
+    "load_model": "hmrlib.training.checkpoint",
     "HMR": "hmrlib.network.hmr",
 }
 

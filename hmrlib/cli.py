@@ -95,6 +95,12 @@ def _parser():
     kept = "The last checkpoint is kept; the same command with --resume goes on from there."
     train.set_defaults(run=_train, kept=kept)
 
+    evaluate = commands.add_parser("evaluate", help="a network's errors, beside the mean body's")
+    evaluate.add_argument("records", metavar="DIR", nargs="+", help="folders of records")
+    evaluate.add_argument("--model", metavar="PATH", help="a run's folder or a file; else ours")
+    evaluate.add_argument("--split", default="test", help="train, validation or test, the default")
+    evaluate.set_defaults(run=_evaluate)
+
     _data_commands(commands)
     return parser
 
@@ -163,6 +169,18 @@ def _train(options):
     changes = {} if options.steps is None else {"steps": options.steps}
     train(read_config(config, **changes), records, options.out, options.resume)
     print(options.out / "model.keras")
+    return 0
+
+
+def _evaluate(options):
+    from hmrlib.data.pipeline import Mix
+    from hmrlib.evaluation.protocols import compare, table
+    from hmrlib.training.checkpoint import load_model
+
+    hmr = load_model(options.model)
+    for folder in options.records:
+        mix = Mix(folder, 64, crop=hmr.size, split=options.split, once=True)
+        print(f"\n{folder}, {options.split}, crops of {hmr.size} px\n\n{table(compare(hmr, mix))}")
     return 0
 
 

@@ -176,6 +176,19 @@ def test_pve_equals_numpy_and_ignores_where_the_pelvis_is():
     np.testing.assert_allclose(other, 5, rtol=1e-5)  # no body is where its pelvis is not
 
 
+def test_pck_measures_by_the_torso():
+    true = np.zeros((3, 14, 2))
+    shoulder, hip = (metrics.EVALUATED.index(name) for name in ("left_shoulder", "right_hip"))
+    true[:, shoulder] = [0, 10]  # a torso of 10
+    seen = np.ones((3, 14))
+    seen[0, 13] = seen[2, hip] = 0
+    off = np.zeros(14)
+    off[:4] = [1.9, 2.1, 100, 1]  # of them two are farther than 2
+    off[13] = 100  # unknown in the first
+    found = metrics.pck(true + np.stack([off, 0 * off], -1), true, seen)
+    np.testing.assert_allclose(found, [11 / 13, 11 / 14, np.nan])
+
+
 def test_reprojection_error_knows_what_is_hidden():
     true, seen = np.zeros((2, 4, 2)), np.array([[1, 1, 0, 0], [0, 0, 0, 0]])
     found = metrics.reprojection_error(true + np.array([3, 4]), true, seen)

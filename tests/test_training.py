@@ -17,8 +17,10 @@ from matplotlib import pyplot as plt
 import hmrlib
 from hmrlib import skeleton
 from hmrlib.cli import main
+from hmrlib.evaluation.protocols import ERRORS, mean_model
 from hmrlib.network.discriminator import Discriminator
-from hmrlib.network.hmr import HMR
+from hmrlib.network.hmr import HMR, ModelError
+from hmrlib.network.regressor import read_mean_theta
 from hmrlib.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
 from hmrlib.training.config import Config, ConfigError, read_config
 from hmrlib.training.game import LOSSES, Game, build_optimizer
@@ -101,8 +103,40 @@ def test_leaves_all_that_it_should(run, config):
     images = np.zeros((1, 32, 32, 3), np.uint8)
     expected = best.recover(images)[-1].theta
     np.testing.assert_allclose(again.recover(images)[-1].theta, expected, atol=1e-6)
+    half = hmrlib.load_model(out / "model.npz")  # 11 bits of precision
+    np.testing.assert_allclose(half.recover(images)[-1].theta, expected, atol=2e-3)
+    assert (out / "model.npz").stat().st_size < 0.6 * (out / "model.keras").stat().st_size
     if errors["pa_mpjpe"].argmin() == 1:  # the best was the last
         np.testing.assert_allclose(hmr.recover(images)[-1].theta, expected, atol=1e-6)
+
+
+def test_starts_from_a_trained_network(tmp_path, run, config, records):
+    """... of pictures of another size, and learns from there on."""
+    further = changed(
+        config, start_from=str(run[1] / "model.npz"), size=48, steps=1, learning_rate=1e-9
+    )
+    hmr = train(further, [records], tmp_path / "further")
+    first = hmrlib.load_model(run[1])
+    for before, after in zip(first.variables, hmr.variables, strict=True):
+        if before.trainable:
+            np.testing.assert_allclose(before.value, after.value, rtol=1e-3, atol=1e-6)
+    with pytest.raises(ConfigError, match="is another network"):
+        train(changed(further, hidden=8), [records], tmp_path / "wider")
+    with pytest.raises(ModelError, match="no model at"):
+        train(changed(further, start_from="nowhere"), [records], tmp_path / "lost")
+
+
+def test_evaluate_puts_the_mean_body_beside(run, records, capsys):
+    assert main(["evaluate", str(records), "--model", str(run[1]), "--split", "validation"]) == 0
+    head, _, mean, network = capsys.readouterr().out.strip().splitlines()[2:]
+    assert head.strip("| ").split(" | ") == list(ERRORS.values())
+    mean, network = ([float(x) for x in row.split("|")[2:-1]] for row in (mean, network))
+    log = read_log(run[1] / "validation.csv")
+    best = log["pa_mpjpe"].argmin()
+    np.testing.assert_allclose(network, [log[name][best] for name in ERRORS], rtol=5e-3)
+    untrained = mean_model(hmrlib.load_model(run[1]))
+    thetas = untrained.recover(np.zeros((2, 32, 32, 3), np.uint8))[-1].theta
+    np.testing.assert_allclose(thetas, read_mean_theta()[None].repeat(2, 0), atol=1e-6)
 
 
 def test_tensorboard_reads_its_events(run):

@@ -13,6 +13,7 @@ from hmrlib.skeleton import KEYPOINT_SETS
 
 EVALUATED = KEYPOINT_SETS["h36m-14"].names  # the first 14 of "union-22", too
 _HIPS = [EVALUATED.index("right_hip"), EVALUATED.index("left_hip")]
+_TORSO = [EVALUATED.index("left_shoulder"), EVALUATED.index("right_hip")]
 
 
 def mpjpe(predicted, true, hips=None):
@@ -78,6 +79,28 @@ def reprojection_error(predicted, true, visible):
     count = known.sum(axis=-1)
     total = np.where(known, distance, 0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def pck(predicted, true, visible, within=0.2, torso=None):
+    """Percentage of correct keypoints: how many are near enough, measured by the torso.
+
+    Near enough is `within` times the distance from the left shoulder to the right hip, as is usual
+    for LSP (Yang and Ramanan 2013).
+
+    Args:
+        predicted, true: (N, K, 2), pixels or any unit.
+        visible: (N, K), above 0 where the keypoint is known.
+        torso: indices of that shoulder and that hip; by default those of `EVALUATED`.
+
+    Returns:
+        (N,) from 0 to 1; NaN where a sample does not know its torso.
+    """
+    shoulder, hip = _TORSO if torso is None else torso
+    predicted, true, known = np.asarray(predicted), np.asarray(true), np.asarray(visible) > 0
+    reach = within * np.linalg.norm(true[:, shoulder] - true[:, hip], axis=-1)
+    near = np.linalg.norm(predicted - true, axis=-1) <= reach[:, None]
+    share = (near & known).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    return np.where(known[:, shoulder] & known[:, hip], share, np.nan)
 
 
 def _points(points):

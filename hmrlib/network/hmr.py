@@ -9,7 +9,6 @@ Frame: the camera's, metres, x right, y down, z forward. The crop of the image g
 B = batch, V = vertices, K = 22 keypoints ("union-22").
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -189,36 +188,3 @@ def _check_images(images, size):
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # NaN fails, too
         raise ModelError(f"expected floats from 0 to 1, or uint8; found {low:g} to {high:g}")
     return images.astype(np.float32)
-
-
-def load_model(path=None, **settings):
-    """A trained HMR.
-
-    Args:
-        path: a folder that `hmr train` wrote (its best checkpoint), a `.keras` file, or weights
-            `.weights.h5`; None is the model that comes with the package.
-        settings: of `HMR`, for a `.weights.h5`, which does not hold them.
-
-    Raises:
-        ModelError: no such file, or one of another model.
-    """
-    if path is None:
-        raise ModelError(
-            "no trained network comes with this version: give the path of one, or train it (`hmr "
-            "data render`, then `hmr train`)"
-        )
-    path = Path(path)
-    if path.is_dir():
-        from hmrlib.training.checkpoint import load_run
-
-        return load_run(path)
-    if not path.is_file():
-        raise ModelError(f"no model at {path}: expected a run's folder, a .keras or a .h5 file")
-    try:
-        if path.suffix == ".keras":
-            return keras.saving.load_model(path, compile=False)
-        model = HMR(**{"encoder_weights": None, **settings})
-        model.load_weights(path)
-    except Exception as error:  # each format and backend raises something else
-        raise ModelError(f"{path} holds no HMR of these settings: {error}") from error
-    return model

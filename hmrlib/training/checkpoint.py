@@ -1,13 +1,20 @@
-"""Checkpoints: all that a training needs to go on to the very same end, in one `.npz`."""
+"""Files of networks: checkpoints, from which a training goes on, and models, to be shared.
+
+A checkpoint is one `.npz` of all that a training needs to go on to the very same end; a model one
+of the network's weights in half precision, with its settings and where it comes from.
+"""
 
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import ops
 
 from hmrlib.body.files import atomic_write
-from hmrlib.network.hmr import HMR
+from hmrlib.network.hmr import HMR, ModelError
+
+SHIPPED = Path(__file__).parents[1] / "network" / "assets" / "hmr.npz"
 
 
 class TrainingError(ValueError):
@@ -90,9 +97,61 @@ def load_run(folder):
         TrainingError: no training, or a damaged checkpoint.
     """
     folder = Path(folder)
-    path = folder / ("best.npz" if (folder / "best.npz").exists() else "last.npz")
+    return _revive(folder / ("best.npz" if (folder / "best.npz").exists() else "last.npz"))[0]
+
+
+def _revive(path):
+    """The network of a checkpoint or a model, and what is said about it."""
     about, arrays = _read_checkpoint(path, ["hmr"])
     hmr = HMR(encoder_weights=None, **about["settings"])
     for variable, array in zip(hmr.variables, arrays["hmr"], strict=True):
         variable.assign(array)
-    return hmr
+    return hmr, about
+
+
+def save_model(path, hmr, **about):
+    """Write a network to be shared: `.npz`, kernels in half precision, all else in single.
+
+    (Statistics of a batch normalisation may be beyond what half precision can hold.)
+
+    Args:
+        about: what else to say of it, for JSON: records, commit, errors...
+    """
+    arrays = {}
+    for i, variable in enumerate(hmr.variables):
+        array = ops.convert_to_numpy(variable.value)
+        arrays[f"hmr/{i}"] = array.astype(np.float16) if array.ndim > 1 else array
+    names = {"hmr": [variable.path for variable in hmr.variables]}
+    about = json.dumps({**about, "names": names, "settings": hmr.settings})
+    with atomic_write(path) as file:
+        np.savez_compressed(file, about=about, **arrays)
+
+
+def load_model(path=None, **settings):
+    """A trained HMR.
+
+    Args:
+        path: a folder that `hmr train` wrote (its best checkpoint), a model `.npz` that it left
+            there, a `.keras` file, or weights `.weights.h5`; None is the model that comes with the
+            package.
+        settings: of `HMR`, for a `.weights.h5`, which does not hold them.
+
+    Raises:
+        ModelError: no such file, or one of another model.
+        TrainingError: a folder without a training, or a damaged `.npz`.
+    """
+    path = SHIPPED if path is None else Path(path)
+    if path.is_dir():
+        return load_run(path)
+    if not path.is_file():
+        raise ModelError(f"no model at {path}: expected a run's folder, .npz, .keras or .h5 file")
+    if path.suffix == ".npz":
+        return _revive(path)[0]
+    try:
+        if path.suffix == ".keras":
+            return keras.saving.load_model(path, compile=False)
+        model = HMR(**{"encoder_weights": None, **settings})
+        model.load_weights(path)
+    except Exception as error:  # each format and backend raises something else
+        raise ModelError(f"{path} holds no HMR of these settings: {error}") from error
+    return model

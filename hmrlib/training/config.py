@@ -25,6 +25,9 @@ class Config:
     Attributes:
         encoder, encoder_weights, size, rotation, iterations, hidden, dropout, train_mean,
             box_input, freeze_norm, compute: see `hmrlib.network.hmr.HMR`.
+        start_from: a trained network whose weights are the first ones, instead of the encoder's
+            alone: "shipped" is the package's, else what `load_model` takes. `size`, `dropout`,
+            `freeze_norm` and `compute` may be others than that network's.
         reprojection, joints_3d, smpl, adversarial, weight_decay: weights of the losses; 0 leaves
             one out. HMR: lambda = 60 for what labels say, 1 for the adversary.
         pseudo_3d: learn also from 3D labels that are another model's guesses.
@@ -60,6 +63,7 @@ class Config:
     box_input: bool = False
     freeze_norm: bool = False
     compute: str = "float32"
+    start_from: str | None = None
     reprojection: float = 60.0
     joints_3d: float = 60.0
     smpl: float = 60.0

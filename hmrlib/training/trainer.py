@@ -8,6 +8,7 @@ OUT/
   validation.csv      errors on the validation split
   events.out...       the same for TensorBoard, and overlays
   model.keras         the best network, when the training is over
+  model.npz           the same in half precision, to be shared
 """
 
 import csv
@@ -36,12 +37,19 @@ from hmrlib.body.files import atomic_write
 from hmrlib.camera import crop_camera
 from hmrlib.data.pipeline import NONE, Augmentation, Mix
 from hmrlib.data.records import RecordError, Records, find_shards, finished
-from hmrlib.evaluation import metrics
+from hmrlib.evaluation.protocols import validate
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.render import render
 from hmrlib.report import commit_of
-from hmrlib.training.checkpoint import TrainingError, load_checkpoint, load_run, save_checkpoint
+from hmrlib.training.checkpoint import (
+    TrainingError,
+    load_checkpoint,
+    load_model,
+    load_run,
+    save_checkpoint,
+    save_model,
+)
 from hmrlib.training.config import ConfigError, read_config
 from hmrlib.training.game import LOSSES, Game, build_optimizer, crop_box
 
@@ -87,13 +95,16 @@ def _train(config, records, out, resume, progress, callbacks, part, scope):
     mix, watched = open_data(config, records, part)
     keras.utils.set_random_seed(config.seed)
     with scope or nullcontext():
-        hmr = HMR(**config.model | ({"encoder_weights": None} if resume else {}))
+        given = {"encoder_weights": None} if resume or config.start_from else {}
+        hmr = HMR(**config.model | given)
         game = Game(hmr, Discriminator(), config)
         game.compile(
             build_optimizer(hmr, game.adversary, config),
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         )
         game.optimizer.build(game.trainable_variables)
+    if config.start_from and not resume:
+        _take_weights(hmr, config.start_from)
     about = {"step": 0, "best": None, "waited": 0}
     if resume:
         stored = load_checkpoint(out / "last.npz", game)
@@ -122,9 +133,23 @@ def _train(config, records, out, resume, progress, callbacks, part, scope):
             raise KeyboardInterrupt
     with alone():
         if first:
-            load_run(out).save(out / ".model.keras")
+            best = load_run(out)
+            best.save(out / ".model.keras")
             os.replace(out / ".model.keras", out / "model.keras")
+            save_model(out / "model.npz", best, run=describe_run(records), best=about["best"])
         return hmr if scope is None else undivided(hmr)
+
+
+def _take_weights(hmr, path):
+    """Set a network's weights to those of a trained one."""
+    other = load_model(None if path == "shipped" else path)
+    if [v.shape for v in other.variables] != [v.shape for v in hmr.variables]:
+        raise ConfigError(
+            f"start_from: {path} is another network, {other.settings}; the settings say "
+            f"{hmr.settings}. Only size, dropout, freeze_norm and compute may differ"
+        )
+    for variable, array in zip(hmr.variables, other.variables, strict=True):
+        variable.assign(ops.convert_to_numpy(array.value))
 
 
 def open_data(config, records, part=(0, 1)):
@@ -230,52 +255,6 @@ def checked_batches(mix, first, steps, failures):
     except Exception as error:
         failures.append(error)
         raise
-
-
-def validate(hmr, mix, part=(0, 1)):
-    """Errors on every sample of a `Mix(once=True)`.
-
-    Args:
-        part: this process' number, and how many share the batches among them; each has `hmr` for
-            itself.
-
-    Returns:
-        dict: mpjpe, pa_mpjpe (mm, of the samples that know all `metrics.EVALUATED` points), pve
-        (mm, of those that know pose and shape), reprojection (pixels of the crop), each NaN if no
-        sample knows enough; and samples_3d, how many count for mpjpe.
-    """
-    found = {"mpjpe": [], "pa_mpjpe": [], "pve": [], "reprojection": []}
-    count = len(metrics.EVALUATED)
-    for step in range(part[0], len(mix), part[1]):
-        batch = mix[step]
-        box = ops.convert_to_numpy(crop_box(batch, hmr.size)) if hmr.box_input else None
-        last = hmr.recover(batch["image"], box, len(batch["image"]))[-1]
-        points, space = batch["keypoints_2d"], batch["keypoints_3d"][:, :count]
-        whole = space[..., 3].all(axis=1)
-        if whole.any():
-            pair = last.keypoints[whole, :count], space[whole, :, :3]
-            found["mpjpe"].extend(1000 * metrics.mpjpe(*pair))
-            found["pa_mpjpe"].extend(1000 * metrics.pa_mpjpe(*pair))
-        whole = batch["has_pose"] * batch["has_betas"] * (1 - batch["pseudo_3d"]) > 0
-        if whole.any():
-            true = hmr.body(batch["betas"][whole], batch["pose"][whole])
-            pair = (last.vertices[whole], last.joints[whole]), map(ops.convert_to_numpy, true)
-            found["pve"].extend(1000 * metrics.pve(*pair))
-        pixels = (last.keypoints_2d + 1) * hmr.size / 2
-        found["reprojection"].extend(
-            metrics.reprojection_error(pixels, points[..., :2], points[..., 2])
-        )
-    known = [np.array(values)[np.isfinite(values)] for values in found.values()]
-    sums = np.array([[values.sum(), len(values)] for values in known])
-    if part[1] > 1:
-        from jax.experimental.multihost_utils import process_allgather
-
-        sums = process_allgather(sums).sum(axis=0)
-    means = {
-        name: float(total / count) if count else float("nan")
-        for name, (total, count) in zip(found, sums, strict=True)
-    }
-    return means | {"samples_3d": int(sums[0, 1])}
 
 
 class Keeper(keras.callbacks.Callback):
