@@ -207,6 +207,36 @@ def test_pixels_move_with_the_labels(dots):
         np.testing.assert_allclose(found, points[14, :2], atol=0.1)
 
 
+def test_segmentation_moves_with_the_picture(tmp_path):
+    """Pictures whose grey says which label: it still does when both were moved and mirrored."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(4):
+        labels = np.kron(rng.integers(1, 4, (4, 4)), np.ones((24, 24))).astype(np.uint8)
+        fields = {"image": np.repeat(80 * labels[..., None], 3, 2), "center": (48, 48)}
+        fields["segmentation"] = labels if i < 3 else None
+        samples.append(make_sample(i, (96, 96), **fields))
+    records.write_shard(tmp_path / "train-0.tfrecord", samples)
+    options = {"crop": 64, "once": True, "segmentation": True}
+    plain = Augmentation(gain=0, offset=0, patches=0)
+    mix = Mix(tmp_path, 4, augmentation=plain, **options)
+    batch = mix[0]
+    assert (np.linalg.det(batch["affine"][:3, :, :2]) < 0).any()  # one is mirrored
+    assert batch["has_segmentation"].tolist() == [1, 1, 1, 0] and not batch["segmentation"][3].any()
+    grey = np.rint(batch["image"][:3, ..., 0] / 80)
+    agree = grey == batch["segmentation"][:3]
+    assert agree.mean() > 0.9  # all but the edges
+    assert np.unique(batch["segmentation"]).tolist() == [0, 1, 2, 3]
+    fed = next(iter(mix.dataset(0, 1)))
+    np.testing.assert_array_equal(fed["segmentation"], batch["segmentation"])
+    hidden = Mix(tmp_path, 4, augmentation=replace(plain, patches=3), **options)[0]
+    covered = (hidden["image"] != batch["image"]).any(-1)[:3]
+    maps, before = hidden["segmentation"][:3], batch["segmentation"][:3]
+    assert covered.mean() > 0.02 and not maps[covered].any()
+    assert ((maps == before) | (maps == 0)).all() and (maps == before)[~covered].mean() > 0.95
+    assert "segmentation" not in Mix(tmp_path, 4)[0]
+
+
 def test_tensorflow_is_fed_the_same_batch(folder):
     mix = Mix({folder / "a": 0.6, folder / "b": 0.4}, 8, poses=np.ones((5, 24, 3)))
     with_tf = next(mix.dataset(first=2).as_numpy_iterator())

@@ -34,6 +34,7 @@ from hmrlib.data.records import (
     RecordError,
     Records,
     decode_image,
+    decode_segmentation,
     open_records,
 )
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS
@@ -298,11 +299,33 @@ def _warp(image, back, table, fill, out):
                 out[row, column, channel] = table[int(level + np.float32(0.5)), channel]
 
 
-def paint(image, patches):
-    """Cover a crop with patches (P, 7), see `draw_patches`, in place."""
+def warp_segmentation(segmentation, back, crop=SIZE):
+    """The crop of a map of labels: each pixel takes the nearest one's, and 0 outside.
+
+    Args:
+        segmentation: (H, W) uint8, or the bytes of a PNG file.
+        back: (2, 3) from the crop's pixels to the map's.
+
+    Returns:
+        (crop, crop) uint8.
+    """
+    if isinstance(segmentation, bytes):
+        segmentation = decode_segmentation(segmentation)
+    middle = np.arange(crop) + 0.5
+    x, y = back[:, :1] * middle  # along a row
+    down = back[:, 1:2] * middle + back[:, 2:]
+    column = np.floor(x + down[0][:, None]).astype(int)
+    row = np.floor(y + down[1][:, None]).astype(int)
+    height, width = segmentation.shape
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return segmentation[row * inside, column * inside] * inside
+
+
+def paint(image, patches, colour=None):
+    """Cover a crop with patches (P, 7), see `draw_patches`, in place; in one colour, if given."""
     for patch in patches:
         left, top, right, bottom = patch[:4].clip(0).astype(int)
-        image[top:bottom, left:right] = patch[4:]
+        image[top:bottom, left:right] = patch[4:] if colour is None else colour
     return image
 
 
@@ -319,6 +342,9 @@ class Mix:
         index (B, 2) int32     which source, which of its records
         mocap_pose (B, 24, 3), mocap_betas (B, 10)   people who need no picture: the
                                discriminator's real samples; betas are drawn from N(0, 1)
+        segmentation (B, crop, crop) uint8, has_segmentation (B,)   only if asked for: what is seen
+                               where, in the records' numbers; 0 outside of the record's image,
+                               under a patch, and where a record has none
 
     A record that cannot be read gives way to the next one of its source, and is counted in
     `skipped`.
@@ -336,6 +362,7 @@ class Mix:
             batches never end, and each source is shuffled anew whenever it has been seen.
         part: this process' number, and how many share each batch evenly: `mix[step]` is then but
             this one's part of it.
+        segmentation: bring it along.
 
     Raises:
         ValueError: shares that are not positive, more sources than samples in a batch.
@@ -353,6 +380,7 @@ class Mix:
         split=None,
         once=False,
         part=(0, 1),
+        segmentation=False,
     ):
         if not isinstance(sources, dict):
             sources = {sources: 1.0}
@@ -364,7 +392,7 @@ class Mix:
             if not len(source):
                 raise RecordError(f"{name}: no whole record")
         self.batch_size, self.seed, self.crop, self.once = batch_size, seed, crop, once
-        self.part = part
+        self.part, self.segmentation = part, segmentation
         self.counts = _counts(list(sources.values()), batch_size)
         self.augmentation = (
             (NONE if once else Augmentation()) if augmentation is None else augmentation
@@ -415,8 +443,8 @@ class Mix:
         """A batch whose pixels are still to be made.
 
         Returns:
-            images (list of B encoded files), labels (dict), colours (B, 2, 3), patches (B, P, 7):
-            see `draw_colours` and `draw_patches`.
+            files (list of B pairs: encoded image, encoded segmentation or None), labels (dict),
+            colours (B, 2, 3), patches (B, P, 7): see `draw_colours` and `draw_patches`.
         """
         plan = self.plan(step)
         read = [self._read(*row) for row in plan.tolist()]
@@ -437,7 +465,8 @@ class Mix:
             name: np.asarray(value, np.int32 if name == "index" else np.float32)
             for name, value in labels.items()
         }
-        return [sample["image"] for sample in samples], labels, colours, patches
+        files = [(sample["image"], sample["segmentation"]) for sample in samples]
+        return files, labels, colours, patches
 
     def _draw_poses(self, rng, count):
         if hasattr(self.poses, "sample"):
@@ -452,10 +481,18 @@ class Mix:
         mine = slice(*(len(encoded) * edge // parts for edge in (number, number + 1)))
         encoded, colours, patches = encoded[mine], colours[mine], patches[mine]
         labels = {name: value[mine] for name, value in labels.items()}
-        images = np.empty((len(encoded), self.crop, self.crop, 3), np.uint8)
-        for i, data in enumerate(encoded):
+        shape = (len(encoded), self.crop, self.crop)
+        images = np.empty((*shape, 3), np.uint8)
+        for i, (data, _) in enumerate(encoded):
             warp(data, labels["affine"][i], self.crop, colours[i], out=images[i])
             paint(images[i], patches[i])
+        if self.segmentation:
+            maps = labels["segmentation"] = np.zeros(shape, np.uint8)
+            known = [data is not None for _, data in encoded]
+            labels["has_segmentation"] = np.array(known, np.float32)
+            for i in np.flatnonzero(known):
+                maps[i] = warp_segmentation(encoded[i][1], labels["affine"][i], self.crop)
+                paint(maps[i], patches[i], colour=0)
         return {"image": images, **labels}
 
     def batches(self, first=0, steps=None, threads=None):

@@ -238,6 +238,12 @@ def encode_jpeg(image, quality=QUALITY):
     return data
 
 
+def decode_segmentation(data):
+    """The bytes of a PNG file -> (H, W) uint8."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture)
+
+
 def decode_image(data):
     """The bytes of an image file -> (H, W, 3) uint8."""
     with Image.open(io.BytesIO(data)) as picture:
@@ -328,7 +334,7 @@ def decode_sample(data, images=True):
 
     Args:
         data: bytes, as `encode_sample` makes them.
-        images: False leaves `image` as the bytes of its file, and `segmentation` out.
+        images: False leaves `image` and `segmentation` as the bytes of their files.
 
     Raises:
         RecordError: not such a message, or of another version.
@@ -358,12 +364,12 @@ def decode_sample(data, images=True):
         image = feature["image"].bytes_list.value[0]
     except (ValueError, IndexError) as error:
         raise RecordError(f"the field {field} is damaged ({error})") from error
-    if not images:
-        return sample | {"image": image}
-    sample["image"] = decode_image(image)
     stored = feature["segmentation"].bytes_list.value
-    sample["segmentation"] = np.asarray(Image.open(io.BytesIO(stored[0]))) if stored else None
-    return sample
+    segmentation = stored[0] if stored else None
+    if images:
+        image = decode_image(image)
+        segmentation = decode_segmentation(segmentation) if stored else None
+    return sample | {"image": image, "segmentation": segmentation}
 
 
 # --- shards ------------------------------------------------------------------------------------
