@@ -133,6 +133,18 @@ def test_the_body_of_the_labels_is_the_one_in_the_picture(samples):
         assert np.abs(pixels - sample["keypoints_2d"][:, :2]).max() <= 0.01
 
 
+def test_people_are_posed_as_the_body_poses_them(recipes):
+    people = [person for recipe in recipes for person in recipe["people"]]
+    posed, body = synthetic.pose_people(people), hmrlib.load_body()
+    out = body(
+        np.array([person["betas"] for person in people]),
+        np.array([person["pose"] for person in people]),
+    )
+    assert np.abs(posed["vertices"] - np.asarray(out.vertices)).max() < 1e-5
+    assert np.abs(posed["joints"] - np.asarray(out.joints)).max() < 1e-5
+    assert np.abs(posed["keypoints"] - np.asarray(body.keypoints(out))).max() < 1e-5
+
+
 def test_segmentation_agrees_with_visible_keypoints(samples):
     on_person, seen = 0, 0
     for sample in samples:
@@ -218,6 +230,20 @@ def test_a_field_without_inside_is_an_error(tailor):
         clothes.piece(tailor, "upper", 3.0, 0.1, 0.08, 0.0)
     with pytest.raises(ValueError, match="unknown kind"):
         clothes.piece(tailor, "armour")
+
+
+def test_a_coarse_body_stays_close_and_wears_all(tailor, pool):
+    coarse = clothes.coarsen(tailor, 1000)
+    assert len(coarse.vertices) == 1000 and coarse.faces.shape == (1996, 3)
+    assert np.array_equal(coarse.vertices, tailor.vertices[coarse.kept])
+    off, _ = cKDTree(tailor.vertices).query(coarse.vertices[coarse.faces].mean(1))
+    assert np.percentile(off, 95) < 0.02
+    for index in range(300):
+        for person in synthetic.draw_recipe(0, index, pool)["people"]:
+            for garment in person["outfit"]["garments"]:
+                if garment["kind"] != "tube":
+                    made = clothes.piece(coarse, garment["kind"], *garment["shape"])
+                    assert len(made.cut.faces)
 
 
 # in the crease of a bent hip the nearest point of the skin may be across the fold

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 import hmrlib
 from hmrlib.body.files import atomic_write
+from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
 from hmrlib.data.prior import load_prior
@@ -43,7 +44,7 @@ from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_fr
 SIZE = 224
 SHARD = 256  # samples
 BATCH = 64  # samples whose bodies are posed together
-BODIES = 32  # posed at once; one compiled program for all
+BODIES = 32  # posed at once
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
@@ -98,12 +99,7 @@ def _on_its_feet(poses):
     body = _body()
     rest = np.broadcast_to(np.asarray(body.J_regressor @ body.v_template), (len(poses), 24, 3))
     rotations = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
-    world, place = rotations.copy(), rest.copy()
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            world[:, joint] = world[:, parent] @ rotations[:, joint]
-            bone = rest[:, joint] - rest[:, parent]
-            place[:, joint] = place[:, parent] + (world[:, parent] @ bone[..., None])[..., 0]
+    place, _, _ = clothes.joint_transforms(rotations, rest, PARENTS)
     ankles = place[:, [J["left_ankle"], J["right_ankle"]]].mean(1)
     up = place[:, [J["spine1"], J["spine3"], J["head"]]].mean(1) - ankles
     up /= np.linalg.norm(up, axis=1, keepdims=True)
@@ -670,26 +666,52 @@ def _body():
     return hmrlib.load_body()
 
 
-@lru_cache(maxsize=1)
-def _tailor():
-    return clothes.measure(_body())
+# Fewer vertices do where fewer pixels are: pixels a metre from which on a person has so many, and
+# every so manyth pixel of the clothes' pictures
+DETAIL = ((130, None, 1), (45, 2400, 2), (0, 1000, 4))
+
+
+@cache
+def _tailor(count=None):
+    return clothes.measure(_body()) if count is None else clothes.coarsen(_tailor(), count)
 
 
 @lru_cache(maxsize=1)
-def _compiled():
-    return _body().compile()
+def _equations():
+    """The body's arrays as `pose_people` uses them.
+
+    Returns:
+        template, shape and pose directions in one matrix (1 + 10 + 207, 3 V); joints at rest
+        (24, 3) and their directions (24, 3, 10); of each vertex the joints that move it, (V, n),
+        and their weights; landmarks' vertices; and the matrix of the keypoints.
+    """
+    body = _body()
+    count = 3 * len(body.v_template)
+    rows = (body.v_template[..., None], body.shapedirs[..., :10], body.posedirs)
+    matrix = np.concatenate([part.reshape(count, -1).T for part in rows])
+    template = body.J_regressor @ body.v_template
+    directions = np.stack([body.J_regressor @ body.shapedirs[..., s] for s in range(10)], -1)
+    most = int((body.weights > 0).sum(1).max())
+    movers = np.argsort(-body.weights, axis=1, kind="stable")[:, :most]
+    return (
+        np.ascontiguousarray(matrix, np.float32),
+        (template, directions),
+        (movers.astype(np.uint8), np.take_along_axis(body.weights, movers, 1).astype(np.float32)),
+        landmark_vertices(body.v_template, body.weights),
+        keypoint_matrix(records.KEYPOINTS),
+    )
 
 
 @lru_cache(maxsize=1)
 def _thickness():
     """How deep below the skin each keypoint lies on the mean body, (K,) metres."""
-    body = _body()
-    points = np.asarray(body.keypoints(body()))[0]
-    return np.array([np.linalg.norm(body.v_template - p, axis=1).min() for p in points])
+    mean = pose_people([{"betas": np.zeros(10), "pose": np.zeros((24, 3))}])
+    points, skin = mean["keypoints"][0], mean["vertices"][0]
+    return np.array([np.linalg.norm(skin - point, axis=1).min() for point in points])
 
 
 def pose_people(people):
-    """Pose the bodies of people, `BODIES` at a time.
+    """Pose the bodies of people: `Body` in NumPy, which workers need not wait for.
 
     Args:
         people: list of dicts with betas (10,) and pose (24, 3).
@@ -699,34 +721,49 @@ def pose_people(people):
         pelvis (P, 3), where the root joint is at rest, and transforms: rotations (P, 24, 3, 3),
         translations (P, 24, 3) of `clothes.joint_transforms`.
     """
-    body = _body()
+    matrix, (template, directions), movers, landmarks, to_keypoints = _equations()
     count = len(people)
-    padded = -(-count // BODIES) * BODIES
-    betas = np.zeros((padded, 10), np.float32)
-    poses = np.zeros((padded, 24, 3), np.float32)
-    betas[:count] = [person["betas"] for person in people]
-    poses[:count] = [person["pose"] for person in people]
-    parts = []
-    for first in range(0, padded, BODIES):
-        rows = slice(first, first + BODIES)
-        out = _compiled()(betas[rows], poses[rows])
-        keypoints = body.keypoints(out)
-        parts.append([np.asarray(part) for part in (out.vertices, out.joints, keypoints)])
-    vertices, joints, keypoints = (
-        np.concatenate(part)[:count] for part in zip(*parts, strict=True)
-    )
-    template = np.asarray(body.J_regressor @ body.v_template)
-    directions = np.stack([body.J_regressor @ body.shapedirs[..., s] for s in range(10)], -1)
-    rest = template + np.einsum("kcs,bs->bkc", directions, betas[:count])  # (P, 24, 3)
-    rotations = Rotation.from_rotvec(poses[:count].reshape(-1, 3)).as_matrix()
-    rotations = rotations.reshape(-1, 24, 3, 3)
+    betas = np.array([person["betas"] for person in people], float)
+    poses = np.array([person["pose"] for person in people], float)
+    turns = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
+    rest = template + np.einsum("kcs,bs->bkc", directions, betas)  # (P, 24, 3)
+    joints, rotations, translations = clothes.joint_transforms(turns, rest, PARENTS)
+    features = np.zeros((-(-count // BODIES) * BODIES, len(matrix)), np.float32)
+    features[:, 0] = 1
+    features[:count, 1:11] = betas
+    features[:count, 11:] = (turns[:, 1:] - np.eye(3)).reshape(count, -1)
+    # always as many rows: another number might be summed up in another order
+    parts = [features[i : i + BODIES] @ matrix for i in range(0, len(features), BODIES)]
+    vertices = np.concatenate(parts)[:count].reshape(count, -1, 3)
+    _skin(vertices, *movers, rotations.astype(np.float32), translations.astype(np.float32))
+    points = np.concatenate([joints, vertices[:, landmarks]], 1)
     return {
         "vertices": vertices,
         "joints": joints,
-        "keypoints": keypoints,
+        "keypoints": to_keypoints.astype(float) @ points,
         "pelvis": rest[:, 0],
-        "transforms": clothes.joint_transforms(rotations, rest, joints, PARENTS),
+        "transforms": (rotations, translations),
     }
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _skin(vertices, movers, weights, rotations, translations):
+    """Linear blend skinning (SMPL, eq. 7) of bodies (P, V, 3) at rest, in place."""
+    blend = np.empty((3, 4), np.float32)
+    for p in range(vertices.shape[0]):
+        for v in range(vertices.shape[1]):
+            blend[:] = 0
+            for n in range(movers.shape[1]):
+                joint, weight = movers[v, n], weights[v, n]
+                for i in range(3):
+                    for j in range(3):
+                        blend[i, j] += weight * rotations[p, joint, i, j]
+                    blend[i, 3] += weight * translations[p, joint, i]
+            x, y, z = vertices[p, v, 0], vertices[p, v, 1], vertices[p, v, 2]
+            for i in range(3):
+                vertices[p, v, i] = (
+                    blend[i, 0] * x + blend[i, 1] * y + blend[i, 2] * z + blend[i, 3]
+                )
 
 
 def place_camera(camera, vertices, size):
@@ -734,13 +771,13 @@ def place_camera(camera, vertices, size):
 
     Args:
         camera: the recipe's dict.
-        vertices: (V, 3) of the person in the world, metres.
+        vertices: (N, 3) of the person in the world, metres; some, from all over the body.
         size: of the picture's side, pixels.
 
     Returns:
         `Camera`, and the side of the crop in pixels of the photograph.
     """
-    vertices = vertices[::4].astype(float)  # outlines of a quarter of them are the same to a pixel
+    vertices = vertices.astype(float)
     target = (vertices.min(0) + vertices.max(0)) / 2
     turn, distance = camera["turn"], camera["distance"]
     eye = np.array([distance * np.sin(turn), camera["height"], distance * np.cos(turn)])
@@ -824,31 +861,31 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         `Scene`, and a dict of what is known of it: owners (PERSON, OTHER or OBJECT of each
         mesh), keypoints (22, 3) in the world, pose, betas, translation, bounds, side.
     """
-    tailor = _tailor()
     place = recipe["place"]
-    shifts, worlds = [], []
+    shifts, outlines = [], []
     for row, person in zip(rows, recipe["people"], strict=True):
         x, z = person["at"]
         pelvis, lowest = posed["joints"][row, 0], posed["vertices"][row, :, 1].min()
         shift = np.array([x - pelvis[0], person["lift"] - lowest, z - pelvis[2]], np.float32)
         shifts.append(shift)
-        worlds.append(posed["vertices"][row] + shift)
-    camera, side = place_camera(recipe["camera"], worlds[0], size)
+        outlines.append(posed["vertices"][row, ::4] + shift)  # to a pixel the same
+    camera, side = place_camera(recipe["camera"], outlines[0], size)
     if not place["sky"]:  # the photographer stays in the room
         camera = _stay_inside(camera, place["bounds"])
     background, sky, sun = _surroundings(recipe, camera, photographs)
     meshes, owners = [], []
     for i, (row, person) in enumerate(zip(rows, recipe["people"], strict=True)):
-        if i and not _in_sight(camera, worlds[i]):
+        if i and not _in_sight(camera, outlines[i]):
             continue
         pelvis = posed["joints"][row, 0] + shifts[i]
         density = camera.focal / (camera.rotation[2] @ pelvis + camera.translation[2])  # px/m
-        step = 1 if density > 130 else 2 if density > 40 else 4
+        count, step = next(rest for least, *rest in DETAIL if density > least or not least)
+        tailor = _tailor(count)
         rotations, translations = (part[row] for part in posed["transforms"])
         worn = clothes.wear(
             tailor,
             person["outfit"],
-            worlds[i],
+            posed["vertices"][row][tailor.kept] + shifts[i],
             np.asarray(person["betas"]),
             rotations,
             translations + shifts[i],
@@ -858,7 +895,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         meshes += worn
         owners += [PERSON if i == 0 else OTHER] * len(worn)
     for thing in recipe["objects"]:
-        parts = _thing(thing, worlds[0], posed["joints"][rows[0]] + shifts[0])
+        parts = _thing(thing, outlines[0], posed["joints"][rows[0]] + shifts[0])
         meshes += parts
         owners += [OBJECT] * len(parts)
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
@@ -871,14 +908,14 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
         "betas": person["betas"],
         "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
-        "outline": camera.project(worlds[0][::4])[0],
+        "outline": camera.project(outlines[0])[0],
         "side": side,
     }
 
 
 def _in_sight(camera, vertices):
     """Whether something of a body, or near it, is in the picture; nobody stands in the lens."""
-    pixels, depth = camera.project(vertices[::16])
+    pixels, depth = camera.project(vertices[::4])
     if depth.min() < 0.6:
         return False
     margin = 0.15 * np.ptp(pixels, axis=0)

@@ -11,14 +11,14 @@ the waist bridge the legs, so they are tubes around both (`measure_tube`), skinn
 Frame: metres, y up, the body faces +z and its left is +x. V = vertices of the body.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import ambient_occlusion
@@ -41,6 +41,8 @@ class Tailor:
 
     Attributes:
         body: the `Body`.
+        kept: (V,) which of the body's vertices these are; all, unless it was made coarser.
+        faces: (F, 3) uint32, of the kept vertices.
         vertices: (V, 3) the mean body in its rest pose; joints: (24, 3).
         height: above the hip joints; torso: the shoulders' height above them, one number.
         arm: how far beyond the shoulder joint, along the arm; negative in the trunk.
@@ -52,11 +54,14 @@ class Tailor:
         face: the head's height in metres, one number; eyes: (2, 3) as `head`; nose: (3,).
         open: how much of the sky a vertex of the mean body sees, 0 to 1.
         noise: (NOISES, V) smooth, about standard normal.
-        tube: (TUBE_RINGS, TUBE_ANGLES) vertex that lies furthest out there; see `measure_tube`.
+        tube: (TUBE_RINGS, TUBE_ANGLES, 3) what lies furthest out there; see `measure_tube`.
         tube_shape, skull_shape: (TUBE_RINGS, TUBE_ANGLES, 3, S), (3, S) how betas move them.
+        smoothing: part of the rounds of smoothing that are as much as all on the whole body.
     """
 
     body: object
+    kept: np.ndarray
+    faces: np.ndarray
     vertices: np.ndarray
     joints: np.ndarray
     height: np.ndarray
@@ -75,6 +80,7 @@ class Tailor:
     tube: np.ndarray
     tube_shape: np.ndarray
     skull_shape: np.ndarray
+    smoothing: float = 1.0
 
 
 def measure(body):
@@ -142,6 +148,8 @@ def measure(body):
     tube = measure_tube(v, height, arm)
     return Tailor(
         body=body,
+        kept=np.arange(len(v)),
+        faces=np.ascontiguousarray(body.faces, np.uint32),
         vertices=v,
         joints=joints,
         height=height,
@@ -157,9 +165,49 @@ def measure(body):
         nose=head[marks[1]],
         open=np.minimum(ambient_occlusion(body.v_template, body.faces), 1),
         noise=noise.astype(np.float32),
-        tube=tube,
+        tube=v[tube],
         tube_shape=body.shapedirs[tube],
         skull_shape=body.shapedirs[head[:, 1] > -0.2].mean(0),
+    )
+
+
+def coarsen(tailor, count):
+    """The same measures at `count` of the body's vertices, for people who are small in a picture.
+
+    Edges are collapsed as when the body was made, so that the shape stays with few, and the head
+    keeps more of them than its size would give it.
+
+    Args:
+        tailor: from `measure`.
+
+    Returns:
+        `Tailor`.
+
+    Raises:
+        ValueError: the body cannot do with so few.
+    """
+    from hmrlib.body.learn.mesh import Surface, decimate
+
+    whole = Surface(
+        sparse.eye_array(len(tailor.vertices), format="csr"),
+        tailor.faces.astype(np.int64),
+        np.zeros(len(tailor.vertices), bool),
+    )
+    wanted = np.where(tailor.head[:, 1] > -0.55, 1.0, 2.0)  # only their proportion matters
+    # counted twice, as `decimate` takes a surface for a half
+    coarse = decimate(whole, tailor.vertices[None], wanted, 2 * count)
+    rows = coarse.select.indices
+    return replace(
+        tailor,
+        kept=tailor.kept[rows],
+        faces=coarse.faces.astype(np.uint32),
+        noise=np.ascontiguousarray(tailor.noise[:, rows]),
+        turn=tailor.turn[:, rows],
+        smoothing=tailor.smoothing * len(coarse.faces) / len(tailor.faces),
+        **{
+            name: getattr(tailor, name)[rows]
+            for name in ("vertices", "height", "arm", "leg", "limb", "head", "open")
+        },
     )
 
 
@@ -209,11 +257,11 @@ def cut(tailor, field, hidden_from=0.03):
     Raises:
         ValueError: the field is positive nowhere: no cloth is left.
     """
-    faces = np.asarray(tailor.body.faces, np.int64)
+    faces = tailor.faces.astype(np.int64)
     field = np.where(np.abs(field) < 1e-4, 1e-4, field)
     inside = field[faces] > 0  # (F, 3)
     count = inside.sum(1)
-    if not (count == 3).any():
+    if not count.any():
         raise ValueError("the garment covers no face of the body; its hems cross one another")
     # turn each mixed face so that its odd vertex comes first; then the cases are two
     mixed = faces[(count == 1) | (count == 2)]
@@ -592,7 +640,7 @@ def drape_tube(tailor, betas, rotations, translations, top, hem, ease, flare, pl
     levels = np.linspace(top, hem, TUBE_RINGS)
     place = np.clip((full_top - levels) / (full_top - full_bottom), 0, 1) * (TUBE_RINGS - 1)
     low = np.minimum(place.astype(int), TUBE_RINGS - 2)
-    rest = tailor.vertices[tailor.tube] + tailor.tube_shape[..., : len(betas)] @ betas
+    rest = tailor.tube + tailor.tube_shape[..., : len(betas)] @ betas
     mix = (place - low)[:, None, None]
     rest = rest[low] * (1 - mix) + rest[low + 1] * mix
     angles = np.arange(TUBE_ANGLES) * (2 * np.pi / TUBE_ANGLES)
@@ -630,20 +678,22 @@ def skin(points, weights, rotations, translations):
     return (blend @ points[..., None])[..., 0] + shift
 
 
-def joint_transforms(pose_rotations, rest_joints, posed_joints, parents):
-    """From rest to the pose, for each joint (SMPL, eq. 3 and 4), in NumPy.
+def joint_transforms(turns, rest, parents):
+    """Joints of posed bodies, and the way from rest to the pose (SMPL, eq. 3 and 4), in NumPy.
 
     Args:
-        pose_rotations: (B, 24, 3, 3); rest_joints, posed_joints: (B, 24, 3); parents: 24 numbers.
+        turns: (B, 24, 3, 3) of the pose; rest: (B, 24, 3) joints; parents: 24 numbers.
 
     Returns:
-        rotations (B, 24, 3, 3), translations (B, 24, 3).
+        joints (B, 24, 3), rotations (B, 24, 3, 3), translations (B, 24, 3).
     """
-    world = pose_rotations.copy()
+    world, joints = turns.copy(), rest.copy()
     for joint, parent in enumerate(parents):
         if parent >= 0:
-            world[:, joint] = world[:, parent] @ pose_rotations[:, joint]
-    return world, posed_joints - (world @ rest_joints[..., None])[..., 0]
+            world[:, joint] = world[:, parent] @ turns[:, joint]
+            bone = rest[:, joint] - rest[:, parent]
+            joints[:, joint] = joints[:, parent] + (world[:, parent] @ bone[..., None])[..., 0]
+    return joints, world, joints - (world @ rest[..., None])[..., 0]
 
 
 def _smoothstep(x):
@@ -1059,7 +1109,7 @@ def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
                 fold_depth (metres), gloss, and pattern, variant, colors of `dye`;
                 hair has color and strands instead of a pattern;
             extras: dicts of kind ("bun", "ponytail", "brim") and color, see `_extra`.
-        points: (V, 3) float32, the posed body, metres.
+        points: (V, 3) float32, the posed body's vertices that the tailor keeps, metres.
         betas: (n,) the same person's shape.
         rotations, translations: of `joint_transforms`, of this person.
         down: (3,) unit vector towards the ground.
@@ -1068,7 +1118,7 @@ def wear(tailor, outfit, points, betas, rotations, translations, down, step=1):
     Returns:
         list of `render.Mesh`; the first is the skin.
     """
-    faces = np.asarray(tailor.body.faces, np.uint32)
+    faces = tailor.faces
     normals = np.empty_like(points)
     unit_normals(points, faces, normals)
     skin_tones = skin_colors(tailor, **outfit["skin"])
@@ -1118,7 +1168,7 @@ def _put_on(tailor, garment, made, surface, normals, down, step):
         "strands" in garment,
         garment["kind"] == "shoes" or garment["shape"][2:] == [0],
         down,
-        garment.get("smoothing", 3),
+        max(1, round(garment.get("smoothing", 3) * tailor.smoothing)),
     )
     cloth = _cloth(garment, made.uv, made.shade, step)
     return Mesh.trusted(vertices, cut.split_faces, normals=smooth, **cloth)

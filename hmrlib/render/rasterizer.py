@@ -21,6 +21,7 @@ SHIFT = 8  # positions are whole numbers of 1/256 of a sample, which makes edge 
 SUBPIXEL = 1 << SHIFT
 HALF = SUBPIXEL // 2
 GUARD = 1 << 29  # positions up to this size cannot overflow 64-bit edge functions
+WIDE = 6  # samples from which on a face is drawn by spans
 OUTSIDE = np.int32(-(1 << 31))  # marks a vertex that is nearer than NEAR, or far beyond the picture
 
 # numba would turn float32 into float64 beside a plain 1.0
@@ -145,30 +146,6 @@ def bounds(position, supersample, width, height):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _meeting(position, faces, two_sided, width, first_row, last_row, drawn):
-    """Which faces may be seen: turned the right way, with a sample's row and column in their box.
-
-    A loop without branches, as half of them would go either way and no processor foresees which.
-    """
-    count = 0
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
-        bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
-        cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
-        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)
-        outermost = min(ax, bx, cx)
-        left = max((outermost + HALF - 1) >> SHIFT, 0)
-        right = min((max(ax, bx, cx) - HALF) >> SHIFT, width - 1)
-        top = max((min(ay, by, cy) + HALF - 1) >> SHIFT, first_row)
-        bottom = min((max(ay, by, cy) - HALF) >> SHIFT, last_row)
-        turned = (area > 0) | (two_sided & (area < 0))
-        drawn[count] = f
-        count += (outermost == OUTSIDE) | (turned & (left <= right) & (top <= bottom))
-    return count
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
 def rasterize(
     position, screen, faces, first_face, two_sided, orthographic, first_row, width, rows, samples
@@ -187,10 +164,7 @@ def rasterize(
     """
     nearness, face = samples
     last_row = first_row + rows - 1
-    drawn = np.empty(faces.shape[0], np.uint32)
-    count = _meeting(position, faces, two_sided, width, first_row, last_row, drawn)
-    for n in range(count):
-        f = drawn[n]
+    for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
         bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
@@ -203,6 +177,8 @@ def rasterize(
                 screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
             )
             continue
+        if area == 0 or (area < 0 and not two_sided):
+            continue
         if area < 0:  # the inner side: turn it round
             area = -area
             b, c = c, b
@@ -212,6 +188,8 @@ def rasterize(
         right = min((right - HALF) >> SHIFT, width - 1)
         top = max((min(ay, by, cy) + HALF - 1) >> SHIFT, first_row)
         bottom = min((max(ay, by, cy) - HALF) >> SHIFT, last_row)
+        if left > right or top > bottom:  # between the samples
+            continue
 
         # Edge functions: the weight of a vertex is proportional to the sample's distance from
         # the opposite edge.  They are linear, so a step to the next sample is one addition.
@@ -225,24 +203,57 @@ def rasterize(
         near_a = screen[a, 2] * inverse_area
         near_b = screen[b, 2] * inverse_area
         near_c = screen[c, 2] * inverse_area
+        # Nearness is linear in the picture too; a wide face is drawn from edge to edge of each row.
+        slope = (
+            np.float32(step_a) * near_a + np.float32(step_b) * near_b + np.float32(step_c) * near_c
+        )
+        wide = right - left >= WIDE
+        inverse_a, inverse_b, inverse_c = 0.0, 0.0, 0.0
+        if wide:
+            inverse_a = 1 / step_a if step_a else 0.0
+            inverse_b = 1 / step_b if step_b else 0.0
+            inverse_c = 1 / step_c if step_c else 0.0
         for i in range(top - first_row, bottom - first_row + 1):
-            weight_a, weight_b, weight_c = row_a, row_b, row_c
-            for j in range(left, right + 1):
-                if (weight_a | weight_b | weight_c) >= 0:
-                    near = (
-                        np.float32(weight_a) * near_a
-                        + np.float32(weight_b) * near_b
-                        + np.float32(weight_c) * near_c
-                    )
-                    if near > nearness[i, j]:
-                        nearness[i, j] = near
-                        face[i, j] = name
-                weight_a += step_a
-                weight_b += step_b
-                weight_c += step_c
+            row = np.uint32(i)
+            near = (
+                np.float32(row_a) * near_a + np.float32(row_b) * near_b + np.float32(row_c) * near_c
+            )
+            if wide:
+                begin, end = _span(row_a, step_a, inverse_a, 0, right - left + 1)
+                begin, end = _span(row_b, step_b, inverse_b, begin, end)
+                begin, end = _span(row_c, step_c, inverse_c, begin, end)
+                for k in range(begin, end):
+                    here, j = near + np.float32(k) * slope, np.uint32(left + k)
+                    seen = here > nearness[row, j]
+                    nearness[row, j] = here if seen else nearness[row, j]
+                    face[row, j] = name if seen else face[row, j]
+            else:
+                weight_a, weight_b, weight_c = row_a, row_b, row_c
+                for k in range(left, right + 1):
+                    j = np.uint32(k)
+                    if (weight_a | weight_b | weight_c) >= 0 and near > nearness[row, j]:
+                        nearness[row, j] = near
+                        face[row, j] = name
+                    weight_a += step_a
+                    weight_b += step_b
+                    weight_c += step_c
+                    near += slope
             row_a += down_a
             row_b += down_b
             row_c += down_c
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _span(start, step, inverse, begin, end):
+    """Of the samples k, begin <= k < end, those where start + k step >= 0; inverse = 1 / step.
+
+    A quotient that is not whole is at least 1 / step, 3e-8, away from a whole number.
+    """
+    if step > 0:
+        return max(begin, np.int64(np.ceil(-start * inverse - 1e-9))), end
+    if step < 0:
+        return begin, min(end, np.int64(np.floor(-start * inverse + 1e-9)) + 1)
+    return (begin, end) if start >= 0 else (begin, begin)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -88,26 +88,37 @@ def place(mesh, bits, index, first_vertex, first_face, table, same, geometry):
     uniform, with_uv, with_labels = colors.shape[0] == 1, uv.shape[0] > 0, labels.shape[0] > 0
     end = first_vertex + vertices.shape[0]
     if normals.shape[0]:
-        to_normals[first_vertex:end] = normals
+        _copy(normals, to_normals[first_vertex:end])
     elif with_uv:
         weld(bits, table, same)
         vertex_normals(vertices, faces, same, to_normals[first_vertex:end])
     else:
         vertex_normals(vertices, faces, same[:0], to_normals[first_vertex:end])
-    for v in range(vertices.shape[0]):
-        w = first_vertex + v
-        c = 0 if uniform else v
-        for k in range(3):
-            to_vertices[w, k] = vertices[v, k]
-            to_colors[w, k] = colors[c, k]
-        if with_uv:
-            to_uv[w, 0], to_uv[w, 1] = uv[v, 0], uv[v, 1]
-    offset = np.uint32(first_vertex)
-    for f in range(faces.shape[0]):
-        for k in range(3):
-            to_faces[first_face + f, k] = faces[f, k] + offset
-        to_mesh[first_face + f] = index
-        to_labels[first_face + f] = labels[f] if with_labels else -1
+    _copy(vertices, to_vertices[first_vertex:end])
+    if uniform:
+        for v in range(first_vertex, end):
+            for k in range(3):
+                to_colors[v, k] = colors[0, k]
+    else:
+        _copy(colors, to_colors[first_vertex:end])
+    if with_uv:
+        _copy(uv, to_uv[first_vertex:end])
+    last = first_face + faces.shape[0]
+    _copy(faces, to_faces[first_face:last])
+    moved = to_faces[first_face:last].reshape(faces.size)
+    for k in range(faces.size):
+        moved[k] += np.uint32(first_vertex)
+    to_mesh[first_face:last] = index
+    if with_labels:
+        to_labels[first_face:last] = labels
+    else:
+        to_labels[first_face:last] = -1
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _copy(given, to):
+    """Copy an array in one go, and not row by row."""
+    to.reshape(to.size)[:] = given.reshape(given.size)
 
 
 def _finder(supersample):
@@ -248,8 +259,8 @@ def interpolate(found, fragments, geometry, position, screen, camera, decoding):
             x = weight_a * colors[a, 0] + weight_b * colors[b, 0] + weight_c * colors[c, 0]
             y = weight_a * colors[a, 1] + weight_b * colors[b, 1] + weight_c * colors[c, 1]
             z = weight_a * colors[a, 2] + weight_b * colors[b, 2] + weight_c * colors[c, 2]
-            red[g], green[g] = decoding[int(x + HALF)], decoding[int(y + HALF)]
-            blue[g] = decoding[int(z + HALF)]
+            red[g], green[g] = decoding[np.uint32(x + HALF)], decoding[np.uint32(y + HALF)]
+            blue[g] = decoding[np.uint32(z + HALF)]
     scale = ONE / intrinsics[0]
     for g in range(found):
         near = depths[g]
@@ -352,7 +363,7 @@ def _four_texels(u, v, density, levels):
     start, height, width = levels[level, 0], levels[level, 1], levels[level, 2]
     x = (u - np.floor(u)) * np.float32(width) + (np.float32(width) - HALF)
     y = (v - np.floor(v)) * np.float32(height) + (np.float32(height) - HALF)
-    left, top = int(x), int(y)  # up to twice the size
+    left, top = np.int32(x), np.int32(y)  # up to twice the size
     part_x, part_y = x - np.float32(left), y - np.float32(top)
     left = left - width if left >= width else left
     top = top - height if top >= height else top
@@ -468,9 +479,9 @@ def apply_texture(rows, fragments, geometry, camera, supersample, decoding, pict
                 + part_r * np.float32(r >> sixteen)
                 + part_s * np.float32(s >> sixteen)
             )
-            values[ALBEDO, g] *= decoding[int(red * step + HALF)]
-            values[ALBEDO + 1, g] *= decoding[int(green * step + HALF)]
-            values[ALBEDO + 2, g] *= decoding[int(blue * step + HALF)]
+            values[ALBEDO, g] *= decoding[np.uint32(red * step + HALF)]
+            values[ALBEDO + 1, g] *= decoding[np.uint32(green * step + HALF)]
+            values[ALBEDO + 2, g] *= decoding[np.uint32(blue * step + HALF)]
         if slopes.shape[0] and determinant != 0:
             p, q, r, s, x, y = _four_texels(u, v, density, slope_levels)
             part_p, part_q = (ONE - x) * (ONE - y), x * (ONE - y)
