@@ -559,7 +559,9 @@ def test_a_textured_quad_shows_the_texture(supersample):
         upper = texels(top, left) * (1 - x) + texels(top, left + 1) * x
         lower = texels(top + 1, left) * (1 - x) + texels(top + 1, left + 1) * x
         expected = upper * (1 - y) + lower * y
-        assert np.abs(drawn.image[..., :3] - expected).max() < 1.6
+        error = drawn.image[..., :3] - expected
+        assert np.abs(error).max() < 2  # places between texels have 8 bits
+        assert abs(error.mean()) < 0.02
         assert (drawn.image[..., 3] == 255).all()
 
 

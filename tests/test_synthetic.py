@@ -348,9 +348,11 @@ def test_nobody_stands_in_the_lens(pool):
     recipe = synthetic.draw_recipe(2, 1, pool)
     vertices = np.asarray(hmrlib.load_body()().vertices)[0] + [0, 1, 0]
     near = recipe["camera"] | {"distance": 0.1}
-    camera, _ = synthetic.place_camera(near, vertices, 224)
+    camera, _, box = synthetic.place_camera(near, vertices.T, 224)
     assert isinstance(camera, Camera)
-    assert camera.project(vertices)[1].min() > 0.3
+    pixels, depth = camera.project(vertices)
+    assert depth.min() > 0.3
+    np.testing.assert_allclose(box, [pixels.min(0), pixels.max(0)], atol=1e-6)
 
 
 # --- data sets ------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ import io
 import json
 import struct
 import warnings
+import zlib
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -238,6 +239,19 @@ def encode_jpeg(image, quality=QUALITY):
     return data
 
 
+def encode_segmentation(labels):
+    """(H, W) uint8 -> the bytes of a PNG file.
+
+    The numbers are stored as places in a palette of greys: few bits each, and Pillow tries none of
+    PNG's filters on them, which takes half the time.
+    """
+    picture, file = Image.fromarray(labels), io.BytesIO()
+    greys = np.arange(int(labels.max()) + 1, dtype=np.uint8)
+    picture.putpalette(np.repeat(greys, 3).tobytes())
+    picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return file.getvalue()
+
+
 def decode_segmentation(data):
     """The bytes of a PNG file -> (H, W) uint8."""
     with Image.open(io.BytesIO(data)) as picture:
@@ -317,9 +331,7 @@ def _encode(sample, quality):
     image = image if isinstance(image, bytes) else encode_jpeg(image, quality)
     feature["image"].bytes_list.value.append(image)
     if segmentation is not None:
-        file = io.BytesIO()
-        Image.fromarray(segmentation).save(file, "PNG", compress_level=1)
-        feature["segmentation"].bytes_list.value.append(file.getvalue())
+        feature["segmentation"].bytes_list.value.append(encode_segmentation(segmentation))
     for field in FLOATS:
         feature[field].float_list.value.extend(sample[field].ravel().tolist())
     for field in FLAGS:

@@ -35,7 +35,6 @@ from hmrlib.body.files import atomic_write
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
-from hmrlib.data.prior import load_prior
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
 from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scene
@@ -48,6 +47,7 @@ BODIES = 32  # posed at once
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
+GRAIN = 32  # of the noise's numbers, one deviation
 LEAST_SEEN = 5  # keypoints; where fewer are, the crop is wider and what hides them left out
 J = clothes.J
 
@@ -70,6 +70,8 @@ def pose_pool(library=None, count=4000):
         ValueError: the library has no such array, or one that is not finite.
         FileNotFoundError: there is no such file.
     """
+    from hmrlib.data.prior import load_prior  # takes Keras along
+
     rng = np.random.default_rng(0)
     handmade = np.stack([pose_from_degrees(pose) for pose in POSES.values()])
     loosened = handmade[rng.integers(len(handmade), size=count // 4)]
@@ -133,8 +135,8 @@ def _draw_body(rng, pool):
     else:
         tilt = np.radians(4) * rng.normal(size=3)
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
-    turns = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]]).as_matrix()
-    pose[0] = Rotation.from_matrix(turns[0] @ turns[1] @ turns[2]).as_rotvec()
+    turns = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]])
+    pose[0] = (turns[0] * turns[1] * turns[2]).as_rotvec()
     return {"betas": betas.round(4), "pose": pose.round(4), "lift": lift}
 
 
@@ -668,7 +670,7 @@ def _body():
 
 # Fewer vertices do where fewer pixels are: pixels a metre from which on a person has so many, and
 # every so manyth pixel of the clothes' pictures
-DETAIL = ((130, None, 1), (45, 2400, 2), (0, 1000, 4))
+DETAIL = ((130, None, 1), (90, 2400, 2), (45, 2400, 4), (0, 1000, 4))
 
 
 @cache
@@ -766,19 +768,19 @@ def _skin(vertices, movers, weights, rotations, translations):
                 )
 
 
-def place_camera(camera, vertices, size):
+def place_camera(camera, outline, size):
     """The camera of a recipe, aimed at a person: what is kept of the photograph.
 
     Args:
         camera: the recipe's dict.
-        vertices: (N, 3) of the person in the world, metres; some, from all over the body.
+        outline: (3, N) points from all over the person, in the world, metres.
         size: of the picture's side, pixels.
 
     Returns:
-        `Camera`, and the side of the crop in pixels of the photograph.
+        `Camera`, the side of the crop in pixels of the photograph, and the box (2, 2) of the
+        points in the picture: its least and its largest x and y.
     """
-    vertices = vertices.astype(float)
-    target = (vertices.min(0) + vertices.max(0)) / 2
+    target = (outline.min(1) + outline.max(1)) / 2
     turn, distance = camera["turn"], camera["distance"]
     eye = np.array([distance * np.sin(turn), camera["height"], distance * np.cos(turn)])
     forward = target - eye
@@ -786,17 +788,18 @@ def place_camera(camera, vertices, size):
     yaw = np.arctan2(forward[0], -forward[2]) + camera["aim"][0]
     pitch = min(max(np.arcsin(forward[1]) + camera["aim"][1], -1.35), 1.35)
     rotation = _look(yaw, pitch, camera["roll"])
-    seen = (vertices - eye) @ rotation.T  # (V / 4, 3)
-    back = max(0.45 - seen[:, 2].min(), 0)  # nobody stands in the lens
+    seen = rotation @ outline - (rotation @ eye)[:, None]  # (3, N)
+    back = max(0.45 - seen[2].min(), 0)  # nobody stands in the lens
     eye = eye - rotation[2] * back
     focal = PHOTOGRAPH / (2 * np.tan(np.radians(camera["fov"]) / 2))
-    seen = focal * seen[:, :2] / (seen[:, 2:] + back)
-    low, high = seen.min(0), seen.max(0)  # from the photograph's middle
+    seen = seen[:2] * (focal / (seen[2] + back))
+    low, high = seen.min(1), seen.max(1)  # from the photograph's middle
     extent = (high - low).max()
     side = extent * camera["zoom"]
     corner = (low + high) / 2 + np.array(camera["shift"]) * extent - side / 2
     scale = size / side
-    return Camera(rotation, -rotation @ eye, focal * scale, (size, size), -corner * scale), side
+    camera = Camera(rotation, -rotation @ eye, focal * scale, (size, size), -corner * scale)
+    return camera, side, scale * (np.stack([low, high]) - corner)
 
 
 def _look(yaw, pitch, roll):
@@ -859,7 +862,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
 
     Returns:
         `Scene`, and a dict of what is known of it: owners (PERSON, OTHER or OBJECT of each
-        mesh), keypoints (22, 3) in the world, pose, betas, translation, bounds, side.
+        mesh), keypoints (22, 3) in the world, pose, betas, translation, box (2, 2), side.
     """
     place = recipe["place"]
     shifts, outlines = [], []
@@ -868,10 +871,14 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         pelvis, lowest = posed["joints"][row, 0], posed["vertices"][row, :, 1].min()
         shift = np.array([x - pelvis[0], person["lift"] - lowest, z - pelvis[2]], np.float32)
         shifts.append(shift)
-        outlines.append(posed["vertices"][row, ::4] + shift)  # to a pixel the same
-    camera, side = place_camera(recipe["camera"], outlines[0], size)
+        some = posed["vertices"][row, ::4]  # to a pixel the same
+        outlines.append(some.T.astype(float, "C") + shift[:, None])
+    camera, side, box = place_camera(recipe["camera"], outlines[0], size)
     if not place["sky"]:  # the photographer stays in the room
-        camera = _stay_inside(camera, place["bounds"])
+        camera, before = _stay_inside(camera, place["bounds"]), camera
+        if camera is not before:
+            pixels, _ = camera.project(outlines[0].T)  # NaN is behind the camera
+            box = np.stack([np.fmin.reduce(pixels), np.fmax.reduce(pixels)])
     background, sky, sun = _surroundings(recipe, camera, photographs)
     meshes, owners = [], []
     for i, (row, person) in enumerate(zip(rows, recipe["people"], strict=True)):
@@ -885,7 +892,7 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         worn = clothes.wear(
             tailor,
             person["outfit"],
-            posed["vertices"][row][tailor.kept] + shifts[i],
+            posed["vertices"][row].take(tailor.kept, 0) + shifts[i],
             np.asarray(person["betas"]),
             rotations,
             translations + shifts[i],
@@ -900,7 +907,8 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         owners += [OBJECT] * len(parts)
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
     row, person = rows[0], recipe["people"][0]
-    root = Rotation.from_matrix(camera.rotation @ posed["transforms"][0][row, 0])
+    turn = camera.rotation @ posed["transforms"][0][row, 0]
+    root = Rotation.from_matrix(turn, assume_valid=True)
     pelvis = posed["pelvis"][row]
     return scene, {
         "owners": np.array([*owners, 0], np.uint8),
@@ -908,18 +916,19 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
         "betas": person["betas"],
         "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
-        "outline": camera.project(outlines[0])[0],
+        "box": np.minimum(np.maximum(box, 0), size),
         "side": side,
     }
 
 
-def _in_sight(camera, vertices):
+def _in_sight(camera, outline):
     """Whether something of a body, or near it, is in the picture; nobody stands in the lens."""
-    pixels, depth = camera.project(vertices[::4])
+    pixels, depth = camera.project(outline.T[::4])
     if depth.min() < 0.6:
         return False
-    margin = 0.15 * np.ptp(pixels, axis=0)
-    return bool((pixels.max(0) > -margin).all() and (pixels.min(0) < camera.size + margin).all())
+    low, high = pixels.min(0), pixels.max(0)
+    margin = 0.15 * (high - low)
+    return bool((high > -margin).all() and (low < camera.size + margin).all())
 
 
 def _stay_inside(camera, bounds):
@@ -1026,14 +1035,12 @@ def finish(recipe, scene, seen):
     focal, (cx, cy) = scene.camera.focal, scene.camera.center
     pixels = points[:, :2].astype(np.float64) * (focal / points[:, 2:]) + (cx, cy)
     inside = ((pixels >= 0) & (pixels < size)).all(1) & (points[:, 2] > 0.05)
-    owner = seen["owners"][drawn.mesh]  # mesh -1, where nothing is seen, takes the last
+    owner = seen["owners"].take(drawn.mesh)  # mesh -1, where nothing is seen, takes the last
     column, row = np.minimum(np.fmax(pixels, 0), size - 1).astype(int).T  # fmax: NaN too
     behind = points[:, 2] - drawn.depth[row, column] > 1.4 * _thickness() + 0.06
     hidden = inside & (drawn.mesh[row, column] >= 0) & (behind | (owner[row, column] != PERSON))
     hidden &= (owner[row, column] == PERSON) | (points[:, 2] > drawn.depth[row, column])
-    outline = seen["outline"]
-    low, high = np.fmin.reduce(outline), np.fmax.reduce(outline)  # NaN is behind the camera
-    low, high = (np.minimum(np.maximum(side, 0), size) for side in (low, high))
+    low, high = seen["box"]
     return {
         "image": records.encode_jpeg(image, lens["quality"]),
         "center": (low + high) / 2,
@@ -1117,13 +1124,13 @@ def _surface(name):
     return Mipmap(stack[number], mipmap_levels(backgrounds.SIDE, backgrounds.SIDE)[0]), metres
 
 
-def _thing(thing, vertices, joints):
+def _thing(thing, outline, joints):
     """Meshes of one object; a seat only where someone sits."""
     kind = thing["kind"]
     if kind == "plant":
         return _plant(thing)
     if kind == "seat":
-        return _seat(thing, vertices, joints)
+        return _seat(thing, outline, joints)
     part = _furniture(kind)
     size = thing["size"]
     stretch = [size, 1.0, size] if kind in ("fence", "pole") else [size] * 3
@@ -1151,7 +1158,7 @@ def _placed(part, thing, stretch, turn, at):
     )
 
 
-def _seat(thing, vertices, joints):
+def _seat(thing, outline, joints):
     """What a sitting person sits on; nothing for anybody else."""
     hips = joints[[J["left_hip"], J["right_hip"]]]
     knees = joints[[J["left_knee"], J["right_knee"]]]
@@ -1161,8 +1168,8 @@ def _seat(thing, vertices, joints):
     below = (hips[:, 1] - ankles[:, 1]).min() > 0.22
     if not (upright and level and below):
         return []
-    near = np.hypot(*(vertices[:, [0, 2]] - hips.mean(0)[[0, 2]]).T) < 0.16
-    top = vertices[near & (vertices[:, 1] > 0.1), 1].min() + 0.015
+    x, y, z = outline - hips.mean(0)[:, None] * [[1], [0], [1]]
+    top = y[(np.hypot(x, z) < 0.16) & (y > 0.1)].min() + 0.015
     forward = (knees - hips).mean(0)
     turn = np.arctan2(forward[0], forward[2])
     style = thing["style"]
@@ -1204,11 +1211,11 @@ def _plant(thing):
 
 @lru_cache(maxsize=1)
 def _grain():
-    """Noise of a sensor, (512, 512, 3): a little softened, deviation 1."""
+    """Noise of a sensor, (512, 512, 3) int8: a little softened, deviation `GRAIN`; tiles."""
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(512, 512, 3)) * 0.75 + rng.normal(size=(512, 512, 1)) * 0.65
     noise = noise + 0.45 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
-    return (noise / noise.std()).astype(np.float32)
+    return np.clip(np.rint(noise * (GRAIN / noise.std())), -127, 127).astype(np.int8)
 
 
 def through_lens(image, lens, soft=0.0):
@@ -1290,6 +1297,7 @@ def _develop(
                 for j in range(length):
                     total[i, j] += weight * rows[row, j]
     middle = np.float32(118)
+    noise /= np.float32(GRAIN)
     half, base = np.float32(0.5), np.float32(0.55)
     result = out.reshape(height, length)
     fades = np.empty(width, np.float32)
@@ -1318,14 +1326,14 @@ def _develop(
 
 # --- whole data sets ------------------------------------------------------------------------
 
-# one thread a worker, no GPU, and of TensorFlow's messages the errors alone
+# one thread a worker, no GPU; and the backend that loads fastest, as nothing here runs on Keras
 WORKER_ENVIRONMENT = {
     name: "1"
     for name in (
         *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
         *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
     )
-} | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+} | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "numpy"}
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
 
 
@@ -1439,7 +1447,12 @@ def cluster(scheduler, workers):
             yield client
         return
     with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+        dask.config.set(
+            {
+                "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+                "distributed.worker.profile.enabled": False,  # it samples stacks all the time
+            }
+        ),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="ERROR"
         ) as local,

@@ -16,10 +16,11 @@ from numba import njit
 
 from hmrlib.render.clothes import tile_noise
 from hmrlib.render.scene import mipmap, mipmap_levels
-from hmrlib.render.shading import DECODING, DECODING_STEPS, ENCODING
+from hmrlib.render.shading import DECODING, ENCODING, FRACTION, four_texels, mix_texels
 
 SIDE = 256  # pixels of a texture
 LEVELS = 9  # 256, 128, ... 1
+PROFILES = 64  # different rows of each kind
 PROFILE = 1024  # directions around, in which rows of trees or houses have their heights
 
 
@@ -240,48 +241,23 @@ def textures():
     return numbers, np.stack(stack)
 
 
-_DECODING = np.ascontiguousarray(DECODING[::DECODING_STEPS])  # of 8 bits
 _STARTS = mipmap_levels(SIDE, SIDE)[0][:, 0].astype(np.uint32)
+TEXELS = mipmap_levels(SIDE, SIDE)[1]
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _look_up(flat, starts, u, v, texels, red, green, blue, table):
-    """Texture at (u, v), in periods, where a pixel spans `texels`: linear colour, tinted."""
+def _look_up(texels, texture, starts, u, v, span, red, green, blue, table):
+    """Texture at (u, v), in periods, where a pixel spans `span` texels: linear colour, tinted."""
     level, side = 0, np.uint32(SIDE)
-    while texels > np.float32(1.3) and level < LEVELS - 1:
-        texels *= HALF
+    while span > np.float32(1.3) and level < LEVELS - 1:
+        span *= HALF
         side >>= np.uint32(1)
         level += 1
-    one, mask, span = np.uint32(1), side - np.uint32(1), np.float32(side)
-    x = (u - np.floor(u)) * span + (span - HALF)
-    y = (v - np.floor(v)) * span + (span - HALF)
-    j, i = np.uint32(x), np.uint32(y)
-    fx, fy = x - np.float32(j), y - np.float32(i)
-    upper, lower = starts[level] + (i & mask) * side, starts[level] + ((i + one) & mask) * side
-    left, right = j & mask, (j + one) & mask
-    a, b, c, d = flat[upper + left], flat[upper + right], flat[lower + left], flat[lower + right]
-    wa, wb, wc, wd = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
-    low, eight, sixteen = np.uint32(0xFF), np.uint32(8), np.uint32(16)
-    r = (
-        np.float32(a & low) * wa
-        + np.float32(b & low) * wb
-        + np.float32(c & low) * wc
-        + np.float32(d & low) * wd
-    )
-    g = (
-        np.float32((a >> eight) & low) * wa
-        + np.float32((b >> eight) & low) * wb
-        + np.float32((c >> eight) & low) * wc
-        + np.float32((d >> eight) & low) * wd
-    )
-    h = (
-        np.float32(a >> sixteen) * wa
-        + np.float32(b >> sixteen) * wb
-        + np.float32(c >> sixteen) * wc
-        + np.float32(d >> sixteen) * wd
-    )
-    return table[np.uint32(r)] * red, table[np.uint32(g)] * green, table[np.uint32(h)] * blue
+    first = np.uint32(texture) * np.uint32(TEXELS) + starts[level]
+    r, g, b = mix_texels(texels, four_texels(u, v, (first, side, side)))
+    fraction = np.uint32(FRACTION)
+    return table[r >> fraction] * red, table[g >> fraction] * green, table[b >> fraction] * blue
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
@@ -304,6 +280,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
         haze,
     ) = world
     height, width = image.shape[0], image.shape[1]
+    flat = stack.reshape(stack.size)
     last = np.float32(encoding.shape[0] - 1)
     px, py, pz = position[0], position[1], position[2]
     pixel = ONE / focal
@@ -355,7 +332,8 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                         v = y_hit / layers[k, 3]
                         texels = reach * pixel / layers[k, 3] * np.float32(256)
                         r, g, b = _look_up(
-                            stack[texture],
+                            flat,
+                            texture,
                             starts,
                             u,
                             v,
@@ -397,7 +375,8 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                     * np.float32(0.6)
                 )
                 r, g, b = _look_up(
-                    stack[texture],
+                    flat,
+                    texture,
                     starts,
                     hit_u / scale[kind],
                     hit_v / scale[kind],
@@ -409,7 +388,8 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                 )
                 if side == 0:  # large stains, so that the tiling does not show
                     _, sg, _ = _look_up(
-                        stack[number[8]],
+                        flat,
+                        number[8],
                         starts,
                         hit_u * np.float32(0.06),
                         hit_v * np.float32(0.06),
@@ -441,7 +421,8 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                         emitted = True
                     else:
                         r, g, b = _look_up(
-                            stack[int(rects[k, 13])],
+                            flat,
+                            int(rects[k, 13]),
                             starts,
                             ru * rects[k, 3] / rects[k, 14] + rects[k, 1],
                             rv * rects[k, 4] / rects[k, 14],
@@ -488,7 +469,8 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                 if sky[2, 0] > 0:
                     tilt = ONE / (up + np.float32(0.12))
                     _, cg, _ = _look_up(
-                        stack[int(sky[3, 0])],
+                        flat,
+                        int(sky[3, 0]),
                         starts,
                         dx * length * tilt * np.float32(0.11) + sky[3, 1],
                         dz * length * tilt * np.float32(0.11) + sky[3, 2],
@@ -799,7 +781,7 @@ def _outdoors(kind, rng):
                     tall,
                     name,
                     profile,
-                    int(rng.integers(1 << 30)),
+                    int(rng.integers(PROFILES)),
                     rng.uniform(0.7, 1.3),
                     *paint,
                 ]
@@ -857,19 +839,22 @@ def light_on(place, normals):
     return np.maximum(ambient, 0) + facing[:, None] * np.asarray(place["sun"]["color"])
 
 
-@lru_cache(maxsize=512)
-def _profile(kind, seed, roughness):
-    """The upper edge of a row of trees or houses, (PROFILE,) of the mean height."""
-    rng = np.random.default_rng(seed)
+@lru_cache(maxsize=3 * PROFILES)
+def _profile(kind, variant):
+    """The upper edge of a row of trees or houses, (PROFILE,) of the mean height, and how much of
+    it the row's roughness moves."""
+    rng = np.random.default_rng([variant, 12])
+    flat = np.zeros(PROFILE, np.float32)
     if kind == "flat":
-        return np.ones(PROFILE, np.float32)
+        return flat + 1, flat
     around = np.arange(PROFILE)
     if kind == "blocks":
         edges = np.sort(rng.integers(0, PROFILE, 48))
-        return rng.uniform(0.4, 1.5, 49)[np.searchsorted(edges, around)].astype(np.float32)
+        heights = rng.uniform(0.4, 1.5, 49)[np.searchsorted(edges, around)]
+        return heights.astype(np.float32), flat
     smooth = tile_noise((2, PROFILE), 1.1, rng)[0]
     crowns = np.abs(np.sin(around * np.pi * 24 / PROFILE + smooth))
-    return np.clip(0.75 + 0.22 * smooth * roughness + 0.3 * crowns, 0.15, None).astype(np.float32)
+    return (0.75 + 0.3 * crowns).astype(np.float32), (0.22 * smooth).astype(np.float32)
 
 
 def _pack(place, exposure):
@@ -893,7 +878,7 @@ def _pack(place, exposure):
     layers = np.zeros((len(place["layers"]), 7), np.float32)
     profiles = np.ones((max(len(layers), 1), PROFILE), np.float32)
     side_light = light_on(place, np.array([[0.0, 0.35, 0.94]]))[0] * exposure
-    for i, (distance, tall, name, profile, seed, rough, *paint) in enumerate(place["layers"]):
+    for i, (distance, tall, name, profile, variant, rough, *paint) in enumerate(place["layers"]):
         texture, metres = numbers[name]
         layers[i] = [
             distance,
@@ -902,7 +887,8 @@ def _pack(place, exposure):
             metres * max(1, distance / 30),
             *(np.array(paint) * side_light),
         ]
-        profiles[i] = _profile(profile, seed, rough)
+        edge, moved = _profile(profile, variant)
+        profiles[i] = np.maximum(edge + np.float32(rough) * moved, np.float32(0.15))
     sky = np.zeros((5, 3), np.float32)
     if outdoor:
         zenith, horizon, clouds, (cloud, *at), cloud_color = place["sky"]
@@ -952,7 +938,7 @@ def paint(place, camera, exposure=1.0, coarse=1):
         np.float32(camera.center[1] / coarse),
         textures()[1],
         _STARTS,
-        _DECODING,
+        DECODING,
         ENCODING,
         _pack(place, exposure),
     )

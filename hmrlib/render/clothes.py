@@ -870,24 +870,34 @@ def dye(kind, variant, colors, step=1):
 def _palette(colors):
     """Colours (n, 3) and `SHADES` of each: (256, 3) sRGB, 0 to 1."""
     colors = np.array([*colors, *[colors[-1]] * (8 - len(colors))])  # (8, 3)
-    return np.clip(colors[:, None] * _BRIGHTNESS, 0, 1).reshape(-1, 3)
+    return np.clip(colors[:, None] * _BRIGHTNESS[:, None], 0, 1).reshape(-1, 3)
 
 
-_BRIGHTNESS = 1 + (np.arange(SHADES)[:, None] - 16) * 0.022
+_BRIGHTNESS = (1 + (np.arange(SHADES) - 16) * 0.022).astype(np.float32)
 
 
-def _tinted(indices, step, table):
-    """A picture of places in a table (256, 3) of colours, every `step`th, as a `Mipmap`."""
+def _tinted(indices, step, colors, brightness):
+    """A cloth's picture (n, n), every `step`th pixel, in colours (8 or fewer, 3): a `Mipmap`.
+
+    brightness: (S,); number k of the picture is colour k // S, as bright as shade k % S.
+    """
     side = len(indices) // step
     levels, size = mipmap_levels(side, side)
     texels = np.empty(size, np.uint32)
-    red, green, blue = (255 * table).astype(np.uint32).T
-    _color_in(indices, step, red | green << 8 | blue << 16, texels, levels)
+    _color_in(indices, step, np.asarray(colors, np.float32), brightness, texels, levels)
     return Mipmap(texels, levels)
 
 
 @njit(nogil=True, cache=True)
-def _color_in(indices, step, table, texels, levels):
+def _color_in(indices, step, colors, brightness, texels, levels):
+    table, full = np.empty(256, np.uint32), np.float32(255)
+    for k in range(256):
+        color = colors[min(k // brightness.shape[0], colors.shape[0] - 1)]
+        texel = np.uint32(0)
+        for c in range(3):
+            value = color[c] * brightness[k % brightness.shape[0]] * full
+            texel |= np.uint32(min(max(value, np.float32(0)), full)) << np.uint32(8 * c)
+        table[k] = texel
     side = indices.shape[1] // step
     for i in range(side):
         for j in range(side):
@@ -915,7 +925,7 @@ def folds(variant, step=1):
     return np.clip((total - low) / (high - low), -0.2, 1.2).astype(np.float32)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _relief(variant, depth, step):
     """`folds` as a bump map, `depth` metres deep."""
     return mipmap(np.float32(depth) * folds(variant, step))
@@ -929,7 +939,7 @@ def strands(variant):
     return brightness, mipmap((0.0004 * noise).astype(np.float32))
 
 
-_STRENGTHS = np.arange(256)[:, None] / 128  # of a colour of hair
+_STRENGTHS = (np.arange(256) / 128).astype(np.float32)  # of a colour of hair
 
 
 # --- skin -----------------------------------------------------------------------------------
@@ -1055,7 +1065,7 @@ class Piece(NamedTuple):
     taper: np.ndarray
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def piece(tailor, kind, *shape):
     """The piece of a kind, cut once for each shape; see the fields' functions for its numbers.
 
@@ -1178,10 +1188,9 @@ def _cloth(garment, uv, shade, step):
     """Texture, relief and shade of a piece, as arguments of `Mesh.trusted`."""
     if "strands" in garment:
         brightness, bump = strands(garment["strands"])
-        table = np.clip(_STRENGTHS * np.asarray(garment["color"]), 0, 1)
         return {
             "uv": uv,
-            "texture": _tinted(brightness, 1, table),
+            "texture": _tinted(brightness, 1, [garment["color"]], _STRENGTHS),
             "bump": bump,
             "gloss": 0.15,
             "colors": shade,
@@ -1189,7 +1198,7 @@ def _cloth(garment, uv, shade, step):
     return {
         "uv": uv,
         "texture": _tinted(
-            pattern(garment["pattern"], garment["variant"]), step, _palette(garment["colors"])
+            pattern(garment["pattern"], garment["variant"]), step, garment["colors"], _BRIGHTNESS
         ),
         "bump": _relief(garment["folds"] % 12, garment["fold_depth"], max(2, step)),
         "gloss": garment.get("gloss", 0.0),

@@ -40,6 +40,7 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}
 TILE = 4  # texels of the sun's map that share an entry of its coarse map
 REACH = 14  # texels, at most, that a half-shadow spreads to each side
 DECODING_STEPS = 16  # of the table that decodes, for each step of 8 bits
+FRACTION = 4  # bits that `mix_texels` has beyond the table
 
 
 def _tables():
@@ -349,29 +350,72 @@ def slope_levels(heights, texels, levels):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _four_texels(u, v, density, levels):
-    """The four texels around a point, and how far it lies between them, 0 to 1, along u and v.
+def _level(density, levels):
+    """First texel, height and width of the level whose texels are about as large as a pixel.
 
-    The level is the one whose texels are about as large as the pixel: `density` is how much of
-    the texture's area falls on a pixel.
+    density: how much of the texture's area falls on a pixel.
     """
     crowd = density * np.float32(levels[0, 1] * levels[0, 2])
     level = 0
     while crowd > 2 and level + 1 < levels.shape[0]:
         crowd *= np.float32(0.25)
         level += 1
-    start, height, width = levels[level, 0], levels[level, 1], levels[level, 2]
-    x = (u - np.floor(u)) * np.float32(width) + (np.float32(width) - HALF)
+    return np.uint32(levels[level, 0]), np.uint32(levels[level, 1]), np.uint32(levels[level, 2])
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def four_texels(u, v, level):
+    """The four texels around a point of a picture that repeats, and how far it lies between them.
+
+    Args:
+        u, v: the point; 1 is the whole picture.
+        level: the picture's first texel, its height and width, uint32.
+
+    Returns:
+        which texels: upper left, upper right, lower left, lower right; and two numbers, 0 to 255,
+        of 256 parts.
+    """
+    first, height, width = level
+    one, eight, parts = np.uint32(1), np.uint32(8), np.uint32(0xFF)
+    x = (u - np.floor(u)) * np.float32(width) + (np.float32(width) - HALF)  # up to twice the size
     y = (v - np.floor(v)) * np.float32(height) + (np.float32(height) - HALF)
-    left, top = np.int32(x), np.int32(y)  # up to twice the size
-    part_x, part_y = x - np.float32(left), y - np.float32(top)
+    fixed_x, fixed_y = np.uint32(x * np.float32(256) + HALF), np.uint32(y * np.float32(256) + HALF)
+    left, top = fixed_x >> eight, fixed_y >> eight
     left = left - width if left >= width else left
     top = top - height if top >= height else top
-    right = left + 1 if left + 1 < width else 0
-    bottom = top + 1 if top + 1 < height else 0
-    upper, lower = start + top * width, start + bottom * width
-    p, q, r, s = upper + left, upper + right, lower + left, lower + right
-    return np.uint32(p), np.uint32(q), np.uint32(r), np.uint32(s), part_x, part_y
+    right = left + one if left + one < width else np.uint32(0)
+    bottom = top + one if top + one < height else np.uint32(0)
+    upper, lower = first + top * width, first + bottom * width
+    return (
+        upper + left,
+        upper + right,
+        lower + left,
+        lower + right,
+        fixed_x & parts,
+        fixed_y & parts,
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def mix_texels(texels, place):
+    """The colour between the packed texels of `four_texels`: red, green, blue, 256 for each step.
+
+    Red and blue are reckoned in one number, as each has 16 bits of it.
+    """
+    p, q, r, s, x, y = place
+    even, parts, eight = np.uint32(0xFF00FF), np.uint32(0xFF), np.uint32(8)
+    of_s = (x * y + np.uint32(128)) >> eight
+    of_q, of_r = x - of_s, y - of_s
+    of_p = np.uint32(256) - x - of_r
+    p, q, r, s = texels[p], texels[q], texels[r], texels[s]
+    red_blue = (p & even) * of_p + (q & even) * of_q + (r & even) * of_r + (s & even) * of_s
+    green = (
+        ((p >> eight) & parts) * of_p
+        + ((q >> eight) & parts) * of_q
+        + ((r >> eight) & parts) * of_r
+        + ((s >> eight) & parts) * of_s
+    )
+    return red_blue & np.uint32(0xFFFF), green, red_blue >> np.uint32(16)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -420,11 +464,9 @@ def apply_texture(rows, fragments, geometry, camera, supersample, decoding, pict
     eye = np.empty(3, np.float32)
     for k in range(3):
         eye[k] = -(pose[0, k] * pose[0, 3] + pose[1, k] * pose[1, 3] + pose[2, k] * pose[2, 3])
-    mask = np.uint32(0xFF)
-    eight, sixteen = np.uint32(8), np.uint32(16)
-    step = np.float32(DECODING_STEPS)
-    for r in range(rows.shape[0]):
-        g = rows[r]
+    fraction, half = np.uint32(FRACTION), np.uint32(1 << (FRACTION - 1))
+    for n in range(rows.shape[0]):
+        g = rows[n]
         f = face_of[g]
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         weight_a, weight_b = values[WEIGHT_A, g], values[WEIGHT_B, g]
@@ -457,33 +499,13 @@ def apply_texture(rows, fragments, geometry, camera, supersample, decoding, pict
             area = abs(nx * dx + ny * dy + nz * dz) * focal * focal / (depth * depth * depth)
         density = abs(determinant) / max(area, np.float32(1e-12))
         if texels.shape[0]:
-            p, q, r, s, x, y = _four_texels(u, v, density, levels)
-            p, q, r, s = texels[p], texels[q], texels[r], texels[s]
-            part_p, part_q = (ONE - x) * (ONE - y), x * (ONE - y)
-            part_r, part_s = (ONE - x) * y, x * y
-            red = (
-                part_p * np.float32(p & mask)
-                + part_q * np.float32(q & mask)
-                + part_r * np.float32(r & mask)
-                + part_s * np.float32(s & mask)
-            )
-            green = (
-                part_p * np.float32((p >> eight) & mask)
-                + part_q * np.float32((q >> eight) & mask)
-                + part_r * np.float32((r >> eight) & mask)
-                + part_s * np.float32((s >> eight) & mask)
-            )
-            blue = (
-                part_p * np.float32(p >> sixteen)
-                + part_q * np.float32(q >> sixteen)
-                + part_r * np.float32(r >> sixteen)
-                + part_s * np.float32(s >> sixteen)
-            )
-            values[ALBEDO, g] *= decoding[np.uint32(red * step + HALF)]
-            values[ALBEDO + 1, g] *= decoding[np.uint32(green * step + HALF)]
-            values[ALBEDO + 2, g] *= decoding[np.uint32(blue * step + HALF)]
+            red, green, blue = mix_texels(texels, four_texels(u, v, _level(density, levels)))
+            values[ALBEDO, g] *= decoding[(red + half) >> fraction]
+            values[ALBEDO + 1, g] *= decoding[(green + half) >> fraction]
+            values[ALBEDO + 2, g] *= decoding[(blue + half) >> fraction]
         if slopes.shape[0] and determinant != 0:
-            p, q, r, s, x, y = _four_texels(u, v, density, slope_levels)
+            p, q, r, s, x, y = four_texels(u, v, _level(density, slope_levels))
+            x, y = np.float32(x) * np.float32(1 / 256), np.float32(y) * np.float32(1 / 256)
             part_p, part_q = (ONE - x) * (ONE - y), x * (ONE - y)
             part_r, part_s = (ONE - x) * y, x * y
             slope_u = (
