@@ -2,12 +2,14 @@
 
     python benchmarks/data.py [ROW ...]
 
-Rows: see `ROWS`; none named is all. Other work on the machine only makes a round slower, so the
-best one counts. Each row says what it must reach and on which data it ran.
+Rows: see `ROWS`; none named is all, and then the table goes to `benchmarks/data.md` too. Other
+work on the machine only makes a round slower, so the best one counts. Each row says what it must
+reach and on which data it ran.
 """
 
 import argparse
 import os
+import platform
 import tempfile
 import time
 from pathlib import Path
@@ -161,11 +163,19 @@ def main():
     unknown = set(options.rows) - set(ROWS)
     if unknown:
         parser.error(f"unknown row {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    print(f"{os.cpu_count()} cores\n\n| what | must reach | measured | on |\n|:--|:--|--:|:--|")
+    lines = [
+        f"{os.cpu_count()} cores, {platform.machine()}; `python benchmarks/data.py`.\n",
+        "| what | must reach | measured | on |",
+        "|:--|:--|--:|:--|",
+    ]
+    print(*lines, sep="\n")
     for name in options.rows or ROWS:
         what, _, goal = ROWS[name].__doc__.partition(" | ")
         measured, data = ROWS[name]()
-        print(f"| {what} | {goal} | {measured} | {data} |", flush=True)
+        lines.append(f"| {what} | {goal} | {measured} | {data} |")
+        print(lines[-1], flush=True)
+    if not options.rows:
+        Path(__file__).with_suffix(".md").write_text("\n".join([*lines, ""]), "utf-8")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ normals, projection, rasterisation, shading, averaging and compositing are all c
 is two dressed bodies side by side, under sky and sun, with gloss, bump maps, ambient occlusion,
 and shadows on themselves, on each other and on the ground; depth, meshes and parts are returned
 as well.  The best of several rounds is taken, since other work on the machine only makes a round
-slower.
+slower.  The table goes to `benchmarks/render.md` too.
 
     python benchmarks/render.py [--size 224] [--images 256] [--rounds 7]
 """
 
 import argparse
 import os
+import platform
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -91,9 +93,13 @@ def main():
         "scene": lambda samples, n: render_scenes(scenes, samples, n, ("depth", "mesh", "parts")),
     }
     cores = os.cpu_count()
-    print(f"{vertices.shape[0]} vertices, {faces.shape[0]} faces, {size[0]}x{size[1]} pixels")
-    print("| picture | samples a pixel | threads | images/s | ms of processor time an image |")
-    print("|---|---|---|---|---|")
+    lines = [
+        f"{vertices.shape[0]} vertices, {faces.shape[0]} faces, {size[0]}x{size[1]} pixels; "
+        f"{cores} cores, {platform.machine()}; `python benchmarks/render.py`.\n",
+        "| picture | samples a pixel | threads | images/s | ms of processor time an image |",
+        "|:--|:--|--:|--:|--:|",
+    ]
+    print(*lines, sep="\n")
     for kind, draw in kinds.items():
         for supersample in (1, 2, 4):
             for threads in sorted({1, cores}):
@@ -104,7 +110,9 @@ def main():
                     options.rounds,
                 )
                 samples = f"{supersample}x{supersample}"
-                print(f"| {kind} | {samples} | {threads} | {best:,.0f} | {least:.2f} |", flush=True)
+                lines.append(f"| {kind} | {samples} | {threads} | {best:,.0f} | {least:.2f} |")
+                print(lines[-1], flush=True)
+    Path(__file__).with_suffix(".md").write_text("\n".join([*lines, ""]), "utf-8")
 
 
 if __name__ == "__main__":
