@@ -130,6 +130,9 @@ def _data_commands(commands):
     render = actions.add_parser("render", help="draw synthetic people, with all that is known")
     render.add_argument("out", metavar="OUT", type=Path, help="folder for the records")
     render.add_argument("--n", type=int, required=True, help="how many samples")
+    render.add_argument(
+        "--validation", metavar="N", type=int, default=0, help="so many more to validate on"
+    )
     render.add_argument("--seed", type=int, default=0, help="another seed, other people")
     render.add_argument("--size", type=int, default=224, help="of a picture's side, in pixels")
     render.add_argument("--backgrounds", metavar="DIR", type=Path, help="photographs to use")
@@ -331,6 +334,7 @@ def _data_render(options):
         options.library,
         options.size,
         options.scheduler,
+        validation=options.validation,
     )
     _print_entries({"samples": index["samples"], "folder": str(options.out)})
     return 0

@@ -392,6 +392,16 @@ def test_an_interrupted_run_goes_on(dataset, tmp_path):
     assert contents(out) == contents(dataset)
 
 
+def test_people_to_validate_on_are_others(dataset, tmp_path):
+    out = tmp_path / "set"
+    index = synthetic.render_people(2, 3, out, size=64, workers=0, shard=2, validation=3)
+    assert index["splits"] == {"train": 2, "validation": 3}
+    people = {split: list(records.open_records(out, split)) for split in index["splits"]}
+    assert len({sample["id"] for split in people.values() for sample in split}) == 5
+    assert contents(out)[:2] == contents(dataset)[:2]
+    assert not np.allclose(people["train"][0]["pose"], people["validation"][0]["pose"])
+
+
 def test_other_settings_do_not_mix(dataset):
     with pytest.raises(ValueError, match="other settings"):
         synthetic.render_people(6, 4, dataset, size=64, workers=0, shard=2)
@@ -410,6 +420,7 @@ def test_foreign_records_are_left_alone(dataset, tmp_path):
         ({"seed": -1}, "seed >= 0"),
         ({"size": 8}, "32 to 2048"),
         ({"shard": 0}, "at least one sample"),
+        ({"validation": -1}, "to validate on"),
         ({"photographs": "nowhere"}, "no such folder"),
         ({"library": "nowhere.npz"}, "no such pose library"),
     ],

@@ -1334,6 +1334,8 @@ WORKER_ENVIRONMENT = {
         *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
     )
 } | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "numpy"}
+VALIDATION = 10**9  # number of the first person to validate on
+DRAWING = 3  # goes up when the same recipe comes out as another picture: folders hold one kind
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
 
 
@@ -1347,6 +1349,7 @@ def render_people(
     scheduler=None,
     workers=None,
     shard=SHARD,
+    validation=0,
 ):
     """Make a data set of `n` people: shards and an index, as `data.records` keeps them.
 
@@ -1355,7 +1358,7 @@ def render_people(
     shards are kept: the same call goes on where an interrupted one stopped.
 
     Args:
-        n: how many samples.
+        n: how many samples, of the split "train".
         seed: whole number >= 0.
         out: folder; made if it is not there.
         photographs: folder of pictures to put behind most people; None: made-up places alone.
@@ -1365,6 +1368,7 @@ def render_people(
         scheduler: address of a Dask scheduler; None starts one on this machine.
         workers: processes on this machine; None is one a core, 0 renders in this process.
         shard: samples in a shard.
+        validation: how many more, of other people, for the split "validation".
 
     Returns:
         the index, see `records.write_index`.
@@ -1375,6 +1379,10 @@ def render_people(
     """
     if n < 1 or int(n) != n or seed < 0 or int(seed) != seed:
         raise ValueError(f"expected n >= 1 and seed >= 0, whole numbers; found n={n}, seed={seed}")
+    if validation < 0 or int(validation) != validation:
+        raise ValueError(f"expected a whole number of people to validate on, found {validation}")
+    if n > VALIDATION:
+        raise ValueError(f"from {VALIDATION} on people are for validation; found n={n}")
     if shard < 1 or int(shard) != shard:
         raise ValueError(f"expected shards of at least one sample, found {shard}")
     if not 32 <= size <= 2048:
@@ -1385,18 +1393,22 @@ def render_people(
         raise FileNotFoundError(f"{library}: no such pose library; `hmr data mocap` makes one")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"seed": seed, "size": size, "shard": shard}
+    settings = {"drawing": DRAWING, "seed": seed, "size": size, "shard": shard}
     settings |= {"photographs": str(photographs or ""), "library": str(library or "")}
     _same_settings(out, settings)
-    for left in out.glob(".train-*.tfrecord.*.tmp"):  # by workers that were ended in the middle
+    for left in out.glob(".*.tfrecord.*.tmp"):  # by workers that were ended in the middle
         left.unlink(missing_ok=True)
     tasks = []
-    for number, first in enumerate(range(0, n, shard)):
-        path, count = out / f"train-{number:05d}.tfrecord", min(shard, n - first)
-        done = records.finished(path)
-        if done is None or done["samples"] + sum(done["skipped"].values()) != count:
-            tasks.append((seed, first, count, str(path), photographs, library, size))
-    with tqdm(total=n, initial=n - sum(task[2] for task in tasks), unit="sample") as progress:
+    for split, begin, total in (("train", 0, n), ("validation", VALIDATION, validation)):
+        for number, first in enumerate(range(0, total, shard)):
+            path, count = out / f"{split}-{number:05d}.tfrecord", min(shard, total - first)
+            done = records.finished(path)
+            if done is None or done["samples"] + sum(done["skipped"].values()) != count:
+                tasks.append((seed, begin + first, count, str(path), photographs, library, size))
+    total = n + validation
+    with tqdm(
+        total=total, initial=total - sum(task[2] for task in tasks), unit="sample"
+    ) as progress:
         for count in _run(tasks, scheduler, workers):
             progress.update(count)
     return records.write_index(
