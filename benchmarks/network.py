@@ -3,14 +3,17 @@
     python benchmarks/network.py [--encoder ResNet50V2] [--size 224] [--batch 32] [--seconds 60]
     python benchmarks/network.py --overfit --out DIR
     python benchmarks/network.py --strangers --out DIR
+    python benchmarks/network.py --shipped --out DIR [--photographs RECORDS]
 
 The first measures images a second: inference (image to vertices, and to three Thetas) and a
 training step (with body, losses, adversary) against the encoder's own forward pass and its own
 training step with a plain loss, alternating, so that a busy machine is as busy for both. A
 table goes to `benchmarks/network.md`. The second learns 64 rendered people by heart, the
-third learns from two thousand and is asked about others; some minutes each on two cores. Their
+third learns from eight thousand and is asked about others; some minutes each on two cores. Their
 errors go to `benchmarks/network_overfit.md` and `benchmarks/network_strangers.md`, beside those of
-the mean body. Interrupted, the same command goes on.
+the mean body. The fourth asks the network that comes with the package about the same others, and
+about photographs that it was not trained on (`hmr data convert lsp LSP RECORDS`):
+`benchmarks/network_shipped.md`. Interrupted, the same command goes on.
 """
 
 import argparse
@@ -31,6 +34,7 @@ from hmrlib.data.synthetic import render_people
 from hmrlib.evaluation.protocols import compare, table
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
+from hmrlib.training.checkpoint import load_model
 from hmrlib.training.config import read_config
 from hmrlib.training.game import Game, build_optimizer
 from hmrlib.training.trainer import train
@@ -183,20 +187,41 @@ def overfit(options):
 
 
 def strangers(options):
-    """Learn from 2048 people, be asked about 384 others: `benchmarks/network_strangers.md`."""
+    """Learn from 8192 people, be asked about 384 others: `benchmarks/network_strangers.md`."""
     people, others = options.out / "many", options.out / "others"
-    render_people(2048, 11, people, size=128)
+    render_people(8192, 11, people, size=128)
     render_people(384, 12, others, size=128)
     config = read_config(HERE.parent / "notebooks" / "params" / "tiny.yml")
     rows = learn(config, people, others, options.out / "tiny")
     write_errors(
         "network_strangers.md",
-        "2048 rendered people to learn from, errors on 384 others, "
+        "8192 rendered people to learn from, errors on 384 others, "
         f"{config.steps} steps of {config.batch_size}: `hmr train --config "
         "notebooks/params/tiny.yml` (`python benchmarks/network.py --strangers`).",
         config,
         rows,
     )
+
+
+def shipped(options):
+    """Ask the package's own network; a table goes to `benchmarks/network_shipped.md`."""
+    others = options.out / "others"
+    render_people(384, 12, others, size=128)
+    hmr = load_model()
+    asked = {"Rendered people": others}
+    if options.photographs:
+        asked["Photographs of Leeds Sports Pose, keypoints alone"] = options.photographs
+    text = (
+        f"The network that comes with the package: {hmr.settings['encoder']}, {hmr.size} px, "
+        "trained as `notebooks/params/shipped.yml` says, asked about people and photographs that "
+        "it was not trained on (`python benchmarks/network.py --shipped`).\n"
+    )
+    for name, folder in asked.items():
+        mix = Mix(folder, 64, crop=hmr.size, split="train", once=True)
+        count = sum(map(len, mix.sources))
+        text += f"\n{name} ({count}):\n\n{table(compare(hmr, mix))}\n"
+    print(text)
+    (HERE / "network_shipped.md").write_text(text, "utf-8")
 
 
 def learn(config, people, others, run):
@@ -235,7 +260,10 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--overfit", action="store_true")
     parser.add_argument("--strangers", action="store_true")
+    parser.add_argument("--shipped", action="store_true")
+    parser.add_argument("--photographs", type=Path, help="records of Leeds Sports Pose")
     parser.add_argument("--out", type=Path, help="keeps people and training, and goes on from them")
     options = parser.parse_args()
     options.out = options.out or Path(tempfile.mkdtemp())
-    {options.overfit: overfit, options.strangers: strangers}.get(True, rates)(options)
+    asked = {options.overfit: overfit, options.strangers: strangers, options.shipped: shipped}
+    asked.get(True, rates)(options)

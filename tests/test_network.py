@@ -19,6 +19,7 @@ from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.encoder import EncoderError, build_encoder
 from hmrlib.network.hmr import HMR, ModelError, project
 from hmrlib.network.regressor import Regressor, mean_theta, read_mean_theta, split_theta
+from hmrlib.training.checkpoint import SHIPPED
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
 
@@ -271,6 +272,15 @@ def test_saved_and_loaded(model, tmp_path):
         hmrlib.load_model(tmp_path / "b.weights.h5", **model.settings | {"hidden": 8})
     with pytest.raises(ModelError, match="no model at"):
         hmrlib.load_model(tmp_path / "c.keras")
+
+
+def test_the_package_brings_a_trained_network():
+    shipped = hmrlib.load_model()
+    images = np.stack([crops(size=shipped.size)[0], np.full((shipped.size,) * 2 + (3,), 90)])
+    found = shipped.recover(images.astype(np.uint8))[-1]
+    assert np.isfinite(found.vertices).all() and np.abs(found.betas).max() < 10
+    assert np.abs(found.vertices[0] - found.vertices[1]).max() > 0.02  # it looks at the picture
+    assert SHIPPED.stat().st_size < 10e6
 
 
 def test_the_whole_network_can_be_read_in_one_sitting():

@@ -134,6 +134,11 @@ BOUNDS = {
     "heads_that_notice_a_joint": (2, 2),
     "pixels_without": (0, 5),  # of a crop of 128
     "pixels_with": (0, 5),
+    # 09: evaluation
+    "strangers_pa_mpjpe_network": (40, 140),  # mm
+    "strangers_mpjpe_network": (60, 240),
+    "strangers_pve_network": (60, 270),
+    "strangers_pck_network": (55, 100),  # %
 }
 
 # figure's name -> least (width, height) in pixels
@@ -224,6 +229,10 @@ SIZES = {
     "monsters": (1200, 800),
     "adversary_answers": (1200, 400),
     "worst_monsters": (1200, 500),
+    "what_errors_forgive": (1000, 350),
+    "strangers_curves": (1000, 350),
+    "strangers": (1000, 800),
+    "where_it_fails": (1200, 400),
 }
 
 
@@ -244,6 +253,13 @@ def test_figure_is_there_and_legible(executed, name):
     assert path.stat().st_size <= 300_000
     thumbnail = np.asarray(image.resize((64, 64))).reshape(-1, 3)
     assert len(np.unique(thumbnail, axis=0)) > 50, "nearly empty"
+
+
+def test_the_network_beats_the_mean_body_on_strangers(notebook_numbers):
+    share = {"pa_mpjpe": 0.95, "mpjpe": 0.75, "pve": 0.75}  # at most
+    for name, most in share.items():
+        network, mean = (notebook_numbers[f"strangers_{name}_{who}"] for who in ("network", "mean"))
+        assert network < most * mean, name
 
 
 def test_browser_shows_what_python_computes(photographed):

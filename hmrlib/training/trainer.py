@@ -136,7 +136,9 @@ def _train(config, records, out, resume, progress, callbacks, part, scope):
             best = load_run(out)
             best.save(out / ".model.keras")
             os.replace(out / ".model.keras", out / "model.keras")
-            save_model(out / "model.npz", best, run=describe_run(records), best=about["best"])
+            # to be shared: names of the records' folders, not where they lie
+            run = describe_run(records) | {"records": [Path(folder).name for folder in records]}
+            save_model(out / "model.npz", best, run=run, best=about["best"])
         return hmr if scope is None else undivided(hmr)
 
 
