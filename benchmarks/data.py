@@ -95,11 +95,12 @@ def synthetic_people(count=512, workers=None):
     """Finished samples of synthetic people, encoded into records | >= 250 samples/s on 2 cores"""
     workers = workers or os.cpu_count()
     with tempfile.TemporaryDirectory() as folder, synthetic.cluster(None, workers) as client:
+        pool = client.scatter(synthetic.pose_pool(), broadcast=True)
 
         def work(name, first=0, count=count):
             share = count // workers
             tasks = [
-                (0, first + i * share, share, f"{folder}/{name}{i}.tfrecord", None, None, 224)
+                (pool, 0, first + i * share, share, f"{folder}/{name}{i}.tfrecord", None, 224)
                 for i in range(workers)
             ]
             client.gather([client.submit(synthetic.render_shard, *t, pure=False) for t in tasks])

@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -377,6 +379,19 @@ def dataset(tmp_path_factory):
 def test_workers_change_nothing(dataset, tmp_path):
     synthetic.render_people(5, 3, tmp_path / "set", size=64, workers=2, shard=2)
     assert contents(tmp_path / "set") == contents(dataset)[:5]
+
+
+def test_workers_need_no_keras(pool, dataset, tmp_path):
+    np.save(tmp_path / "pool.npy", pool)
+    code = (
+        "import sys; sys.modules['keras'] = None\n"
+        "import numpy as np; from hmrlib.data import synthetic\n"
+        f"pool = np.load({str(tmp_path / 'pool.npy')!r})\n"
+        f"path = {str(tmp_path / 'train-00000.tfrecord')!r}\n"
+        "assert synthetic.render_shard(pool, 3, 0, 2, path, None, 64) == 2\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert contents(tmp_path) == contents(dataset)[:2]
 
 
 def test_an_interrupted_run_goes_on(dataset, tmp_path):

@@ -22,6 +22,7 @@ import os
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -30,8 +31,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-import hmrlib
-from hmrlib.body.files import atomic_write
+from hmrlib.body.files import atomic_write, default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
@@ -665,7 +665,9 @@ def _material(rng):
 
 @lru_cache(maxsize=1)
 def _body():
-    return hmrlib.load_body()
+    """The arrays of `load_body()`, by the names that `Body` has for them, without Keras."""
+    model = read_model(default_path())
+    return SimpleNamespace(faces=model["f"], **model)
 
 
 # Fewer vertices do where fewer pixels are: pixels a metre from which on a person has so many, and
@@ -1326,14 +1328,10 @@ def _develop(
 
 # --- whole data sets ------------------------------------------------------------------------
 
-# one thread a worker, no GPU; and the backend that loads fastest, as nothing here runs on Keras
-WORKER_ENVIRONMENT = {
-    name: "1"
-    for name in (
-        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-    )
-} | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "numpy"}
+# one thread a worker
+WORKER_ENVIRONMENT = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+)
 VALIDATION = 10**9  # number of the first person to validate on
 DRAWING = 3  # goes up when the same recipe comes out as another picture: folders hold one kind
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
@@ -1404,12 +1402,12 @@ def render_people(
             path, count = out / f"{split}-{number:05d}.tfrecord", min(shard, total - first)
             done = records.finished(path)
             if done is None or done["samples"] + sum(done["skipped"].values()) != count:
-                tasks.append((seed, begin + first, count, str(path), photographs, library, size))
+                tasks.append((seed, begin + first, count, str(path), photographs, size))
     total = n + validation
     with tqdm(
         total=total, initial=total - sum(task[2] for task in tasks), unit="sample"
     ) as progress:
-        for count in _run(tasks, scheduler, workers):
+        for count in _run(tasks, library, scheduler, workers):
             progress.update(count)
     return records.write_index(
         out, source="hmrlib's synthetic people", licence="CC0 1.0", seed=seed, size=size
@@ -1432,15 +1430,19 @@ def _same_settings(out, settings):
         file.write(json.dumps(settings).encode())
 
 
-def _run(tasks, scheduler, workers):
+def _run(tasks, library, scheduler, workers):
     """Make all shards, in this process or by Dask; yields the number of samples of each."""
-    if workers == 0 or not tasks:
-        yield from (render_shard(*task) for task in tasks)
+    if not tasks:
+        return
+    pool = pose_pool(library)  # once, and here: so workers need no Keras, which takes long to load
+    if workers == 0:
+        yield from (render_shard(pool, *task) for task in tasks)
         return
     from distributed import as_completed
 
     with cluster(scheduler, min(workers or os.cpu_count() or 1, len(tasks))) as client:
-        futures = [client.submit(render_shard, *task, pure=False) for task in tasks]
+        pool = client.scatter(pool, broadcast=True)
+        futures = [client.submit(render_shard, pool, *task, pure=False) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -1473,10 +1475,9 @@ def cluster(scheduler, workers):
         yield client
 
 
-def render_shard(seed, first, count, path, photographs, library, size):
+def render_shard(pool, seed, first, count, path, photographs, size):
     """Make one shard; returns its number of samples."""
     names = find_photographs(photographs) if photographs else ()
-    pool = pose_pool(library)
 
     def samples():
         for begin in range(first, first + count, BATCH):
