@@ -23,6 +23,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -135,9 +136,56 @@ def _draw_body(rng, pool):
     else:
         tilt = np.radians(4) * rng.normal(size=3)
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
-    turns = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]])
-    pose[0] = (turns[0] * turns[1] * turns[2]).as_rotvec()
+    _turn_root(np.array([[0, np.radians(facing), 0], tilt, pose[0]]), pose[0])
     return {"betas": betas.round(4), "pose": pose.round(4), "lift": lift}
+
+
+@njit(nogil=True, cache=True)
+def _turn_root(turns, result):
+    """Axis-angle of rotations (n, 3), the last one first, as one (3,).
+
+    SciPy's `Rotation` takes fifty times as long for so few.
+    """
+    w, x, y, z = 1.0, 0.0, 0.0, 0.0
+    for n in range(len(turns)):
+        a, b, c = turns[n]
+        angle = np.sqrt(a * a + b * b + c * c)
+        scale = np.sin(angle / 2) / angle if angle > 1e-9 else 0.5
+        d, a, b, c = np.cos(angle / 2), a * scale, b * scale, c * scale
+        w, x, y, z = (
+            w * d - x * a - y * b - z * c,
+            w * a + x * d + y * c - z * b,
+            w * b - x * c + y * d + z * a,
+            w * c + x * b - y * a + z * d,
+        )
+    _as_rotvec(w, x, y, z, result)
+
+
+@njit(nogil=True, cache=True)
+def _as_rotvec(w, x, y, z, result):
+    """A unit quaternion as axis-angle (3,), of at most half a turn."""
+    sine = np.sqrt(x * x + y * y + z * z)
+    sign = 1.0 if w >= 0 else -1.0
+    scale = 2 * sign * np.arctan2(sine, sign * w) / sine if sine > 1e-12 else 2 * sign
+    result[0], result[1], result[2] = scale * x, scale * y, scale * z
+
+
+@njit(nogil=True, cache=True)
+def _rotvec_of(turn, result):
+    """A rotation matrix (3, 3) as axis-angle (3,), by the largest part of its quaternion."""
+    trace = turn[0, 0] + turn[1, 1] + turn[2, 2]
+    q = np.empty(4)  # x, y, z, w
+    largest = np.argmax(np.array([turn[0, 0], turn[1, 1], turn[2, 2], trace]))
+    if largest == 3:
+        q[0], q[1] = turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0]
+        q[2], q[3] = turn[1, 0] - turn[0, 1], 1 + trace
+    else:
+        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
+        q[i] = 1 - trace + 2 * turn[i, i]
+        q[j], q[k] = turn[j, i] + turn[i, j], turn[k, i] + turn[i, k]
+        q[3] = turn[k, j] - turn[j, k]
+    q /= np.sqrt((q * q).sum())
+    _as_rotvec(q[3], q[0], q[1], q[2], result)
 
 
 # --- recipes: clothes -----------------------------------------------------------------------
@@ -670,9 +718,10 @@ def _body():
     return SimpleNamespace(faces=model["f"], **model)
 
 
-# Fewer vertices do where fewer pixels are: pixels a metre from which on a person has so many, and
-# every so manyth pixel of the clothes' pictures
-DETAIL = ((130, None, 1), (90, 2400, 2), (45, 2400, 4), (0, 1000, 4))
+# Fewer vertices do where fewer pixels are: FEW for people seen at no more than NEAR pixels a metre.
+# The same for the clothes' pictures: up to so many pixels a metre, every so manyth of theirs.
+NEAR, FEW = 130, 2400
+STEPS = ((90, 4), (170, 2))
 
 
 @cache
@@ -685,25 +734,64 @@ def _equations():
     """The body's arrays as `pose_people` uses them.
 
     Returns:
-        template, shape and pose directions in one matrix (1 + 10 + 207, 3 V); joints at rest
-        (24, 3) and their directions (24, 3, 10); of each vertex the joints that move it, (V, n),
-        and their weights; landmarks' vertices; and the matrix of the keypoints.
+        joints at rest (24, 3) and their directions (24, 3, 10); the `_Skin` of all vertices; that
+        of the FEW of distant people, with the landmarks' vertices behind them; how many landmarks;
+        and the matrix of the keypoints.
     """
     body = _body()
-    count = 3 * len(body.v_template)
-    rows = (body.v_template[..., None], body.shapedirs[..., :10], body.posedirs)
-    matrix = np.concatenate([part.reshape(count, -1).T for part in rows])
     template = body.J_regressor @ body.v_template
     directions = np.stack([body.J_regressor @ body.shapedirs[..., s] for s in range(10)], -1)
-    most = int((body.weights > 0).sum(1).max())
-    movers = np.argsort(-body.weights, axis=1, kind="stable")[:, :most]
+    landmarks = landmark_vertices(body.v_template, body.weights)
+    few = np.concatenate([_tailor(FEW).kept, landmarks])
     return (
-        np.ascontiguousarray(matrix, np.float32),
         (template, directions),
-        (movers.astype(np.uint8), np.take_along_axis(body.weights, movers, 1).astype(np.float32)),
-        landmark_vertices(body.v_template, body.weights),
+        _Skin.of(body, np.arange(len(body.v_template))),
+        _Skin.of(body, few),
+        len(landmarks),
         keypoint_matrix(records.KEYPOINTS),
     )
+
+
+class _Skin(NamedTuple):
+    """How some of the body's vertices, V, follow shape and pose.
+
+    Attributes:
+        matrix: (1 + 10 + 207, 3 V) template, shape and pose directions.
+        movers, weights: (V, n) the joints that move a vertex, those that do so most first.
+    """
+
+    matrix: np.ndarray
+    movers: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, body, vertices):
+        """Those with these numbers."""
+        parts = (body.v_template[..., None], body.shapedirs[..., :10], body.posedirs)
+        matrix = np.concatenate([part[vertices].reshape(3 * len(vertices), -1).T for part in parts])
+        weights = body.weights[vertices]
+        most = int((weights > 0).sum(1).max())
+        movers = np.argsort(-weights, axis=1, kind="stable")[:, :most]
+        weights = np.take_along_axis(weights, movers, 1)
+        return cls(
+            np.ascontiguousarray(matrix, np.float32),
+            movers.astype(np.uint8),
+            weights.astype(np.float32),
+        )
+
+    def posed(self, features, transforms):
+        """Vertices (P, V, 3) of people: (P, 218) factors of the matrix, and transforms."""
+        count = len(features)
+        padded = np.zeros((-(-count // BODIES) * BODIES, features.shape[1]), np.float32)
+        padded[:count] = features
+        vertices = np.empty((len(padded), self.matrix.shape[1]), np.float32)
+        # always as many rows: another number might be summed up in another order
+        for i in range(0, len(padded), BODIES):
+            np.matmul(padded[i : i + BODIES], self.matrix, out=vertices[i : i + BODIES])
+        vertices = vertices[:count].reshape(count, len(self.movers), 3)
+        rotations, translations = (part.astype(np.float32) for part in transforms)
+        _skin(vertices, self.movers, self.weights, rotations, translations)
+        return vertices
 
 
 @lru_cache(maxsize=1)
@@ -721,33 +809,42 @@ def pose_people(people):
         people: list of dicts with betas (10,) and pose (24, 3).
 
     Returns:
-        dict of arrays, P people: vertices (P, V, 3), joints (P, 24, 3), keypoints (P, 22, 3),
-        pelvis (P, 3), where the root joint is at rest, and transforms: rotations (P, 24, 3, 3),
-        translations (P, 24, 3) of `clothes.joint_transforms`.
+        dict of arrays, P people: vertices (P, V, 3), few (P, FEW, 3) of them, joints (P, 24, 3),
+        keypoints (P, 22, 3), pelvis (P, 3), where the root joint is at rest, and transforms:
+        rotations (P, 24, 3, 3), translations (P, 24, 3) of `clothes.joint_transforms`.
     """
-    matrix, (template, directions), movers, landmarks, to_keypoints = _equations()
+    posed = _pose_coarsely(people)
+    return posed | {"vertices": _all_vertices(posed, np.arange(len(people)))}
+
+
+def _pose_coarsely(people):
+    """The same without `vertices`; and features (P, 218), from which `_all_vertices` has them."""
+    (template, directions), _, skin, landmarks, to_keypoints = _equations()
     count = len(people)
     betas = np.array([person["betas"] for person in people], float)
     poses = np.array([person["pose"] for person in people], float)
     turns = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
     rest = template + np.einsum("kcs,bs->bkc", directions, betas)  # (P, 24, 3)
-    joints, rotations, translations = clothes.joint_transforms(turns, rest, PARENTS)
-    features = np.zeros((-(-count // BODIES) * BODIES, len(matrix)), np.float32)
-    features[:, 0] = 1
-    features[:count, 1:11] = betas
-    features[:count, 11:] = (turns[:, 1:] - np.eye(3)).reshape(count, -1)
-    # always as many rows: another number might be summed up in another order
-    parts = [features[i : i + BODIES] @ matrix for i in range(0, len(features), BODIES)]
-    vertices = np.concatenate(parts)[:count].reshape(count, -1, 3)
-    _skin(vertices, *movers, rotations.astype(np.float32), translations.astype(np.float32))
-    points = np.concatenate([joints, vertices[:, landmarks]], 1)
+    joints, *transforms = clothes.joint_transforms(turns, rest, PARENTS)
+    features = np.ones((count, len(skin.matrix)), np.float32)
+    features[:, 1:11] = betas
+    features[:, 11:] = (turns[:, 1:] - np.eye(3)).reshape(count, -1)
+    few = skin.posed(features, transforms)
+    points = np.concatenate([joints, few[:, -landmarks:]], 1)
     return {
-        "vertices": vertices,
+        "features": features,
+        "few": few[:, :-landmarks],
         "joints": joints,
         "keypoints": to_keypoints.astype(float) @ points,
         "pelvis": rest[:, 0],
-        "transforms": (rotations, translations),
+        "transforms": tuple(transforms),
     }
+
+
+def _all_vertices(posed, rows):
+    """All vertices (n, V, 3) of some of the posed people."""
+    transforms = [part[rows] for part in posed["transforms"]]
+    return _equations()[1].posed(posed["features"][rows], transforms)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
@@ -759,6 +856,8 @@ def _skin(vertices, movers, weights, rotations, translations):
             blend[:] = 0
             for n in range(movers.shape[1]):
                 joint, weight = movers[v, n], weights[v, n]
+                if weight == 0:
+                    break
                 for i in range(3):
                     for j in range(3):
                         blend[i, j] += weight * rotations[p, joint, i, j]
@@ -828,11 +927,17 @@ def picture(recipes, size=SIZE, photographs=None):
         ValueError: a recipe asks for what is not known.
     """
     recipes = list(recipes)
-    owners = np.repeat(np.arange(len(recipes)), [len(recipe["people"]) for recipe in recipes])
-    posed = pose_people([person for recipe in recipes for person in recipe["people"]])
-    for i, recipe in enumerate(recipes):
-        rows = np.flatnonzero(owners == i)
-        scene, seen = build_scene(recipe, posed, rows, size, photographs)
+    counts = [len(recipe["people"]) for recipe in recipes]
+    starts = np.cumsum([0, *counts])
+    posed = _pose_coarsely([person for recipe in recipes for person in recipe["people"]])
+    layouts = [
+        arrange(recipe, posed, np.arange(first, first + count), size)
+        for recipe, first, count in zip(recipes, starts, counts, strict=False)
+    ]
+    near = [row for layout in layouts for row in layout.near]
+    posed["vertices"] = dict(zip(near, _all_vertices(posed, near), strict=True))
+    for recipe, layout in zip(recipes, layouts, strict=True):
+        scene, seen = _furnish(recipe, posed, layout, photographs)
         sample = finish(recipe, scene, seen)
         if (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() < LEAST_SEEN:
             whole = recipe["camera"] | {
@@ -840,7 +945,9 @@ def picture(recipes, size=SIZE, photographs=None):
                 "shift": [0, 0],
             }
             aside = recipe | {"camera": whole}
-            scene, seen = build_scene(aside, posed, rows, size, photographs)
+            wider = arrange(aside, posed, layout.rows, size)
+            posed["vertices"] |= zip(wider.near, _all_vertices(posed, wider.near), strict=True)
+            scene, seen = _furnish(aside, posed, wider, photographs)
             sample = finish(recipe, *_alone(scene, seen))
         yield sample
 
@@ -866,35 +973,70 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         `Scene`, and a dict of what is known of it: owners (PERSON, OTHER or OBJECT of each
         mesh), keypoints (22, 3) in the world, pose, betas, translation, box (2, 2), side.
     """
+    return _furnish(recipe, posed, arrange(recipe, posed, rows, size), photographs)
+
+
+class Layout(NamedTuple):
+    """Where the people of a recipe and their photographer are; n people.
+
+    Attributes:
+        rows: (n,) which of the posed people they are.
+        shifts: (n, 3) float32, how far each is moved from where it was posed.
+        outline: (3, N) points of the first one, in the world.
+        camera: `Camera`; box (2, 2), side: as for `place_camera`.
+        shown: (i, density) of those in the picture, `rows[i]`, seen at `density` pixels a metre.
+    """
+
+    rows: np.ndarray
+    shifts: np.ndarray
+    outline: np.ndarray
+    camera: Camera
+    box: np.ndarray
+    side: float
+    shown: list
+
+    @property
+    def near(self):
+        """Rows of those who are drawn with all their vertices."""
+        return [int(self.rows[i]) for i, density in self.shown if density > NEAR]
+
+
+def arrange(recipe, posed, rows, size):
+    """The `Layout` of a recipe's people, `rows` of the posed ones; size: of the picture."""
     place = recipe["place"]
-    shifts, outlines = [], []
-    for row, person in zip(rows, recipe["people"], strict=True):
-        x, z = person["at"]
-        pelvis, lowest = posed["joints"][row, 0], posed["vertices"][row, :, 1].min()
-        shift = np.array([x - pelvis[0], person["lift"] - lowest, z - pelvis[2]], np.float32)
-        shifts.append(shift)
-        some = posed["vertices"][row, ::4]  # to a pixel the same
-        outlines.append(some.T.astype(float, "C") + shift[:, None])
+    at = np.array([person["at"] for person in recipe["people"]])  # x and z, (n, 2)
+    lowest = posed["few"][rows, :, 1].min(1)
+    shifts = np.empty((len(rows), 3), np.float32)
+    shifts[:, [0, 2]] = at - posed["joints"][rows, 0][:, [0, 2]]
+    shifts[:, 1] = [person["lift"] for person in recipe["people"]] - lowest
+    some = posed["few"][rows, ::2].astype(float) + shifts[:, None]  # to a pixel the same
+    outlines = np.ascontiguousarray(some.transpose(0, 2, 1))
     camera, side, box = place_camera(recipe["camera"], outlines[0], size)
     if not place["sky"]:  # the photographer stays in the room
         camera, before = _stay_inside(camera, place["bounds"]), camera
         if camera is not before:
             pixels, _ = camera.project(outlines[0].T)  # NaN is behind the camera
             box = np.stack([np.fmin.reduce(pixels), np.fmax.reduce(pixels)])
+    pelvis = posed["joints"][rows, 0] + shifts
+    density = camera.focal / (pelvis @ camera.rotation[2] + camera.translation[2])  # pixels a metre
+    shown = [(i, density[i]) for i in range(len(rows)) if not i or _in_sight(camera, outlines[i])]
+    return Layout(rows, shifts, outlines[0], camera, box, side, shown)
+
+
+def _furnish(recipe, posed, layout, photographs):
+    """`build_scene` of a layout."""
+    rows, shifts, camera = layout.rows, layout.shifts, layout.camera
     background, sky, sun = _surroundings(recipe, camera, photographs)
     meshes, owners = [], []
-    for i, (row, person) in enumerate(zip(rows, recipe["people"], strict=True)):
-        if i and not _in_sight(camera, outlines[i]):
-            continue
-        pelvis = posed["joints"][row, 0] + shifts[i]
-        density = camera.focal / (camera.rotation[2] @ pelvis + camera.translation[2])  # px/m
-        count, step = next(rest for least, *rest in DETAIL if density > least or not least)
-        tailor = _tailor(count)
+    for i, density in layout.shown:
+        row, person = rows[i], recipe["people"][i]
+        is_near = density > NEAR
+        step = next((step for most, step in STEPS if density <= most), 1)
         rotations, translations = (part[row] for part in posed["transforms"])
         worn = clothes.wear(
-            tailor,
+            _tailor(None if is_near else FEW),
             person["outfit"],
-            posed["vertices"][row].take(tailor.kept, 0) + shifts[i],
+            posed["vertices" if is_near else "few"][row] + shifts[i],
             np.asarray(person["betas"]),
             rotations,
             translations + shifts[i],
@@ -904,22 +1046,23 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         meshes += worn
         owners += [PERSON if i == 0 else OTHER] * len(worn)
     for thing in recipe["objects"]:
-        parts = _thing(thing, outlines[0], posed["joints"][rows[0]] + shifts[0])
+        parts = _thing(thing, layout.outline, posed["joints"][rows[0]] + shifts[0])
         meshes += parts
         owners += [OBJECT] * len(parts)
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
     row, person = rows[0], recipe["people"][0]
     turn = camera.rotation @ posed["transforms"][0][row, 0]
-    root = Rotation.from_matrix(turn, assume_valid=True)
+    pose = np.array(person["pose"], float)
+    _rotvec_of(turn, pose[0])
     pelvis = posed["pelvis"][row]
     return scene, {
         "owners": np.array([*owners, 0], np.uint8),
         "keypoints": posed["keypoints"][row].astype(np.float64) + shifts[0],
-        "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
+        "pose": pose,
         "betas": person["betas"],
         "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
-        "box": np.minimum(np.maximum(box, 0), size),
-        "side": side,
+        "box": np.minimum(np.maximum(layout.box, 0), camera.size[0]),
+        "side": layout.side,
     }
 
 
@@ -1333,7 +1476,7 @@ WORKER_ENVIRONMENT = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
 VALIDATION = 10**9  # number of the first person to validate on
-DRAWING = 3  # goes up when the same recipe comes out as another picture: folders hold one kind
+DRAWING = 4  # goes up when the same recipe comes out as another picture: folders hold one kind
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
 
 
