@@ -16,7 +16,7 @@ from numba import njit
 
 from hmrlib.render.clothes import tile_noise
 from hmrlib.render.scene import mipmap, mipmap_levels
-from hmrlib.render.shading import DECODING, ENCODING, FRACTION, four_texels, mix_texels
+from hmrlib.render.shading import DECODING, ENCODING, FRACTION, mix_texels
 
 SIDE = 256  # pixels of a texture
 LEVELS = 9  # 256, 128, ... 1
@@ -255,9 +255,60 @@ def _look_up(texels, texture, starts, u, v, span, red, green, blue, table):
         side >>= np.uint32(1)
         level += 1
     first = np.uint32(texture) * np.uint32(TEXELS) + starts[level]
-    r, g, b = mix_texels(texels, four_texels(u, v, (first, side, side)))
+    # `shading.four_texels` for sides that are powers of two
+    one, eight, parts, mask = np.uint32(1), np.uint32(8), np.uint32(0xFF), side - np.uint32(1)
+    steps = np.float32(side) * np.float32(256)
+    before = steps - np.float32(127.5)  # half a texel back, and once around
+    x = np.uint32((u - np.floor(u)) * steps + before)
+    y = np.uint32((v - np.floor(v)) * steps + before)
+    left, top = x >> eight, y >> eight
+    right, bottom = (left + one) & mask, first + ((top + one) & mask) * side
+    left, top = left & mask, first + (top & mask) * side
+    place = (top + left, top + right, bottom + left, bottom + right, x & parts, y & parts)
+    r, g, b = mix_texels(texels, place)
     fraction = np.uint32(FRACTION)
     return table[r >> fraction] * red, table[g >> fraction] * green, table[b >> fraction] * blue
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _meet_box(y, rotation, position, pixel, cx, outdoor, bounds, row, sides):
+    """Where the rays of a row of pixels meet the planes of a place; written for vectors.
+
+    Args:
+        y: of the row, a metre ahead.
+        row: (6, W) result: direction, 3; how many times it to the plane, 1e9 if there is none; the
+            ray's length over its part normal to the plane, at most 5; the direction's length.
+        sides: (W,) result: 0 floor, 1 ceiling, 2 -x, 3 +x, 4 -z, 5 +z, -1 none of them.
+    """
+    px, py, pz = position[0], position[1], position[2]
+    roof = bounds[1] if outdoor else np.float32(1e30)  # walls end there
+    a, b, c = rotation[0, 0], rotation[0, 1], rotation[0, 2]
+    along = rotation[1] * y + rotation[2]
+    e, f, g = along[0], along[1], along[2]
+    none = np.float32(1e9)
+    for j in range(sides.shape[0]):
+        x = (np.float32(j) + HALF - cx) * pixel
+        dx, dy, dz = a * x + e, b * x + f, c * x + g
+        ty = ((bounds[0] if dy < 0 else bounds[1]) - py) / dy
+        tx = ((bounds[2] if dx < 0 else bounds[3]) - px) / dx
+        tz = ((bounds[4] if dz < 0 else bounds[5]) - pz) / dz
+        is_flat = (ty > 0) & (ty < none) & ((dy < 0) | (not outdoor))
+        t = ty if is_flat else none
+        side = np.int32(0 if dy < 0 else 1) if is_flat else np.int32(-1)
+        cosine = abs(dy)
+        hits = (tx > 0) & (tx < t) & (py + tx * dy <= roof)
+        t = tx if hits else t
+        side = np.int32(2 if dx < 0 else 3) if hits else side
+        cosine = abs(dx) if hits else cosine
+        hits = (tz > 0) & (tz < t) & (py + tz * dy <= roof)
+        t = tz if hits else t
+        side = np.int32(4 if dz < 0 else 5) if hits else side
+        cosine = abs(dz) if hits else cosine
+        length = np.sqrt(dx * dx + dy * dy + dz * dz)
+        row[0, j], row[1, j], row[2, j], row[3, j] = dx, dy, dz, t
+        row[4, j] = min(length / max(cosine, np.float32(0.05)), np.float32(5))
+        row[5, j] = length
+        sides[j] = side
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
@@ -287,28 +338,26 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
     tallest = np.empty(layers.shape[0], np.float32)
     for k in range(layers.shape[0]):
         tallest[k] = profiles[k].max() * layers[k, 1]
+    texels_each = ONE / scale * (pixel * np.float32(256 * 0.6))  # a metre away, seen from the front
+    periods = ONE / scale
     hit_u = np.float32(0)
     hit_v = np.float32(0)
+    stain = ONE
+    row = np.empty((6, width), np.float32)
+    sides = np.empty(width, np.int32)
     for i in range(height):
+        y = (np.float32(i) + HALF - cy) * pixel
+        _meet_box(y, rotation, position, pixel, cx, outdoor, bounds, row, sides)
         for j in range(width):
-            x = (np.float32(j) + HALF - cx) * pixel
-            y = (np.float32(i) + HALF - cy) * pixel
-            dx = rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0]
-            dy = rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1]
-            dz = rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2]
-            # nearest plane of the box: 0 floor, 1 ceiling, 2 -x, 3 +x, 4 -z, 5 +z
-            t, side = np.float32(1e9), -1
-            ty = (bounds[0] - py) / dy if dy < 0 else (bounds[1] - py) / dy
-            if ty < t and ty > 0:
-                t, side = ty, (0 if dy < 0 else 1)
-            tx = (bounds[2] - px) / dx if dx < 0 else (bounds[3] - px) / dx
-            if 0 < tx < t and not (outdoor and py + tx * dy > bounds[1]):
-                t, side = tx, (2 if dx < 0 else 3)
-            tz = (bounds[4] - pz) / dz if dz < 0 else (bounds[5] - pz) / dz
-            if 0 < tz < t and not (outdoor and py + tz * dy > bounds[1]):
-                t, side = tz, (4 if dz < 0 else 5)
-            if outdoor and side == 1:
-                t, side = np.float32(1e9), -1
+            dx, dy, dz, t, stretch, length = (
+                row[0, j],
+                row[1, j],
+                row[2, j],
+                row[3, j],
+                row[4, j],
+                row[5, j],
+            )
+            side = sides[j]
             r, g, b = np.float32(0), np.float32(0), np.float32(0)
             flat_length = np.sqrt(dx * dx + dz * dz) + np.float32(1e-9)
             distance = t
@@ -350,13 +399,10 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                 hx, hy, hz = px + t * dx, py + t * dy, pz + t * dz
                 if side < 2:
                     hit_u, hit_v = hx, hz
-                    cosine = abs(dy)
                 elif side < 4:
                     hit_u, hit_v = hz, hy
-                    cosine = abs(dx)
                 else:
                     hit_u, hit_v = hx, hy
-                    cosine = abs(dz)
                 kind = side
                 if side == 0 and path[0] > 0:
                     off = hx * path[1] + hz * path[2] - path[3]
@@ -365,21 +411,13 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                     elif path[4] > 0 and abs(abs(off) - path[0]) < path[4]:
                         kind = 7
                 texture = number[kind]
-                length = np.sqrt(dx * dx + dy * dy + dz * dz)
-                texels = (
-                    t
-                    * pixel
-                    / scale[kind]
-                    * np.float32(256)
-                    * min(length / max(cosine, np.float32(0.05)), np.float32(5))
-                    * np.float32(0.6)
-                )
+                texels = t * texels_each[kind] * stretch
                 r, g, b = _look_up(
                     flat,
                     texture,
                     starts,
-                    hit_u / scale[kind],
-                    hit_v / scale[kind],
+                    hit_u * periods[kind],
+                    hit_v * periods[kind],
                     texels,
                     tint[kind, 0],
                     tint[kind, 1],
@@ -387,19 +425,20 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                     table,
                 )
                 if side == 0:  # large stains, so that the tiling does not show
-                    _, sg, _ = _look_up(
-                        flat,
-                        number[8],
-                        starts,
-                        hit_u * np.float32(0.06),
-                        hit_v * np.float32(0.06),
-                        np.float32(1),
-                        np.float32(1),
-                        np.float32(1),
-                        np.float32(1),
-                        table,
-                    )
-                    stain = np.float32(0.88) + np.float32(0.5) * sg
+                    if j % 4 == 0 or sides[j - 1] != 0:  # they hardly change between pixels
+                        _, stain, _ = _look_up(
+                            flat,
+                            number[8],
+                            starts,
+                            hit_u * np.float32(0.06),
+                            hit_v * np.float32(0.06),
+                            ONE,
+                            ONE,
+                            ONE,
+                            ONE,
+                            table,
+                        )
+                        stain = np.float32(0.88) + np.float32(0.5) * stain
                     r, g, b = r * stain, g * stain, b * stain
                 emitted = False
                 for k in range(rects.shape[0]):
@@ -460,7 +499,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                     )
                 done = True
             if not done:
-                length = ONE / np.sqrt(dx * dx + dy * dy + dz * dz)
+                length = ONE / length
                 up = max(dy * length, ZERO)
                 fade = ONE - (ONE - up) * (ONE - up) * (ONE - up)
                 r = sky[1, 0] + (sky[0, 0] - sky[1, 0]) * fade
