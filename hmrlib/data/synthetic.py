@@ -1356,11 +1356,12 @@ def _plant(thing):
 
 @lru_cache(maxsize=1)
 def _grain():
-    """Noise of a sensor, (512, 512, 3) int8: a little softened, deviation `GRAIN`; tiles."""
+    """Noise of a sensor, (3, 512, 512) int8: a little softened, deviation `GRAIN`; tiles."""
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(512, 512, 3)) * 0.75 + rng.normal(size=(512, 512, 1)) * 0.65
     noise = noise + 0.45 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
-    return np.clip(np.rint(noise * (GRAIN / noise.std())), -127, 127).astype(np.int8)
+    noise = np.clip(np.rint(noise * (GRAIN / noise.std())), -127, 127).astype(np.int8)
+    return np.ascontiguousarray(noise.transpose(2, 0, 1))
 
 
 def through_lens(image, lens, soft=0.0):
@@ -1400,73 +1401,85 @@ def _develop(
     height, width = image.shape[:2]
     radius = kernel.shape[0] // 2
     length = 3 * width
-    source = image.reshape(height, length)
-    total = np.empty((height, length), np.float32)
+    source, result = image.reshape(height, length), out.reshape(height, length)
     taps = 1 + int(2 * np.sqrt(motion[0] ** 2 + motion[1] ** 2))
-    if taps == 1:
-        for i in range(height):
+    share = np.float32(1) / np.float32(taps)
+    rows = np.empty((height, length), np.float32)  # blurred along
+    line = np.empty(length + 6 * radius, np.float32)
+    middle_part = line[3 * radius : 3 * radius + length]
+    for i in range(height):
+        if taps == 1:
             for j in range(length):
-                total[i, j] = source[i, j]
-    else:
-        total[:] = 0
-        share = np.float32(1) / np.float32(taps)
-        for t in range(taps):
-            part = np.float32(t) / (taps - 1) - np.float32(0.5)
-            up = int(np.rint(part * motion[1]))
-            aside = int(np.rint(part * motion[0]))
-            for i in range(height):
-                row = min(max(i + up, 0), height - 1)
+                middle_part[j] = source[i, j]
+        else:
+            middle_part[:] = 0
+            for t in range(taps):
+                part = np.float32(t) / (taps - 1) - np.float32(0.5)
+                row = min(max(i + int(np.rint(part * motion[1])), 0), height - 1)
+                aside = int(np.rint(part * motion[0]))
                 for j in range(width):
                     column = 3 * min(max(j + aside, 0), width - 1)
                     for k in range(3):
-                        total[i, 3 * j + k] += share * source[row, column + k]
-    if radius:
-        rows = np.empty((height, length), np.float32)
-        line = np.empty(length + 6 * radius, np.float32)
-        for i in range(height):
-            for t in range(radius):
-                for k in range(3):
-                    line[3 * t + k] = total[i, k]
-                    line[length + 3 * (radius + t) + k] = total[i, length - 3 + k]
-            line[3 * radius : 3 * radius + length] = total[i]
-            rows[i] = 0
-            for t in range(2 * radius + 1):
-                weight = kernel[t]
-                for j in range(length):
-                    rows[i, j] += weight * line[j + 3 * t]
-        for i in range(height):
-            total[i] = 0
-            for t in range(-radius, radius + 1):
-                row = min(max(i + t, 0), height - 1)
-                weight = kernel[t + radius]
-                for j in range(length):
-                    total[i, j] += weight * rows[row, j]
-    middle = np.float32(118)
+                        middle_part[3 * j + k] += share * source[row, column + k]
+        for t in range(radius):
+            for k in range(3):
+                line[3 * t + k] = middle_part[k]
+                line[length + 3 * (radius + t) + k] = middle_part[length - 3 + k]
+        here = rows[i]
+        for j in range(length):
+            here[j] = kernel[0] * line[j]
+        for t in range(1, 2 * radius + 1):
+            weight, moved = kernel[t], line[3 * t : 3 * t + length]
+            for j in range(length):
+                here[j] += weight * moved[j]
+    middle, zero, full = np.float32(118), np.float32(0), np.float32(255)
     noise /= np.float32(GRAIN)
-    half, base = np.float32(0.5), np.float32(0.55)
-    result = out.reshape(height, length)
-    fades = np.empty(width, np.float32)
+    half, base, slope = np.float32(0.5), np.float32(0.55), np.float32(0.04)
+    of_red, of_green, of_blue = np.float32(0.3), np.float32(0.59), np.float32(0.11)
+    total = np.empty(length, np.float32)
+    planes = np.empty((3, width), np.float32)
+    red, green, blue = planes[0], planes[1], planes[2]
+    grains = np.empty((3, width), np.float32)
     for i in range(height):
-        y = (np.float32(i) - half * height) / np.float32(height)
+        if radius:
+            total[:] = 0
+            for t in range(-radius, radius + 1):
+                weight, other = kernel[t + radius], rows[min(max(i + t, 0), height - 1)]
+                for j in range(length):
+                    total[j] += weight * other[j]
+        else:
+            total[:] = rows[i]
+        for j in range(width):
+            red[j], green[j], blue[j] = total[3 * j], total[3 * j + 1], total[3 * j + 2]
         shift = (i + seed) & 511
-        aside = (seed >> 8) & 255
+        for k in range(3):
+            at, column = 0, (seed >> 8) & 255
+            while at < width:  # the noise's picture repeats
+                run = min(512 - column, width - at)
+                part_of, part_in = grain[k, shift, column : column + run], grains[k, at : at + run]
+                for j in range(run):
+                    part_in[j] = part_of[j]
+                at, column = at + run, 0
+        y = (np.float32(i) - half * height) / np.float32(height)
         for j in range(width):
             x = (np.float32(j) - half * width) / np.float32(width)
-            fades[j] = 1 - vignette * np.float32(2) * (x * x + y * y)
+            fade = 1 - vignette * np.float32(2) * (x * x + y * y)
+            r, g, b = red[j], green[j], blue[j]
+            gray = of_red * r + of_green * g + of_blue * b
+            strength = noise * (base + slope * np.sqrt(gray))
+            r = (gray + (r - gray) * saturation) * balance[0] * fade
+            g = (gray + (g - gray) * saturation) * balance[1] * fade
+            b = (gray + (b - gray) * saturation) * balance[2] * fade
+            r = middle + (r - middle) * contrast + strength * grains[0, j]
+            g = middle + (g - middle) * contrast + strength * grains[1, j]
+            b = middle + (b - middle) * contrast + strength * grains[2, j]
+            red[j] = min(max(r, zero), full)
+            green[j] = min(max(g, zero), full)
+            blue[j] = min(max(b, zero), full)
         for j in range(width):
-            r, g, b = total[i, 3 * j], total[i, 3 * j + 1], total[i, 3 * j + 2]
-            gray = np.float32(0.3) * r + np.float32(0.59) * g + np.float32(0.11) * b
-            strength = noise * (base + np.float32(0.04) * np.sqrt(gray))
-            n = (j + aside) & 511
-            r = (gray + (r - gray) * saturation) * balance[0] * fades[j]
-            g = (gray + (g - gray) * saturation) * balance[1] * fades[j]
-            b = (gray + (b - gray) * saturation) * balance[2] * fades[j]
-            r = middle + (r - middle) * contrast + strength * grain[shift, n, 0]
-            g = middle + (g - middle) * contrast + strength * grain[shift, n, 1]
-            b = middle + (b - middle) * contrast + strength * grain[shift, n, 2]
-            result[i, 3 * j] = np.uint8(min(max(r, np.float32(0)), np.float32(255)))
-            result[i, 3 * j + 1] = np.uint8(min(max(g, np.float32(0)), np.float32(255)))
-            result[i, 3 * j + 2] = np.uint8(min(max(b, np.float32(0)), np.float32(255)))
+            result[i, 3 * j] = np.uint8(red[j])
+            result[i, 3 * j + 1] = np.uint8(green[j])
+            result[i, 3 * j + 2] = np.uint8(blue[j])
 
 
 # --- whole data sets ------------------------------------------------------------------------
