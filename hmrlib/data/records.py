@@ -119,7 +119,10 @@ def check_sample(sample):
         )
     checked = {field: str(sample.get(field, "")) for field in STRINGS}
     for field, shape in FLOATS.items():
-        value = np.array(sample.get(field, np.zeros(shape)), np.float32)
+        if field not in sample:
+            checked[field] = np.zeros(shape, np.float32)
+            continue
+        value = np.array(sample[field], np.float32)
         if value.shape != shape:
             raise SampleError(f"{name}: expected {field} of shape {shape}, found {value.shape}")
         if field.startswith("keypoints"):
@@ -134,8 +137,11 @@ def check_sample(sample):
             )
         checked[field] = value
     for field, shape in FLAGS.items():
-        given = field.startswith("has_") and field[4:] in sample
-        value = np.array(sample.get(field, np.full(shape, given)))
+        if field not in sample:
+            given = field.startswith("has_") and field[4:] in sample
+            checked[field] = np.full(shape, given, np.uint8)
+            continue
+        value = np.array(sample[field])
         if value.shape != shape or not ((value == 0) | (value == 1)).all():
             raise SampleError(
                 f"{name}: expected {field} to be 0 or 1, shape {shape}; found shape {value.shape}, "

@@ -17,7 +17,9 @@ In `segmentation` 1 is the person, 2 are other people, 3 are objects.
 """
 
 import contextlib
+import gc
 import json
+import math
 import os
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -245,9 +247,9 @@ def _print(rng, *kinds, plain=0.5):
 
 def _cloth(rng, ease, growth, depth=0.004):
     """What all garments have, with the given looseness; see `clothes.wear`."""
-    loose = np.exp(0.35 * rng.normal())
+    loose = math.exp(0.35 * rng.normal())
     return {
-        "ease": ease * np.exp(0.25 * rng.normal()),
+        "ease": ease * math.exp(0.25 * rng.normal()),
         "growth": growth * loose,
         "sag": 0.5 * growth * loose * 0.2,
         "smoothing": int(rng.integers(3, 7)),
@@ -533,6 +535,38 @@ def _draw_head(rng, outfit, color, feminine, style):
             )
 
 
+class _Dice:
+    """A `numpy.random.Generator` for recipes: single numbers are drawn many at a time, fast."""
+
+    def __init__(self, generator):
+        self._generator = generator
+        self._shares, self._deviations = [], []
+
+    def __getattr__(self, name):
+        return getattr(self._generator, name)
+
+    def random(self, size=None):
+        if size is not None:
+            return self._generator.random(size)
+        if not self._shares:
+            self._shares = self._generator.random(256).tolist()
+        return self._shares.pop()
+
+    def normal(self, mean=0.0, deviation=1.0, size=None):
+        if size is not None or isinstance(mean, list):
+            return self._generator.normal(mean, deviation, size)
+        if not self._deviations:
+            self._deviations = self._generator.normal(size=64).tolist()
+        return mean + deviation * self._deviations.pop()
+
+    def uniform(self, low, high):
+        return low + (high - low) * self.random()
+
+    def integers(self, low, high=None):
+        low, high = (0, low) if high is None else (low, high)
+        return low + int((high - low) * self.random())
+
+
 # --- recipes: everything else ---------------------------------------------------------------
 
 
@@ -559,7 +593,7 @@ def draw_recipe(seed, index, pool=None, photographs=()):
 
 def _draw_recipe(seed, index, pool, photographs):
     """The same with arrays in it, which `picture` takes as well; for speed."""
-    rng = np.random.default_rng([seed, index])
+    rng = _Dice(np.random.default_rng([seed, index]))
     place = backgrounds.draw_place(_one_of(rng, _PLACES), rng)
     west, east, south, _ = place["bounds"][2:]
     people = [_draw_body(rng, pool) | {"outfit": draw_outfit(rng), "at": [0.0, 0.0]}]
@@ -1168,6 +1202,14 @@ def find_photographs(folder):
     return sorted(names)
 
 
+@njit(nogil=True, cache=True)
+def _label(owners, mesh, labels):
+    """Whose mesh each pixel shows; -1, where nothing is seen, takes the last owner."""
+    for i in range(mesh.shape[0]):
+        for j in range(mesh.shape[1]):
+            labels[i, j] = owners[mesh[i, j]]
+
+
 def finish(recipe, scene, seen):
     """Draw a scene, put it through the lens, and write down what is known: the sample."""
     size = scene.camera.size[0]
@@ -1180,7 +1222,8 @@ def finish(recipe, scene, seen):
     focal, (cx, cy) = scene.camera.focal, scene.camera.center
     pixels = points[:, :2].astype(np.float64) * (focal / points[:, 2:]) + (cx, cy)
     inside = ((pixels >= 0) & (pixels < size)).all(1) & (points[:, 2] > 0.05)
-    owner = seen["owners"].take(drawn.mesh)  # mesh -1, where nothing is seen, takes the last
+    owner = np.empty(drawn.mesh.shape, np.uint8)
+    _label(seen["owners"], drawn.mesh, owner)
     column, row = np.minimum(np.fmax(pixels, 0), size - 1).astype(int).T  # fmax: NaN too
     behind = points[:, 2] - drawn.depth[row, column] > 1.4 * _thickness() + 0.06
     hidden = inside & (drawn.mesh[row, column] >= 0) & (behind | (owner[row, column] != PERSON))
@@ -1641,4 +1684,17 @@ def render_shard(pool, seed, first, count, path, photographs, size):
             recipes = [_draw_recipe(seed, i, pool, names) for i in range(begin, end)]
             yield from picture(recipes, size, photographs)
 
-    return records.write_shard(path, samples())["samples"]
+    with _no_garbage_collection():
+        return records.write_shard(path, samples())["samples"]
+
+
+@contextlib.contextmanager
+def _no_garbage_collection():
+    """Recipes are thousands of objects, none in a cycle: to look for cycles takes 4 % longer."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
