@@ -432,16 +432,18 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
             begin, end = first[i], first[i + 1]
             if begin == end:
                 continue
-            x, y, z = zero, zero, zero
+            x, y, z, w = zero, zero, zero, zero
             for j in range(begin, end):
                 n = near[j]
                 x += out[n, 0]
                 y += out[n, 1]
                 z += out[n, 2]
+                w += out[n, 3]
             scale = (one - keep) / np.float32(end - begin)
             other[i, 0] = keep * out[i, 0] + x * scale
             other[i, 1] = keep * out[i, 1] + y * scale
             other[i, 2] = keep * out[i, 2] + z * scale
+            other[i, 3] = keep * out[i, 3] + w * scale
         out, other = other, out
     for i in range(count):
         x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
@@ -1066,12 +1068,14 @@ def _paint_skin(masks, openness, coarse, fine, palette, strength, colors):
     """Lay the marks over the skin, one after another; see `skin_colors`."""
     for v in range(colors.shape[0]):
         value = 1 + np.float32(0.02) * coarse[v] + np.float32(0.012) * fine[v]
+        marked = masks[1:, v].max() > 0  # few are: the face's
         for k in range(3):
             color = palette[0, k] * value * (1 + masks[0, v] * palette[1, k])
-            for m in range(1, 6):
-                row = m + 1
-                share = min(masks[m, v], np.float32(1)) * strength[row]
-                color += (palette[row, k] - color) * share
+            if marked:
+                for m in range(1, 6):
+                    row = m + 1
+                    share = min(masks[m, v], np.float32(1)) * strength[row]
+                    color += (palette[row, k] - color) * share
             colors[v, k] = min(max(color * openness[v, k], np.float32(0)), np.float32(1))
 
 
