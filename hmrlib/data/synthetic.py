@@ -1388,7 +1388,11 @@ def _plant(thing):
     shade = 0.55 + 0.45 * np.clip(middle[:, 1] / high, 0, 1)
     colors = np.clip(green * shade[:, None] * np.exp(0.15 * rng.normal(size=(count, 1))), 0, 1)
     points = points.reshape(-1, 3) + np.array([thing["at"][0], 0, thing["at"][1]])
-    leaves = Mesh(points, faces, np.repeat(colors, 4, 0), two_sided=True, gloss=0.2)
+    normals = np.repeat(np.cross(across, along), 4, 0)
+    points, colors, normals = (
+        values.astype(np.float32) for values in (points, np.repeat(colors, 4, 0), normals)
+    )
+    leaves = Mesh.trusted(points, faces, colors, normals=normals, two_sided=True, gloss=0.2)
     pot = _boxes([(0, 0.16 * size, 0, 0.3 * size, 0.32 * size, 0.3 * size)])
     at = [thing["at"][0], 0, thing["at"][1]]
     return [leaves, _placed(pot, thing, [1, 1, 1], thing["turn"], at)]

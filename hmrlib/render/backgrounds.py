@@ -322,6 +322,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
         tint,
         light,
         rects,
+        first_rect,
         layers,
         profiles,
         path,
@@ -441,9 +442,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                         stain = np.float32(0.88) + np.float32(0.5) * stain
                     r, g, b = r * stain, g * stain, b * stain
                 emitted = False
-                for k in range(rects.shape[0]):
-                    if int(rects[k, 0]) != side:
-                        continue
+                for k in range(first_rect[side], first_rect[side + 1]):
                     ru = (hit_u - rects[k, 1]) / rects[k, 3]
                     rv = (hit_v - rects[k, 2]) / rects[k, 4]
                     if ru < 0 or ru > 1 or rv < 0 or rv > 1:
@@ -550,6 +549,7 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
 FAR = 1e4  # metres: where a wall stands that is not there
 SURFACES = ("floor", "ceiling", "west", "east", "south", "north", "path", "edge", "stain")
 NORMALS = np.array([(0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, 1), (0, 0, -1)], float)
+_LIT = np.concatenate([NORMALS, [(0, 0.35, 0.94)]])  # and what stands far away
 WEATHERS = ("sunny",) * 4 + ("hazy",) * 2 + ("overcast",) * 3 + ("dusk",)
 THINGS = ("window",) * 7 + ("picture",) * 6 + ("door",) * 3 + ("shelf",) * 3 + ("none",) * 6
 KINDS = ("room", "hall", "street", "wall", "meadow", "woods", "court", "abstract")
@@ -907,16 +907,15 @@ def _pack(place, exposure):
         number[i], scale[i] = numbers[texture]
         tint[i] = color
     number[8] = numbers["clouds"][0]
-    light = (light_on(place, NORMALS) * exposure).astype(np.float32)
+    *light, side_light = light_on(place, _LIT) * exposure
     rects = [
         [numbers[value][0] if isinstance(value, str) else value for value in rect]
-        for rect in place["rects"]
+        for rect in sorted(place["rects"], key=lambda rect: rect[0])  # by wall
     ]
     rects = np.array(rects, np.float32).reshape(-1, 15)
     rects[:, 9] *= exposure
     layers = np.zeros((len(place["layers"]), 7), np.float32)
     profiles = np.ones((max(len(layers), 1), PROFILE), np.float32)
-    side_light = light_on(place, np.array([[0.0, 0.35, 0.94]]))[0] * exposure
     for i, (distance, tall, name, profile, variant, rough, *paint) in enumerate(place["layers"]):
         texture, metres = numbers[name]
         layers[i] = [
@@ -941,8 +940,9 @@ def _pack(place, exposure):
         number,
         scale,
         tint,
-        light,
+        np.array(light, np.float32),
         rects,
+        np.searchsorted(rects[:, 0], np.arange(7)),
         layers,
         profiles,
         np.array(place["path"], np.float32),

@@ -663,20 +663,26 @@ def drape_tube(tailor, betas, rotations, translations, top, hem, ease, flare, pl
     shank = 0.5 * _smoothstep((knees - y) / 0.15 + 0.5)
     spine = _smoothstep((y - hips - 0.10) / 0.12)
     left = _smoothstep(points[..., 0] / 0.22 + 0.5)
-    weights = np.zeros((24, TUBE_RINGS, TUBE_ANGLES))
-    weights[J["spine1"]] = spine[:, None]
-    weights[J["pelvis"]] = ((1 - spine) * (1 - thigh))[:, None]
-    for side, share in (("left", left), ("right", 1 - left)):
-        weights[J[f"{side}_hip"]] = (thigh * (1 - shank))[:, None] * share
-        weights[J[f"{side}_knee"]] = (thigh * shank)[:, None] * share
-    return skin(points, weights, rotations, translations)
+    weights = np.empty((len(_TUBE_JOINTS), TUBE_RINGS, TUBE_ANGLES))
+    weights[0] = spine[:, None]
+    weights[1] = ((1 - spine) * (1 - thigh))[:, None]
+    for first, share in ((2, left), (4, 1 - left)):
+        weights[first] = (thigh * (1 - shank))[:, None] * share
+        weights[first + 1] = (thigh * shank)[:, None] * share
+    return skin(points, weights, rotations[_TUBE_JOINTS], translations[_TUBE_JOINTS])
+
+
+# what moves a tube: the trunk, and each side's thigh and shank
+_TUBE_JOINTS = [
+    J[name] for name in ("spine1", "pelvis", "left_hip", "left_knee", "right_hip", "right_knee")
+]
 
 
 def skin(points, weights, rotations, translations):
-    """Linear blend skinning of rest points (..., 3) by weights (24, ...); see `drape_tube`."""
+    """Linear blend skinning of rest points (..., 3) by n joints' weights (n, ...)."""
     blend = np.tensordot(weights, rotations, (0, 0))  # (..., 3, 3)
     shift = np.tensordot(weights, translations, (0, 0))
-    return (blend @ points[..., None])[..., 0] + shift
+    return np.einsum("...ij,...j->...i", blend, points) + shift
 
 
 def joint_transforms(turns, rest, parents):
