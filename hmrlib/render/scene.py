@@ -325,28 +325,29 @@ def render_scenes(scenes, supersample=2, threads=None, buffers=BUFFERS) -> list[
     for scene in scenes:
         if not isinstance(scene, Scene):
             raise ValueError(f"scenes must be a list of Scene, found {type(scene).__name__}.")
-    drawn = [None] * len(scenes)
+    drawn = _blank_images(scenes)  # images to begin with, then what they become
 
     def draw(i, space):
-        drawn[i] = _draw_scene(scenes[i], supersample, space, buffers)
+        drawn[i] = _draw_scene(scenes[i], supersample, space, buffers, drawn[i])
 
     for_each(draw, len(scenes), threads)
     return drawn
 
 
-def _draw_scene(scene, supersample, space, buffers):
-    """`render_scene` in a workspace."""
+def _blank_images(scenes):
+    """An image of undefined content for each scene: parts of one array if all are of one shape,
+    since the system hands out much memory at once much faster than little by little."""
+    shapes = [(*scene.camera.size[::-1], 4 if scene.background is None else 3) for scene in scenes]
+    if len(set(shapes)) == 1:
+        return list(np.empty((len(scenes), *shapes[0]), np.uint8))
+    return [np.empty(shape, np.uint8) for shape in shapes]
+
+
+def _draw_scene(scene, supersample, space, buffers, image):
+    """`render_scene` in a workspace, into an image."""
     meshes = scene.meshes
-    first_vertices = list(accumulate((len(mesh.vertices) for mesh in meshes), initial=0))
     first_faces = list(accumulate((len(mesh.faces) for mesh in meshes), initial=0))
-    geometry = _geometry(space, first_vertices[-1], first_faces[-1])
-    for i, mesh in enumerate(meshes):
-        parts = (mesh.vertices, mesh.faces, mesh.normals, mesh.colors, mesh.uv, mesh.labels)
-        count = len(mesh.vertices)
-        table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
-        same = workspace(space, "same", (count,), np.uint32)
-        bits = mesh.vertices.view(np.uint32)
-        shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
+    geometry = _placed(meshes, first_faces, space)
     spans = np.array(first_faces), np.array([mesh.two_sided for mesh in meshes], bool)
     width, height = scene.camera.size
     sun, shadow = scene.sun, NO_SHADOW
@@ -358,7 +359,6 @@ def _draw_scene(scene, supersample, space, buffers):
     radius = np.float32(scene.occlusion)
     sky = irradiance_polynomial(scene.sky)
     lighting = (sky, lights, np.float32(0), radius)
-    image = np.empty((height, width, 4 if scene.background is None else 3), np.uint8)
     image[:] = 0 if scene.background is None else scene.background
     if not any(len(mesh.labels) for mesh in meshes):
         buffers = [name for name in buffers if name != "parts"]
@@ -452,6 +452,7 @@ def draw(
             box,
             supersample,
             limit,
+            bool(textured),
             shading.DECODING,
             scratch,
         )
@@ -464,8 +465,6 @@ def draw(
                 order[ends[m] : ends[m + 1]],
                 fragments,
                 geometry,
-                lens,
-                supersample,
                 shading.DECODING,
                 (mesh.texture.texels, mesh.texture.levels),
                 (mesh.bump.texels, mesh.bump.levels),
@@ -649,6 +648,24 @@ def workspace(space, name, shape, dtype):
         view = memory[:size].reshape(shape)
         space[name] = memory, view
     return view
+
+
+def _placed(meshes, first_faces, space):
+    """All meshes in the arrays that `shading.begin` takes, with their normals."""
+    first_vertices = list(accumulate((len(mesh.vertices) for mesh in meshes), initial=0))
+    geometry = _geometry(space, first_vertices[-1], first_faces[-1])
+    for i, mesh in enumerate(meshes):
+        count = len(mesh.vertices)
+        table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
+        same = workspace(space, "same", (count,), np.uint32)
+        bits = mesh.vertices.view(np.uint32)
+        parts = (mesh.vertices, mesh.faces, mesh.normals, mesh.colors, mesh.uv, mesh.labels)
+        if len(meshes) == 1:  # nothing need be copied
+            # Compiled code is of another type, and compiled anew, where memory is read-only.
+            parts = tuple(np.require(part, requirements="W") for part in parts)
+            return shading.place_alone(parts, bits, table, same, geometry)
+        shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
+    return geometry
 
 
 def _geometry(space, num_vertices, num_faces):

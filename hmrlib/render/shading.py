@@ -32,7 +32,8 @@ from hmrlib.render.rasterizer import (
 # Rows of the table of fragments' values.
 NORMAL, ALBEDO, LIGHT, POSITION = 0, 3, 6, 9
 DEPTH, WEIGHT_A, WEIGHT_B, SUNLIT, OPEN = 12, 13, 14, 15, 16
-ROWS = 17
+U, V, DENSITY = 17, 18, 19
+ROWS = 20
 
 HALF = np.float32(0.5)
 FULL = np.float32(255)
@@ -90,11 +91,8 @@ def place(mesh, bits, index, first_vertex, first_face, table, same, geometry):
     end = first_vertex + vertices.shape[0]
     if normals.shape[0]:
         _copy(normals, to_normals[first_vertex:end])
-    elif with_uv:
-        weld(bits, table, same)
-        vertex_normals(vertices, faces, same, to_normals[first_vertex:end])
     else:
-        vertex_normals(vertices, faces, same[:0], to_normals[first_vertex:end])
+        _smooth(vertices, faces, bits, with_uv, table, same, to_normals[first_vertex:end])
     _copy(vertices, to_vertices[first_vertex:end])
     if uniform:
         for v in range(first_vertex, end):
@@ -114,6 +112,31 @@ def place(mesh, bits, index, first_vertex, first_face, table, same, geometry):
         to_labels[first_face:last] = labels
     else:
         to_labels[first_face:last] = -1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def place_alone(mesh, bits, table, same, geometry):
+    """The same for the only mesh of a scene, whose own arrays do, but for what it lacks."""
+    vertices, faces, normals, colors, uv, labels = mesh
+    _, _, to_normals, _, _, to_labels, to_mesh = geometry
+    if not normals.shape[0]:
+        normals = to_normals
+        _smooth(vertices, faces, bits, uv.shape[0] > 0, table, same, normals)
+    if not labels.shape[0]:
+        labels = to_labels
+        labels[:] = -1
+    to_mesh[:] = 0
+    return vertices, faces, normals, colors, uv, labels, to_mesh
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _smooth(vertices, faces, bits, with_uv, table, same, normals):
+    """Smooth normals, across the seams of a texture too."""
+    if with_uv:
+        weld(bits, table, same)
+        vertex_normals(vertices, faces, same, normals)
+    else:
+        vertex_normals(vertices, faces, same[:0], normals)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -226,11 +249,18 @@ _find_1, _find_2, _find_4 = _finder(1), _finder(2), _finder(4)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def interpolate(found, fragments, geometry, position, screen, camera, decoding):
-    """Normal, colour, depth and place in the world of each fragment, from its face's vertices."""
+def interpolate(
+    found, fragments, geometry, position, screen, camera, supersample, textured, decoding
+):
+    """Normal, colour, depth and place in the world of each fragment, from its face's vertices.
+
+    Where `textured`, also the place in the texture, and how much of the texture's area falls on a
+    pixel: for all, as what it is for a mesh without `uv` is never looked at.
+    """
     face_of, place_of, values = fragments[2], fragments[3], fragments[4]
-    faces, normals, colors = geometry[1], geometry[2], geometry[3]
+    faces, normals, colors, uv = geometry[1], geometry[2], geometry[3], geometry[4]
     pose, intrinsics, orthographic = camera
+    per_pixel = np.float32((supersample * SUBPIXEL) ** 2)
     last = np.float32(decoding.shape[0] - 1)
     normal_x, normal_y, normal_z = values[NORMAL], values[NORMAL + 1], values[NORMAL + 2]
     red, green, blue = values[ALBEDO], values[ALBEDO + 1], values[ALBEDO + 2]
@@ -238,7 +268,7 @@ def interpolate(found, fragments, geometry, position, screen, camera, decoding):
     for g in range(found):
         f = face_of[g]
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        weight_a, weight_b, weight_c, near, outer = weights(
+        weight_a, weight_b, weight_c, near, outer, area = weights(
             position, screen, a, b, c, place_of[g, 0], place_of[g, 1], orthographic
         )
         depths[g], weights_a[g], weights_b[g] = near, weight_a, weight_b
@@ -247,6 +277,12 @@ def interpolate(found, fragments, geometry, position, screen, camera, decoding):
         y = weight_a * normals[a, 1] + weight_b * normals[b, 1] + weight_c * normals[c, 1]
         z = weight_a * normals[a, 2] + weight_b * normals[b, 2] + weight_c * normals[c, 2]
         normal_x[g], normal_y[g], normal_z[g] = side * x, side * y, side * z
+        if textured:
+            u, v = uv[a, 0], uv[a, 1]
+            pu, pv, qu, qv = uv[b, 0] - u, uv[b, 1] - v, uv[c, 0] - u, uv[c, 1] - v
+            values[U, g] = u + weight_b * pu + weight_c * qu
+            values[V, g] = v + weight_b * pv + weight_c * qv
+            values[DENSITY, g] = abs(pu * qv - pv * qu) * per_pixel / max(area, ONE)
     if colors.shape[0] == 1:
         red[:found] = decoding[int(colors[0, 0] * last + HALF)]
         green[:found] = decoding[int(colors[0, 1] * last + HALF)]
@@ -443,7 +479,7 @@ def sort_by_mesh(found, fragments, mesh_of, order, starts):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def apply_texture(rows, fragments, geometry, camera, supersample, decoding, picture, bump):
+def apply_texture(rows, fragments, geometry, decoding, picture, bump):
     """Multiply the colour of a mesh's fragments by its texture, and tilt their normals by bumps.
 
     Bumps follow Mikkelsen, "Bump mapping unparametrized surfaces on the GPU" (2010): the normal
@@ -451,59 +487,23 @@ def apply_texture(rows, fragments, geometry, camera, supersample, decoding, pict
 
     Args:
         rows: (n,) which fragments are its own.
-        supersample: samples along each side of a pixel.
         decoding: sRGB's inverse curve as a table.
         picture, bump: texels and levels; of no size if there is none.
     """
     face_of, values = fragments[2], fragments[4]
     vertices, faces, uv = geometry[0], geometry[1], geometry[4]
-    pose, intrinsics, orthographic = camera
     texels, levels = picture
     slopes, slope_levels = bump
-    focal = intrinsics[0] / np.float32(supersample)  # of pixels
-    eye = np.empty(3, np.float32)
-    for k in range(3):
-        eye[k] = -(pose[0, k] * pose[0, 3] + pose[1, k] * pose[1, 3] + pose[2, k] * pose[2, 3])
     fraction, half = np.uint32(FRACTION), np.uint32(1 << (FRACTION - 1))
     for n in range(rows.shape[0]):
         g = rows[n]
-        f = face_of[g]
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        weight_a, weight_b = values[WEIGHT_A, g], values[WEIGHT_B, g]
-        weight_c = ONE - weight_a - weight_b
-        u = weight_a * uv[a, 0] + weight_b * uv[b, 0] + weight_c * uv[c, 0]
-        v = weight_a * uv[a, 1] + weight_b * uv[b, 1] + weight_c * uv[c, 1]
-        # The face's edges in the world and in the texture.
-        px, py, pz = (
-            vertices[b, 0] - vertices[a, 0],
-            vertices[b, 1] - vertices[a, 1],
-            vertices[b, 2] - vertices[a, 2],
-        )
-        qx, qy, qz = (
-            vertices[c, 0] - vertices[a, 0],
-            vertices[c, 1] - vertices[a, 1],
-            vertices[c, 2] - vertices[a, 2],
-        )
-        pu, pv = uv[b, 0] - uv[a, 0], uv[b, 1] - uv[a, 1]
-        qu, qv = uv[c, 0] - uv[a, 0], uv[c, 1] - uv[a, 1]
-        nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
-        determinant = pu * qv - pv * qu
-        # Seen from the camera, the face's area in pixels.
-        if orthographic:
-            area = abs(nx * pose[2, 0] + ny * pose[2, 1] + nz * pose[2, 2]) * focal * focal
-        else:
-            dx = values[POSITION, g] - eye[0]
-            dy = values[POSITION + 1, g] - eye[1]
-            dz = values[POSITION + 2, g] - eye[2]
-            depth = values[DEPTH, g]
-            area = abs(nx * dx + ny * dy + nz * dz) * focal * focal / (depth * depth * depth)
-        density = abs(determinant) / max(area, np.float32(1e-12))
+        u, v, density = values[U, g], values[V, g], values[DENSITY, g]
         if texels.shape[0]:
             red, green, blue = mix_texels(texels, four_texels(u, v, _level(density, levels)))
             values[ALBEDO, g] *= decoding[(red + half) >> fraction]
             values[ALBEDO + 1, g] *= decoding[(green + half) >> fraction]
             values[ALBEDO + 2, g] *= decoding[(blue + half) >> fraction]
-        if slopes.shape[0] and determinant != 0:
+        if slopes.shape[0] and density > 0:
             p, q, r, s, x, y = four_texels(u, v, _level(density, slope_levels))
             x, y = np.float32(x) * np.float32(1 / 256), np.float32(y) * np.float32(1 / 256)
             part_p, part_q = (ONE - x) * (ONE - y), x * (ONE - y)
@@ -520,6 +520,22 @@ def apply_texture(rows, fragments, geometry, camera, supersample, decoding, pict
                 + part_r * slopes[r, 1]
                 + part_s * slopes[s, 1]
             )
+            # The face's edges in the world and in the texture.
+            f = face_of[g]
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            px, py, pz = (
+                vertices[b, 0] - vertices[a, 0],
+                vertices[b, 1] - vertices[a, 1],
+                vertices[b, 2] - vertices[a, 2],
+            )
+            qx, qy, qz = (
+                vertices[c, 0] - vertices[a, 0],
+                vertices[c, 1] - vertices[a, 1],
+                vertices[c, 2] - vertices[a, 2],
+            )
+            pu, pv = uv[b, 0] - uv[a, 0], uv[b, 1] - uv[a, 1]
+            qu, qv = uv[c, 0] - uv[a, 0], uv[c, 1] - uv[a, 1]
+            nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
             # Heights along the two edges, and from them the gradient in the face's plane.
             rise_p, rise_q = slope_u * pu + slope_v * pv, slope_u * qu + slope_v * qv
             square = nx * nx + ny * ny + nz * nz
@@ -894,7 +910,7 @@ def write_buffers(
         if parts.shape[0]:
             parts[row, column] = labels[f]
         if barycentric.shape[0]:
-            weight_a, weight_b, weight_c, near, _ = weights(
+            weight_a, weight_b, weight_c, near, _, _ = weights(
                 position,
                 screen,
                 faces[f, 0],
@@ -910,7 +926,7 @@ def write_buffers(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def begin(geometry, meshes, camera, size, box, supersample, merge, decoding, scratch):
+def begin(geometry, meshes, camera, size, box, supersample, merge, textured, decoding, scratch):
     """Rasterise all meshes, find the fragments and interpolate: the first half of drawing.
 
     Args:
@@ -921,6 +937,7 @@ def begin(geometry, meshes, camera, size, box, supersample, merge, decoding, scr
         box: pixels to draw: top, bottom, left, right.
         supersample: samples along each side of a pixel.
         merge: see `find_fragments`.
+        textured: see `interpolate`.
         decoding: sRGB's inverse curve as a table.
         scratch: position and screen from `project`, samples, fragments.
 
@@ -952,7 +969,9 @@ def begin(geometry, meshes, camera, size, box, supersample, merge, decoding, scr
         found = _find_2(box, size[0], merge, camera[2], samples, mesh_of, fragments)
     else:
         found = _find_4(box, size[0], merge, camera[2], samples, mesh_of, fragments)
-    interpolate(found, fragments, geometry, position, screen, camera, decoding)
+    interpolate(
+        found, fragments, geometry, position, screen, camera, supersample, textured, decoding
+    )
     return found
 
 
