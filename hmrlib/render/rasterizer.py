@@ -316,8 +316,8 @@ def weights(position, screen, a, b, c, x, y, orthographic):
 
     Returns:
         the weights of a, b and c, correct in perspective; the nearness; whether the triangle's
-        outer side is seen; and twice the area, in square SUBPIXELths, that it would cover in the
-        picture if all of it were as near as this place.
+        outer side is seen; and one over twice the area that it would have in the picture, in
+        square SUBPIXELths, if all of it were as near as this place.
     """
     if position[a, 0] == OUTSIDE or position[b, 0] == OUTSIDE or position[c, 0] == OUTSIDE:
         edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
@@ -330,11 +330,17 @@ def weights(position, screen, a, b, c, x, y, orthographic):
         weight_a, weight_b = np.float32(wide_a * scale), np.float32(wide_b * scale)
         weight_c = np.float32(wide_c * scale)
         depth = weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
-        area = np.float32(abs(facing)) * np.float32(SUBPIXEL * SUBPIXEL)
+        inverse_area = np.float32(1 / (abs(facing) * SUBPIXEL * SUBPIXEL))
         if orthographic:
-            return weight_a, weight_b, weight_c, -depth, facing > 0, area
-        near = ONE / depth
-        return weight_a, weight_b, weight_c, near, facing > 0, area * near * near * near
+            return weight_a, weight_b, weight_c, -depth, facing > 0, inverse_area
+        return (
+            weight_a,
+            weight_b,
+            weight_c,
+            ONE / depth,
+            facing > 0,
+            inverse_area * depth * depth * depth,
+        )
     ax, ay = np.float32(position[a, 0] - x), np.float32(position[a, 1] - y)
     bx, by = np.float32(position[b, 0] - x), np.float32(position[b, 1] - y)
     cx, cy = np.float32(position[c, 0] - x), np.float32(position[c, 1] - y)
@@ -354,11 +360,11 @@ def weights(position, screen, a, b, c, x, y, orthographic):
     near = part_a + part_b + part_c
     if orthographic:
         scale = ONE / total
-        return weight_a * scale, weight_b * scale, weight_c * scale, near * scale, outer, total
+        return weight_a * scale, weight_b * scale, weight_c * scale, near * scale, outer, scale
     scale = ONE / near
-    near /= total
-    area = total * near * near * near / (screen[a, 2] * screen[b, 2] * screen[c, 2])
-    return part_a * scale, part_b * scale, part_c * scale, near, outer, area
+    depth = total * scale
+    inverse_area = depth * depth * scale * screen[a, 2] * screen[b, 2] * screen[c, 2]
+    return part_a * scale, part_b * scale, part_c * scale, near / total, outer, inverse_area
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

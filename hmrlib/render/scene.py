@@ -652,20 +652,42 @@ def workspace(space, name, shape, dtype):
 
 def _placed(meshes, first_faces, space):
     """All meshes in the arrays that `shading.begin` takes, with their normals."""
+    if len(meshes) == 1:
+        return _placed_alone(meshes[0], space)
     first_vertices = list(accumulate((len(mesh.vertices) for mesh in meshes), initial=0))
     geometry = _geometry(space, first_vertices[-1], first_faces[-1])
     for i, mesh in enumerate(meshes):
-        count = len(mesh.vertices)
-        table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
-        same = workspace(space, "same", (count,), np.uint32)
-        bits = mesh.vertices.view(np.uint32)
         parts = (mesh.vertices, mesh.faces, mesh.normals, mesh.colors, mesh.uv, mesh.labels)
-        if len(meshes) == 1:  # nothing need be copied
-            # Compiled code is of another type, and compiled anew, where memory is read-only.
-            parts = tuple(np.require(part, requirements="W") for part in parts)
-            return shading.place_alone(parts, bits, table, same, geometry)
+        table, same = _welding(space, len(mesh.vertices))
+        bits = mesh.vertices.view(np.uint32)
         shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
     return geometry
+
+
+def _placed_alone(mesh, space):
+    """The same for the only mesh of a scene: its own arrays do, but for what it lacks."""
+    normals, labels = mesh.normals, mesh.labels
+    if not len(normals):
+        normals = workspace(space, "normals", mesh.vertices.shape, np.float32)
+        table, same = _welding(space, len(mesh.vertices))
+        bits = mesh.vertices.view(np.uint32)
+        shading.smooth_normals(
+            mesh.vertices, mesh.faces, bits, len(mesh.uv) > 0, table, same, normals
+        )
+    if not len(labels):
+        labels = workspace(space, "labels", (len(mesh.faces),), np.int32)
+        labels.fill(-1)
+    mesh_of = workspace(space, "mesh of face", (len(mesh.faces),), np.int32)
+    mesh_of.fill(0)
+    parts = (mesh.vertices, mesh.faces, normals, mesh.colors, mesh.uv, labels, mesh_of)
+    # For memory that is read-only, everything would be compiled anew.
+    return tuple(part if part.flags.writeable else part.copy() for part in parts)
+
+
+def _welding(space, count):
+    """Scratch for `rasterizer.weld` of so many vertices."""
+    table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
+    return table, workspace(space, "same", (count,), np.uint32)
 
 
 def _geometry(space, num_vertices, num_faces):

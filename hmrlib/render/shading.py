@@ -5,7 +5,7 @@ or, where `merge` allows it, the same mesh at about the same depth.  Colour is w
 fragment, in loops that run over plain arrays and so on vectors of fragments:
 
     find_fragments  group the samples of each pixel
-    interpolate     normal, colour and depth from the vertices; the place in the world
+    interpolate     normal, colour, depth and place in the texture, from the vertices
     apply_texture   colour and bumps from pictures that cover the mesh
     light           sky, sun, shadows, gloss
     composite       encode for display, average, and lay over the background
@@ -92,7 +92,7 @@ def place(mesh, bits, index, first_vertex, first_face, table, same, geometry):
     if normals.shape[0]:
         _copy(normals, to_normals[first_vertex:end])
     else:
-        _smooth(vertices, faces, bits, with_uv, table, same, to_normals[first_vertex:end])
+        smooth_normals(vertices, faces, bits, with_uv, table, same, to_normals[first_vertex:end])
     _copy(vertices, to_vertices[first_vertex:end])
     if uniform:
         for v in range(first_vertex, end):
@@ -115,23 +115,8 @@ def place(mesh, bits, index, first_vertex, first_face, table, same, geometry):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def place_alone(mesh, bits, table, same, geometry):
-    """The same for the only mesh of a scene, whose own arrays do, but for what it lacks."""
-    vertices, faces, normals, colors, uv, labels = mesh
-    _, _, to_normals, _, _, to_labels, to_mesh = geometry
-    if not normals.shape[0]:
-        normals = to_normals
-        _smooth(vertices, faces, bits, uv.shape[0] > 0, table, same, normals)
-    if not labels.shape[0]:
-        labels = to_labels
-        labels[:] = -1
-    to_mesh[:] = 0
-    return vertices, faces, normals, colors, uv, labels, to_mesh
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _smooth(vertices, faces, bits, with_uv, table, same, normals):
-    """Smooth normals, across the seams of a texture too."""
+def smooth_normals(vertices, faces, bits, with_uv, table, same, normals):
+    """Normals of a mesh, across the seams of its texture too if it has `uv`; see `place`."""
     if with_uv:
         weld(bits, table, same)
         vertex_normals(vertices, faces, same, normals)
@@ -252,14 +237,14 @@ _find_1, _find_2, _find_4 = _finder(1), _finder(2), _finder(4)
 def interpolate(
     found, fragments, geometry, position, screen, camera, supersample, textured, decoding
 ):
-    """Normal, colour, depth and place in the world of each fragment, from its face's vertices.
+    """Normal, colour and depth of each fragment, from its face's vertices.
 
     Where `textured`, also the place in the texture, and how much of the texture's area falls on a
     pixel: for all, as what it is for a mesh without `uv` is never looked at.
     """
     face_of, place_of, values = fragments[2], fragments[3], fragments[4]
     faces, normals, colors, uv = geometry[1], geometry[2], geometry[3], geometry[4]
-    pose, intrinsics, orthographic = camera
+    orthographic = camera[2]
     per_pixel = np.float32((supersample * SUBPIXEL) ** 2)
     last = np.float32(decoding.shape[0] - 1)
     normal_x, normal_y, normal_z = values[NORMAL], values[NORMAL + 1], values[NORMAL + 2]
@@ -268,7 +253,7 @@ def interpolate(
     for g in range(found):
         f = face_of[g]
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        weight_a, weight_b, weight_c, near, outer, area = weights(
+        weight_a, weight_b, weight_c, near, outer, inverse_area = weights(
             position, screen, a, b, c, place_of[g, 0], place_of[g, 1], orthographic
         )
         depths[g], weights_a[g], weights_b[g] = near, weight_a, weight_b
@@ -282,7 +267,7 @@ def interpolate(
             pu, pv, qu, qv = uv[b, 0] - u, uv[b, 1] - v, uv[c, 0] - u, uv[c, 1] - v
             values[U, g] = u + weight_b * pu + weight_c * qu
             values[V, g] = v + weight_b * pv + weight_c * qv
-            values[DENSITY, g] = abs(pu * qv - pv * qu) * per_pixel / max(area, ONE)
+            values[DENSITY, g] = abs(pu * qv - pv * qu) * inverse_area * per_pixel
     if colors.shape[0] == 1:
         red[:found] = decoding[int(colors[0, 0] * last + HALF)]
         green[:found] = decoding[int(colors[0, 1] * last + HALF)]
@@ -298,18 +283,8 @@ def interpolate(
             z = weight_a * colors[a, 2] + weight_b * colors[b, 2] + weight_c * colors[c, 2]
             red[g], green[g] = decoding[np.uint32(x + HALF)], decoding[np.uint32(y + HALF)]
             blue[g] = decoding[np.uint32(z + HALF)]
-    scale = ONE / intrinsics[0]
     for g in range(found):
-        near = depths[g]
-        depth = -near if orthographic else ONE / near
-        depths[g] = depth
-        spread = scale if orthographic else scale * depth
-        x = (np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL) - intrinsics[1]) * spread
-        y = (np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL) - intrinsics[2]) * spread
-        x, y, z = x - pose[0, 3], y - pose[1, 3], depth - pose[2, 3]
-        values[POSITION, g] = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z
-        values[POSITION + 1, g] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
-        values[POSITION + 2, g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
+        depths[g] = -depths[g] if orthographic else ONE / depths[g]
     for g in range(found):
         x, y, z = normal_x[g], normal_y[g], normal_z[g]
         scale = ONE / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
@@ -464,6 +439,10 @@ def sort_by_mesh(found, fragments, mesh_of, order, starts):
     face_of = fragments[2]
     count = starts.shape[0] - 1
     starts[:] = 0
+    if count == 1:
+        starts[1] = found
+        order[:found] = np.arange(found)
+        return
     for g in range(found):
         starts[mesh_of[face_of[g]]] += 1
     total = 0
@@ -658,6 +637,23 @@ def _coarsen(nearness, reach, coarse):
             for k in range(max(j - around, 0), min(j + around + 1, tiles)):
                 best = max(best, wide[i, k])
             coarse[i, j] = best
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _locate(found, fragments, camera):
+    """Where in the world each fragment is."""
+    place_of, values = fragments[3], fragments[4]
+    pose, intrinsics, orthographic = camera
+    scale = ONE / intrinsics[0]
+    for g in range(found):
+        depth = values[DEPTH, g]
+        spread = scale if orthographic else scale * depth
+        x = (np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL) - intrinsics[1]) * spread
+        y = (np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL) - intrinsics[2]) * spread
+        x, y, z = x - pose[0, 3], y - pose[1, 3], depth - pose[2, 3]
+        values[POSITION, g] = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z
+        values[POSITION + 1, g] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
+        values[POSITION + 2, g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
@@ -1004,6 +1000,9 @@ def finish(
     values = fragments[4]
     sky, lights, wrap, radius = lighting
     sun_view, shadow_map = shadow
+    shines = gloss.max() > 0
+    if shadow_map[0].shape[0] or shines:
+        _locate(found, fragments, camera)
     if shadow_map[0].shape[0]:
         _shadows(found, fragments, lights[0, 0], sun_view, shadow_map)
     else:
@@ -1019,7 +1018,7 @@ def finish(
     else:
         values[OPEN, :found] = ONE
     _diffuse(found, values, sky, lights, wrap)
-    if gloss.max() > 0:
+    if shines:
         _gloss(found, fragments, geometry[6], gloss, sky, lights, camera)
     composite(found, fragments, opacity, supersample, encoding, image)
 
