@@ -1,5 +1,6 @@
 """Records: what is written comes back, by two readers; what is damaged is named or counted."""
 
+import io
 import json
 import struct
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hmrlib.data import records
 from hmrlib.data.records import RecordError, SampleError, Skip
@@ -262,3 +264,14 @@ def test_no_shards_is_an_error_that_says_what_there_is(folder, tmp_path):
         records.open_records(folder, "val")
     with pytest.raises(RecordError, match="no such folder"):
         records.open_records(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 63), (20, 24)])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 256])
+def test_segmentation_comes_back(shape, count):
+    labels = np.random.default_rng(0).integers(0, count, shape, dtype=np.uint8)
+    for given in (labels, labels[:, ::-1]):
+        data = records.encode_segmentation(given)
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.verify()  # the chunks' checksums
+        np.testing.assert_array_equal(records.decode_segmentation(data), given)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 import hmrlib
 from hmrlib.camera import Camera, look_at
 from hmrlib.data import records, synthetic
-from hmrlib.render import backgrounds, clothes, render_scene
+from hmrlib.render import backgrounds, clothes, mipmap, render_scene
 from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
 
 COUNT = 12
@@ -101,6 +102,21 @@ def test_a_pool_stands_on_its_feet(pool):
     assert np.median(np.degrees(np.arccos(up[:, 1] / np.linalg.norm(up, axis=1)))) < 12
 
 
+def test_rotations_are_scipys():
+    rng, result = np.random.default_rng(0), np.empty(3)
+    for size in (1e-12, 1e-3, 1.0, 3.1, 20.0):
+        turns = rng.normal(size=(3, 3))
+        turns *= size / np.linalg.norm(turns, axis=1, keepdims=True)
+        expected = Rotation.from_rotvec(turns)
+        whole = expected[0] * expected[1] * expected[2]
+        synthetic._turn_root(turns, result)
+        assert (Rotation.from_rotvec(result) * whole.inv()).magnitude() < 1e-7
+        assert np.linalg.norm(result) <= np.pi + 1e-9
+        for one in (whole, *(Rotation.from_rotvec(np.pi * axis) for axis in np.eye(3))):
+            synthetic._rotvec_of(one.as_matrix(), result)
+            assert (Rotation.from_rotvec(result) * one.inv()).magnitude() < 1e-7
+
+
 # --- labels ---------------------------------------------------------------------------------
 
 
@@ -143,6 +159,8 @@ def test_people_are_posed_as_the_body_poses_them(recipes):
         np.array([person["pose"] for person in people]),
     )
     assert np.abs(posed["vertices"] - np.asarray(out.vertices)).max() < 1e-5
+    kept = synthetic._tailor(synthetic.FEW).kept
+    assert np.abs(posed["few"] - np.asarray(out.vertices)[:, kept]).max() < 1e-5
     assert np.abs(posed["joints"] - np.asarray(out.joints)).max() < 1e-5
     assert np.abs(posed["keypoints"] - np.asarray(body.keypoints(out))).max() < 1e-5
 
@@ -297,6 +315,16 @@ def test_patterns_have_colours_and_shades(kind):
     texture = clothes.dye(kind, 1, [[0.2, 0.4, 0.6], [0.9, 0.9, 0.9]], 2)
     assert texture.shape == (128, 128, 3)
     assert np.ptp(texture.reshape(-1, 3).mean(0)) > 2
+
+
+def test_a_dyed_cloth_is_the_mipmap_of_its_picture():
+    colors = [[0.2, 0.4, 0.6], [0.9, 0.9, 0.9]]
+    for step in (1, 2, 4):
+        dyed = clothes._tinted(clothes.pattern("check", 1), step, colors, clothes._BRIGHTNESS)
+        whole = mipmap(clothes.dye("check", 1, colors, step))
+        assert np.array_equal(dyed.levels, whole.levels)
+        off = dyed.texels.view(np.uint8).astype(int) - whole.texels.view(np.uint8)
+        assert np.abs(off).max() <= 1  # float32 may round otherwise
 
 
 def test_unknown_pattern_or_place_is_an_error():

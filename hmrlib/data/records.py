@@ -249,8 +249,8 @@ def encode_segmentation(labels):
     """(H, W) uint8 -> the bytes of a PNG file.
 
     The numbers are stored as places in a palette of greys, two bits each if that will do, and each
-    row as its difference from the one above, which is mostly zero. Written by hand, as Pillow
-    offers no filter for such pictures: a third of the time, and half of the bytes.
+    row as its difference from the one above, which is mostly zero. Written by hand: Pillow takes
+    twice as long.
     """
     height, width = labels.shape
     most = int(labels.max())
@@ -258,9 +258,7 @@ def encode_segmentation(labels):
         padded = np.zeros((height, -(-width // 4) * 4), np.uint8)
         padded[:, :width] = labels
         fours = padded.view("<u4")
-        packed = (fours << 6 | fours >> 4 & 0x30 | fours >> 14 & 0x0C | fours >> 24).astype(
-            np.uint8
-        )
+        packed = (fours * np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1) >> 24).astype(np.uint8)
     else:
         packed = labels
     rows = np.empty((height, 1 + packed.shape[1]), np.uint8)
