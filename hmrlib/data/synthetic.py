@@ -1671,7 +1671,11 @@ def cluster(scheduler, workers):
             }
         ),
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="ERROR"
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,  # workers need little, and to watch it takes time from the drawing
+            dashboard_address=":0",
+            silence_logs="ERROR",
         ) as local,
         Client(local) as client,
     ):
