@@ -661,6 +661,10 @@ def _placed(meshes, first_faces, space):
         table, same = _welding(space, len(mesh.vertices))
         bits = mesh.vertices.view(np.uint32)
         shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
+    # One colour for all, often white under textures, need not be interpolated.
+    colors = [mesh.colors for mesh in meshes]
+    if colors and all(len(c) == 1 and (c == colors[0]).all() for c in colors):
+        geometry = *geometry[:3], geometry[3][:1], *geometry[4:]
     return geometry
 
 

@@ -821,6 +821,13 @@ def composite(found, fragments, opacity, supersample, encoding, image):
     last = np.float32(encoding.shape[0] - 1)
     with_alpha = image.shape[2] == 4
     pixels = image.reshape((image.shape[0] * image.shape[1], image.shape[2]))
+    if supersample == 1 and opacity == 1 and not with_alpha:  # nothing to average or to lay over
+        for g in range(found):
+            shown = pixels[np.uint32(pixel[g])]
+            shown[0] = np.uint8(encoding[np.uint32(min(light_red[g], ONE) * last + HALF)] + HALF)
+            shown[1] = np.uint8(encoding[np.uint32(min(light_green[g], ONE) * last + HALF)] + HALF)
+            shown[2] = np.uint8(encoding[np.uint32(min(light_blue[g], ONE) * last + HALF)] + HALF)
+        return
     g = 0
     while g < found:
         here = pixel[g]
