@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 import hmrlib
 from hmrlib.camera import Camera, look_at
@@ -100,21 +99,6 @@ def test_a_pool_stands_on_its_feet(pool):
     joints = np.asarray(out.joints)
     up = joints[:, clothes.J["head"]] - joints[:, [7, 8]].mean(1)
     assert np.median(np.degrees(np.arccos(up[:, 1] / np.linalg.norm(up, axis=1)))) < 12
-
-
-def test_rotations_are_scipys():
-    rng, result = np.random.default_rng(0), np.empty(3)
-    for size in (1e-12, 1e-3, 1.0, 3.1, 20.0):
-        turns = rng.normal(size=(3, 3))
-        turns *= size / np.linalg.norm(turns, axis=1, keepdims=True)
-        expected = Rotation.from_rotvec(turns)
-        whole = expected[0] * expected[1] * expected[2]
-        synthetic._turn_root(turns, result)
-        assert (Rotation.from_rotvec(result) * whole.inv()).magnitude() < 1e-7
-        assert np.linalg.norm(result) <= np.pi + 1e-9
-        for one in (whole, *(Rotation.from_rotvec(np.pi * axis) for axis in np.eye(3))):
-            synthetic._rotvec_of(one.as_matrix(), result)
-            assert (Rotation.from_rotvec(result) * one.inv()).magnitude() < 1e-7
 
 
 # --- labels ---------------------------------------------------------------------------------

@@ -248,32 +248,14 @@ def encode_jpeg(image, quality=QUALITY):
 def encode_segmentation(labels):
     """(H, W) uint8 -> the bytes of a PNG file.
 
-    The numbers are stored as places in a palette of greys, two bits each if that will do, and each
-    row as its difference from the one above, which is mostly zero. Written by hand: Pillow takes
-    twice as long.
+    The numbers are stored as places in a palette of greys: few bits each, and Pillow tries none of
+    PNG's filters on them, which takes half the time.
     """
-    height, width = labels.shape
-    most = int(labels.max())
-    if most < 4:  # four labels to a byte, the first in its highest bits
-        padded = np.zeros((height, -(-width // 4) * 4), np.uint8)
-        padded[:, :width] = labels
-        fours = padded.view("<u4")
-        packed = (fours * np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1) >> 24).astype(np.uint8)
-    else:
-        packed = labels
-    rows = np.empty((height, 1 + packed.shape[1]), np.uint8)
-    rows[:, 0] = 2  # the filter "up"
-    rows[0, 1:] = packed[0]
-    np.subtract(packed[1:], packed[:-1], out=rows[1:, 1:])  # modulo 256
-    packer = zlib.compressobj(1, zlib.DEFLATED, 12, 5, zlib.Z_RLE)  # little memory to clear
-    data = packer.compress(rows) + packer.flush()
-    greys = np.repeat(np.arange(most + 1, dtype=np.uint8), 3).tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 2 if most < 4 else 8, 3, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"PLTE", greys), (b"IDAT", data), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    picture, file = Image.fromarray(labels), io.BytesIO()
+    greys = np.arange(int(labels.max()) + 1, dtype=np.uint8)
+    picture.putpalette(np.repeat(greys, 3).tobytes())
+    picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return file.getvalue()
 
 
 def decode_segmentation(data):

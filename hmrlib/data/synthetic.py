@@ -138,56 +138,9 @@ def _draw_body(rng, pool):
     else:
         tilt = np.radians(4) * rng.normal(size=3)
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
-    _turn_root(np.array([[0, np.radians(facing), 0], tilt, pose[0]]), pose[0])
+    turns = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]])
+    pose[0] = (turns[0] * turns[1] * turns[2]).as_rotvec()
     return {"betas": betas.round(4), "pose": pose.round(4), "lift": lift}
-
-
-@njit(nogil=True, cache=True)
-def _turn_root(turns, result):
-    """Axis-angle of rotations (n, 3), the last one first, as one (3,).
-
-    SciPy's `Rotation` takes fifty times as long for so few.
-    """
-    w, x, y, z = 1.0, 0.0, 0.0, 0.0
-    for n in range(len(turns)):
-        a, b, c = turns[n]
-        angle = np.sqrt(a * a + b * b + c * c)
-        scale = np.sin(angle / 2) / angle if angle > 1e-9 else 0.5
-        d, a, b, c = np.cos(angle / 2), a * scale, b * scale, c * scale
-        w, x, y, z = (
-            w * d - x * a - y * b - z * c,
-            w * a + x * d + y * c - z * b,
-            w * b - x * c + y * d + z * a,
-            w * c + x * b - y * a + z * d,
-        )
-    _as_rotvec(w, x, y, z, result)
-
-
-@njit(nogil=True, cache=True)
-def _as_rotvec(w, x, y, z, result):
-    """A unit quaternion as axis-angle (3,), of at most half a turn."""
-    sine = np.sqrt(x * x + y * y + z * z)
-    sign = 1.0 if w >= 0 else -1.0
-    scale = 2 * sign * np.arctan2(sine, sign * w) / sine if sine > 1e-12 else 2 * sign
-    result[0], result[1], result[2] = scale * x, scale * y, scale * z
-
-
-@njit(nogil=True, cache=True)
-def _rotvec_of(turn, result):
-    """A rotation matrix (3, 3) as axis-angle (3,), by the largest part of its quaternion."""
-    trace = turn[0, 0] + turn[1, 1] + turn[2, 2]
-    q = np.empty(4)  # x, y, z, w
-    largest = np.argmax(np.array([turn[0, 0], turn[1, 1], turn[2, 2], trace]))
-    if largest == 3:
-        q[0], q[1] = turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0]
-        q[2], q[3] = turn[1, 0] - turn[0, 1], 1 + trace
-    else:
-        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        q[i] = 1 - trace + 2 * turn[i, i]
-        q[j], q[k] = turn[j, i] + turn[i, j], turn[k, i] + turn[i, k]
-        q[3] = turn[k, j] - turn[j, k]
-    q /= np.sqrt((q * q).sum())
-    _as_rotvec(q[3], q[0], q[1], q[2], result)
 
 
 # --- recipes: clothes -----------------------------------------------------------------------
@@ -1086,13 +1039,12 @@ def _furnish(recipe, posed, layout, photographs):
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
     row, person = rows[0], recipe["people"][0]
     turn = camera.rotation @ posed["transforms"][0][row, 0]
-    pose = np.array(person["pose"], float)
-    _rotvec_of(turn, pose[0])
+    root = Rotation.from_matrix(turn, assume_valid=True)
     pelvis = posed["pelvis"][row]
     return scene, {
         "owners": np.array([*owners, 0], np.uint8),
         "keypoints": posed["keypoints"][row].astype(np.float64) + shifts[0],
-        "pose": pose,
+        "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
         "betas": person["betas"],
         "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
         "box": np.minimum(np.maximum(layout.box, 0), camera.size[0]),
@@ -1202,14 +1154,6 @@ def find_photographs(folder):
     return sorted(names)
 
 
-@njit(nogil=True, cache=True)
-def _label(owners, mesh, labels):
-    """Whose mesh each pixel shows; -1, where nothing is seen, takes the last owner."""
-    for i in range(mesh.shape[0]):
-        for j in range(mesh.shape[1]):
-            labels[i, j] = owners[mesh[i, j]]
-
-
 def finish(recipe, scene, seen):
     """Draw a scene, put it through the lens, and write down what is known: the sample."""
     size = scene.camera.size[0]
@@ -1222,8 +1166,7 @@ def finish(recipe, scene, seen):
     focal, (cx, cy) = scene.camera.focal, scene.camera.center
     pixels = points[:, :2].astype(np.float64) * (focal / points[:, 2:]) + (cx, cy)
     inside = ((pixels >= 0) & (pixels < size)).all(1) & (points[:, 2] > 0.05)
-    owner = np.empty(drawn.mesh.shape, np.uint8)
-    _label(seen["owners"], drawn.mesh, owner)
+    owner = seen["owners"].take(drawn.mesh)  # mesh -1, where nothing is seen, takes the last
     column, row = np.minimum(np.fmax(pixels, 0), size - 1).astype(int).T  # fmax: NaN too
     behind = points[:, 2] - drawn.depth[row, column] > 1.4 * _thickness() + 0.06
     hidden = inside & (drawn.mesh[row, column] >= 0) & (behind | (owner[row, column] != PERSON))
@@ -1671,11 +1614,7 @@ def cluster(scheduler, workers):
             }
         ),
         LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,  # workers need little, and to watch it takes time from the drawing
-            dashboard_address=":0",
-            silence_logs="ERROR",
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="ERROR"
         ) as local,
         Client(local) as client,
     ):

@@ -24,6 +24,7 @@ from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import ambient_occlusion
 from hmrlib.render.rasterizer import vertex_normals
 from hmrlib.render.scene import Mesh, Mipmap, mipmap, mipmap_levels
+from hmrlib.render.shading import halve_picture
 from hmrlib.skeleton import JOINT_NAMES
 
 TEXTURE = 256  # pixels of a cloth's picture, which covers one metre by one metre
@@ -909,32 +910,7 @@ def _color_in(indices, step, colors, brightness, texels, levels):
     for i in range(side):
         for j in range(side):
             texels[i * side + j] = table[indices[i * step, j * step]]
-    _halve_even(texels, levels)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _halve_even(texels, levels):
-    """`shading.halve_picture` for sides that are powers of two, in a seventh of its time.
-
-    Two neighbours are one number of 64 bits, so that loops run on vectors.
-    """
-    even, carry = np.uint64(0xFF00FF00FF00FF), np.uint64(0x20002)
-    two, eight, half = np.uint64(2), np.uint64(8), np.uint64(32)
-    for level in range(1, levels.shape[0]):
-        above, _, from_width = levels[level - 1]
-        here, height, width = levels[level]
-        for i in range(height):
-            first = above + 2 * i * from_width
-            upper = texels[first : first + from_width].view(np.uint64)
-            lower = texels[first + from_width : first + 2 * from_width].view(np.uint64)
-            out = texels[here + i * width : here + (i + 1) * width]
-            for j in range(width):
-                p, q = upper[j], lower[j]
-                red_blue = (p & even) + (q & even)
-                green = ((p >> eight) & even) + ((q >> eight) & even)
-                red_blue += (red_blue >> half) + carry
-                green += (green >> half) + carry
-                out[j] = np.uint32(((red_blue >> two) & even) | (((green >> two) & even) << eight))
+    halve_picture(texels, levels)
 
 
 @lru_cache(maxsize=16)

@@ -41,17 +41,7 @@ def vertex_normals(vertices, faces, same, normals):
     normals[:] = 0
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (
-            vertices[b, 0] - vertices[a, 0],
-            vertices[b, 1] - vertices[a, 1],
-            vertices[b, 2] - vertices[a, 2],
-        )
-        vx, vy, vz = (
-            vertices[c, 0] - vertices[a, 0],
-            vertices[c, 1] - vertices[a, 1],
-            vertices[c, 2] - vertices[a, 2],
-        )
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        _, _, _, _, _, _, nx, ny, nz = edges(vertices, a, b, c)
         if same.shape[0]:
             a, b, c = same[a], same[b], same[c]
         for v in (a, b, c):
@@ -61,6 +51,22 @@ def vertex_normals(vertices, faces, same, normals):
     for v in range(same.shape[0]):
         if same[v] != v:
             normals[v] = normals[same[v]]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def edges(vertices, a, b, c):
+    """A triangle's edges a to b and a to c, and their cross product: nine numbers."""
+    ux, uy, uz = (
+        vertices[b, 0] - vertices[a, 0],
+        vertices[b, 1] - vertices[a, 1],
+        vertices[b, 2] - vertices[a, 2],
+    )
+    vx, vy, vz = (
+        vertices[c, 0] - vertices[a, 0],
+        vertices[c, 1] - vertices[a, 1],
+        vertices[c, 2] - vertices[a, 2],
+    )
+    return ux, uy, uz, vx, vy, vz, uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -22,6 +22,7 @@ from hmrlib.render.rasterizer import (
     SHIFT,
     SUBPIXEL,
     ZERO,
+    edges,
     project,
     rasterize,
     vertex_normals,
@@ -316,10 +317,14 @@ def halve_picture(texels, levels):
         for i in range(height):
             first = above + min(2 * i, from_height - 1) * from_width
             second = above + min(2 * i + 1, from_height - 1) * from_width
+            upper, lower = texels[first : first + from_width], texels[second : second + from_width]
+            out = texels[here + i * width : here + (i + 1) * width]
+            if from_width % 2 == 0:
+                _halve_rows(upper.view(np.uint64), lower.view(np.uint64), out)
+                continue
             for j in range(width):
                 left, right = min(2 * j, from_width - 1), min(2 * j + 1, from_width - 1)
-                p, q = texels[first + left], texels[first + right]
-                r, s = texels[second + left], texels[second + right]
+                p, q, r, s = upper[left], upper[right], lower[left], lower[right]
                 red_blue = (p & even) + (q & even) + (r & even) + (s & even) + carry
                 green = (
                     ((p >> eight) & even)
@@ -328,9 +333,21 @@ def halve_picture(texels, levels):
                     + ((s >> eight) & even)
                     + carry
                 )
-                texels[here + i * width + j] = ((red_blue >> two) & even) | (
-                    ((green >> two) & even) << eight
-                )
+                out[j] = ((red_blue >> two) & even) | (((green >> two) & even) << eight)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _halve_rows(upper, lower, out):
+    """Two rows of texels as one of half the width, by vectors: two neighbours are one uint64."""
+    even, carry = np.uint64(0xFF00FF00FF00FF), np.uint64(0x20002)
+    two, eight, half = np.uint64(2), np.uint64(8), np.uint64(32)
+    for j in range(out.shape[0]):
+        p, q = upper[j], lower[j]
+        red_blue = (p & even) + (q & even)
+        green = ((p >> eight) & even) + ((q >> eight) & even)
+        red_blue += (red_blue >> half) + carry
+        green += (green >> half) + carry
+        out[j] = np.uint32(((red_blue >> two) & even) | (((green >> two) & even) << eight))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -499,22 +516,12 @@ def apply_texture(rows, fragments, geometry, decoding, picture, bump):
                 + part_r * slopes[r, 1]
                 + part_s * slopes[s, 1]
             )
-            # The face's edges in the world and in the texture.
+            # The face's edges in the world, their normal, and the edges in the texture.
             f = face_of[g]
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            px, py, pz = (
-                vertices[b, 0] - vertices[a, 0],
-                vertices[b, 1] - vertices[a, 1],
-                vertices[b, 2] - vertices[a, 2],
-            )
-            qx, qy, qz = (
-                vertices[c, 0] - vertices[a, 0],
-                vertices[c, 1] - vertices[a, 1],
-                vertices[c, 2] - vertices[a, 2],
-            )
+            px, py, pz, qx, qy, qz, nx, ny, nz = edges(vertices, a, b, c)
             pu, pv = uv[b, 0] - uv[a, 0], uv[b, 1] - uv[a, 1]
             qu, qv = uv[c, 0] - uv[a, 0], uv[c, 1] - uv[a, 1]
-            nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
             # Heights along the two edges, and from them the gradient in the face's plane.
             rise_p, rise_q = slope_u * pu + slope_v * pv, slope_u * qu + slope_v * qv
             square = nx * nx + ny * ny + nz * nz
