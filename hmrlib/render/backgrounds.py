@@ -16,7 +16,7 @@ from numba import njit
 
 from hmrlib.render.clothes import tile_noise
 from hmrlib.render.scene import mipmap, mipmap_levels
-from hmrlib.render.shading import DECODING, ENCODING, FRACTION, mix_texels
+from hmrlib.render.shading import DECODING, ENCODING, FRACTION, four_texels, mix_texels
 
 SIDE = 256  # pixels of a texture
 LEVELS = 9  # 256, 128, ... 1
@@ -255,17 +255,7 @@ def _look_up(texels, texture, starts, u, v, span, red, green, blue, table):
         side >>= np.uint32(1)
         level += 1
     first = np.uint32(texture) * np.uint32(TEXELS) + starts[level]
-    # `shading.four_texels` for sides that are powers of two
-    one, eight, parts, mask = np.uint32(1), np.uint32(8), np.uint32(0xFF), side - np.uint32(1)
-    steps = np.float32(side) * np.float32(256)
-    before = steps - np.float32(127.5)  # half a texel back, and once around
-    x = np.uint32((u - np.floor(u)) * steps + before)
-    y = np.uint32((v - np.floor(v)) * steps + before)
-    left, top = x >> eight, y >> eight
-    right, bottom = (left + one) & mask, first + ((top + one) & mask) * side
-    left, top = left & mask, first + (top & mask) * side
-    place = (top + left, top + right, bottom + left, bottom + right, x & parts, y & parts)
-    r, g, b = mix_texels(texels, place)
+    r, g, b = mix_texels(texels, four_texels(u, v, (first, side, side)))
     fraction = np.uint32(FRACTION)
     return table[r >> fraction] * red, table[g >> fraction] * green, table[b >> fraction] * blue
 
