@@ -91,27 +91,27 @@ def reading():
         return best_rate(lambda: [read.read(i, False) for i in range(len(read))], len(read)), name
 
 
-def synthetic_people(count=512, workers=None):
+def synthetic_people(shards=8, workers=None):
     """Finished samples of synthetic people, encoded into records | >= 250 samples/s on 2 cores"""
     workers = workers or os.cpu_count()
     with tempfile.TemporaryDirectory() as folder, synthetic.cluster(None, workers) as client:
         pool = client.scatter(synthetic.pose_pool(), broadcast=True)
 
-        def work(name, first=0, count=count):
-            share = count // workers
+        def work(first, shards, count=synthetic.SHARD):
             tasks = [
-                (pool, 0, first + i * share, share, f"{folder}/{name}{i}.tfrecord", None, 224)
-                for i in range(workers)
+                (pool, 0, first + i * count, count, f"{folder}/{first + i}.tfrecord", None, 224)
+                for i in range(shards)
             ]
             client.gather([client.submit(synthetic.render_shard, *t, pure=False) for t in tasks])
 
-        work("warm", count=600 * workers)  # compiles, and cuts the clothes
+        work(0, workers, 600)  # compiles, and cuts the clothes
+        count = shards * synthetic.SHARD
         best, rounds = 0.0, 3
         for number in range(rounds):
             clock = time.perf_counter()
-            work(f"round{number}", 10_000)
+            work(10_000 * (number + 1), shards)
             best = max(best, count / (time.perf_counter() - clock))
-    return f"{best:,.0f}/s", f"{count} samples of 224 px, {workers} processes"
+    return f"{best:,.0f}/s", f"{count:,} samples of 224 px, {workers} processes"
 
 
 def retargeting(rounds=3):

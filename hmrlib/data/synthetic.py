@@ -118,7 +118,7 @@ def _on_its_feet(poses):
 
 
 def _draw_body(rng, pool):
-    """betas (10,), pose (24, 3) with its root, and how high it floats: lists of numbers."""
+    """betas (10,), pose (24, 3), how high it floats, and turns (2, 3), not yet in the pose."""
     spread = 1.0 if rng.random() < 0.85 else 1.6
     betas = np.minimum(np.maximum(spread * rng.normal(size=10), -3.5), 3.5)
     pose = pool[rng.integers(len(pool))].astype(float)
@@ -138,9 +138,18 @@ def _draw_body(rng, pool):
     else:
         tilt = np.radians(4) * rng.normal(size=3)
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
-    turns = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]])
-    pose[0] = (turns[0] * turns[1] * turns[2]).as_rotvec()
-    return {"betas": betas.round(4), "pose": pose.round(4), "lift": lift}
+    turns = [0, np.radians(facing), 0], tilt
+    return {"betas": betas.round(4), "pose": pose, "lift": lift, "turns": turns}
+
+
+def _turn_bodies(people):
+    """Put the turns of many people into the roots of their poses: first the tilt, then facing."""
+    facing, tilt = np.array([person.pop("turns") for person in people]).transpose(1, 0, 2)
+    roots = Rotation.from_rotvec([person["pose"][0] for person in people])
+    roots = Rotation.from_rotvec(facing) * Rotation.from_rotvec(tilt) * roots
+    for person, root in zip(people, roots.as_rotvec(), strict=True):
+        person["pose"][0] = root
+        person["pose"] = person["pose"].round(4)
 
 
 # --- recipes: clothes -----------------------------------------------------------------------
@@ -170,7 +179,7 @@ _DYE_WEIGHTS = np.cumsum([weight for weight, _ in _DYES])
 _DYE_COLORS = np.array([color for _, color in _DYES])
 
 
-def _dye(rng, count=1):
+def _dyes(rng, count):
     """`count` colours of cloth (count, 3)."""
     rows = np.searchsorted(_DYE_WEIGHTS, rng.random(count) * _DYE_WEIGHTS[-1], "right")
     varied = np.exp(rng.normal(size=(count, 4)) * [0.12, 0.07, 0.07, 0.07])
@@ -191,7 +200,7 @@ def _one_of(rng, chances):
 def _print(rng, *kinds, plain=0.5):
     """pattern, variant and colors of a cloth: plain, or one of `kinds`."""
     kind = "plain" if rng.random() < plain or not kinds else kinds[rng.integers(len(kinds))]
-    colors = _dye(rng, 4)
+    colors = rng.dyes(4)
     ground = colors[0].tolist()
     if max(abs(a - b) for a, b in zip(ground, colors[1], strict=True)) < 0.15:
         colors[1] = 0.85 if sum(ground) < 1.5 else 0.12  # a print must differ from its ground
@@ -229,6 +238,7 @@ _LIGHT_HAIR = ((0.55, 0.42, 0.26), (0.68, 0.56, 0.38), (0.42, 0.20, 0.11), (0.52
 
 def draw_outfit(rng):
     """Skin, hair and clothes for one person: the recipe that `clothes.wear` follows."""
+    rng = rng if isinstance(rng, _Dice) else _Dice(rng)
     tone = rng.beta(1.3, 1.7)
     light = tone < 0.5 and rng.random() < 0.45
     palette = _LIGHT_HAIR if light else _HAIR
@@ -431,7 +441,7 @@ def _draw_shoes(rng, worn, style):
         worn.insert(0, {"kind": "shoes", "shape": shape, **_cloth(rng, 0.003, 0.0, 0.002), **sock})
         worn[0]["smoothing"] = 16
     dark = rng.random() < (0.85 if style in ("smart", "coat") else 0.4)
-    color = np.minimum(np.maximum(_dye(rng)[0] * (0.6 if dark else 1.2), 0.04), 0.9)
+    color = np.minimum(np.maximum(rng.dyes(1)[0] * (0.6 if dark else 1.2), 0.04), 0.9)
     if not dark and rng.random() < 0.5:
         color = np.full(3, rng.uniform(0.6, 0.85))
     shape = [(-0.01, 0.0, 0.02, 0.08)[rng.integers(4)]]
@@ -493,7 +503,7 @@ class _Dice:
 
     def __init__(self, generator):
         self._generator = generator
-        self._shares, self._deviations = [], []
+        self._shares, self._deviations, self._dyes = [], [], ()
 
     def __getattr__(self, name):
         return getattr(self._generator, name)
@@ -519,6 +529,13 @@ class _Dice:
         low, high = (0, low) if high is None else (low, high)
         return low + int((high - low) * self.random())
 
+    def dyes(self, count):
+        """`count` colours of cloth (count, 3)."""
+        if len(self._dyes) < count:
+            self._dyes = _dyes(self._generator, 24)
+        taken, self._dyes = self._dyes[:count], self._dyes[count:]
+        return taken
+
 
 # --- recipes: everything else ---------------------------------------------------------------
 
@@ -540,12 +557,19 @@ def draw_recipe(seed, index, pool=None, photographs=()):
     Returns:
         dict of numbers, names, lists and dicts, as JSON holds them.
     """
-    drawn = _draw_recipe(seed, index, pose_pool() if pool is None else pool, photographs)
-    return orjson.loads(_as_json(drawn))
+    pool = pose_pool() if pool is None else pool
+    return orjson.loads(_as_json(*_draw_recipes(seed, [index], pool, photographs)))
+
+
+def _draw_recipes(seed, indices, pool, photographs):
+    """The same of many, with arrays in them, which `picture` takes as well; for speed."""
+    recipes = [_draw_recipe(seed, index, pool, photographs) for index in indices]
+    _turn_bodies([person for recipe in recipes for person in recipe["people"]])
+    return recipes
 
 
 def _draw_recipe(seed, index, pool, photographs):
-    """The same with arrays in it, which `picture` takes as well; for speed."""
+    """One of them, but for what `_turn_bodies` does to its people."""
     rng = _Dice(np.random.default_rng([seed, index]))
     place = backgrounds.draw_place(_one_of(rng, _PLACES), rng)
     west, east, south, _ = place["bounds"][2:]
@@ -687,7 +711,7 @@ def _draw_objects(rng, place, camera):
 
 def _material(rng):
     name = ("planks", "panels", "plaster", "concrete", "carpet", "plaster")[rng.integers(6)]
-    color = np.array([1.0, 1, 1]) if name in ("planks", "panels") else _dye(rng)[0] * 1.3
+    color = np.array([1.0, 1, 1]) if name in ("planks", "panels") else rng.dyes(1)[0] * 1.3
     return {
         "texture": name,
         "color": np.minimum(np.maximum(color * rng.uniform(0.6, 1.2), 0.05), 1.0),
@@ -923,8 +947,9 @@ def picture(recipes, size=SIZE, photographs=None):
     ]
     near = [row for layout in layouts for row in layout.near]
     posed["vertices"] = dict(zip(near, _all_vertices(posed, near), strict=True))
-    for recipe, layout in zip(recipes, layouts, strict=True):
-        scene, seen = _furnish(recipe, posed, layout, photographs)
+    roots = _roots_seen(posed, layouts)
+    for recipe, layout, root in zip(recipes, layouts, roots, strict=True):
+        scene, seen = _furnish(recipe, posed, layout, root, photographs)
         sample = finish(recipe, scene, seen)
         if (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() < LEAST_SEEN:
             whole = recipe["camera"] | {
@@ -934,7 +959,8 @@ def picture(recipes, size=SIZE, photographs=None):
             aside = recipe | {"camera": whole}
             wider = arrange(aside, posed, layout.rows, size)
             posed["vertices"] |= zip(wider.near, _all_vertices(posed, wider.near), strict=True)
-            scene, seen = _furnish(aside, posed, wider, photographs)
+            root = _roots_seen(posed, [wider])[0]
+            scene, seen = _furnish(aside, posed, wider, root, photographs)
             sample = finish(recipe, *_alone(scene, seen))
         yield sample
 
@@ -960,7 +986,8 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         `Scene`, and a dict of what is known of it: owners (PERSON, OTHER or OBJECT of each
         mesh), keypoints (22, 3) in the world, pose, betas, translation, box (2, 2), side.
     """
-    return _furnish(recipe, posed, arrange(recipe, posed, rows, size), photographs)
+    layout = arrange(recipe, posed, rows, size)
+    return _furnish(recipe, posed, layout, _roots_seen(posed, [layout])[0], photographs)
 
 
 class Layout(NamedTuple):
@@ -1010,8 +1037,16 @@ def arrange(recipe, posed, rows, size):
     return Layout(rows, shifts, outlines[0], camera, box, side, shown)
 
 
-def _furnish(recipe, posed, layout, photographs):
-    """`build_scene` of a layout."""
+def _roots_seen(posed, layouts):
+    """The first persons' root rotations as their cameras see them, (n, 3) axis-angle."""
+    turns = [
+        layout.camera.rotation @ posed["transforms"][0][layout.rows[0], 0] for layout in layouts
+    ]
+    return Rotation.from_matrix(turns, assume_valid=True).as_rotvec()
+
+
+def _furnish(recipe, posed, layout, root, photographs):
+    """`build_scene` of a layout, with the first person's root from `_roots_seen`."""
     rows, shifts, camera = layout.rows, layout.shifts, layout.camera
     background, sky, sun = _surroundings(recipe, camera, photographs)
     meshes, owners = [], []
@@ -1038,13 +1073,11 @@ def _furnish(recipe, posed, layout, photographs):
         owners += [OBJECT] * len(parts)
     scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
     row, person = rows[0], recipe["people"][0]
-    turn = camera.rotation @ posed["transforms"][0][row, 0]
-    root = Rotation.from_matrix(turn, assume_valid=True)
     pelvis = posed["pelvis"][row]
     return scene, {
         "owners": np.array([*owners, 0], np.uint8),
         "keypoints": posed["keypoints"][row].astype(np.float64) + shifts[0],
-        "pose": np.concatenate([root.as_rotvec()[None], person["pose"][1:]]),
+        "pose": np.concatenate([root[None], person["pose"][1:]]),
         "betas": person["betas"],
         "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
         "box": np.minimum(np.maximum(layout.box, 0), camera.size[0]),
@@ -1164,30 +1197,63 @@ def finish(recipe, scene, seen):
     points = seen["keypoints"] @ scene.camera.rotation.T + scene.camera.translation  # (22, 3)
     points = points.astype(np.float32)
     focal, (cx, cy) = scene.camera.focal, scene.camera.center
-    pixels = points[:, :2].astype(np.float64) * (focal / points[:, 2:]) + (cx, cy)
-    inside = ((pixels >= 0) & (pixels < size)).all(1) & (points[:, 2] > 0.05)
-    owner = seen["owners"].take(drawn.mesh)  # mesh -1, where nothing is seen, takes the last
-    column, row = np.minimum(np.fmax(pixels, 0), size - 1).astype(int).T  # fmax: NaN too
-    behind = points[:, 2] - drawn.depth[row, column] > 1.4 * _thickness() + 0.06
-    hidden = inside & (drawn.mesh[row, column] >= 0) & (behind | (owner[row, column] != PERSON))
-    hidden &= (owner[row, column] == PERSON) | (points[:, 2] > drawn.depth[row, column])
+    keypoints, hidden = _labels(points, (focal, cx, cy), drawn.depth, drawn.mesh, seen["owners"])
     low, high = seen["box"]
     return {
         "image": records.encode_jpeg(image, lens["quality"]),
         "center": (low + high) / 2,
         "size": max((high - low).max(), size / 4),  # of the nearly hidden as well
-        "keypoints_2d": np.column_stack([pixels, inside]),
-        "occluded": hidden.astype(np.uint8),
+        "keypoints_2d": keypoints,
+        "occluded": hidden,
         "keypoints_3d": np.column_stack([points, np.ones(len(points))]),
         "pose": seen["pose"],
         "betas": seen["betas"],
         "translation": seen["translation"],
         "camera": np.array([focal, cx, cy]),
-        "segmentation": owner,
+        "segmentation": seen["owners"].take(drawn.mesh),  # -1, nothing, takes the last
         "source": "synthetic",
         "id": f"{recipe['seed']}-{recipe['index']}",
         "recipe": _as_json(recipe),
     }
+
+
+def _labels(points, lens, depth, mesh, owners):
+    """Keypoints of a picture, as `data.records` keeps them.
+
+    Args:
+        points: (22, 3) float32, metres from the camera; lens: focal, cx, cy; depth, mesh: of
+            `Rendering`; owners: of each mesh.
+
+    Returns:
+        x, y, and whether it is in the picture, (22, 3); whether something hides it, (22,) uint8.
+    """
+    keypoints, hidden = np.empty((len(points), 3)), np.empty(len(points), np.uint8)
+    _label(points, lens, depth, mesh, owners, _thickness(), keypoints, hidden)
+    return keypoints, hidden
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _label(points, lens, depth, mesh, owners, thickness, keypoints, hidden):
+    """See `_labels`; a loop, as NumPy is slow on so few numbers."""
+    focal, center_x, center_y = lens
+    height, width = depth.shape
+    for k in range(points.shape[0]):
+        scale = focal / points[k, 2]
+        x, y = points[k, 0] * scale + center_x, points[k, 1] * scale + center_y
+        inside = x >= 0 and x < width and y >= 0 and y < height and points[k, 2] > 0.05
+        keypoints[k, 0], keypoints[k, 1], keypoints[k, 2] = x, y, inside
+        hidden[k] = 0
+        if not inside:
+            continue
+        row, column = int(y), int(x)
+        seen = mesh[row, column]
+        if seen < 0:
+            continue
+        behind = points[k, 2] - depth[row, column]
+        if owners[seen] == PERSON:
+            hidden[k] = behind > 1.4 * thickness[k] + 0.06
+        else:
+            hidden[k] = behind > 0
 
 
 # --- furniture ------------------------------------------------------------------------------
@@ -1479,7 +1545,7 @@ WORKER_ENVIRONMENT = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
 VALIDATION = 10**9  # number of the first person to validate on
-DRAWING = 4  # goes up when the same recipe comes out as another picture: folders hold one kind
+DRAWING = 5  # goes up when the same recipe comes out as another picture: folders hold one kind
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
 
 
@@ -1628,7 +1694,7 @@ def render_shard(pool, seed, first, count, path, photographs, size):
     def samples():
         for begin in range(first, first + count, BATCH):
             end = min(begin + BATCH, first + count)
-            recipes = [_draw_recipe(seed, i, pool, names) for i in range(begin, end)]
+            recipes = _draw_recipes(seed, range(begin, end), pool, names)
             yield from picture(recipes, size, photographs)
 
     with _no_garbage_collection():

@@ -6,8 +6,8 @@
     weights         where in its triangle a sample lies
 
 `rasterize` writes a visibility buffer (nearness and face) and no colour: `hmrlib.render.shading`
-works out colour once a pixel, however many triangles lie behind one another.  A map of what the
-sun sees, for shadows, is made by the same function.
+works out colour once a pixel, however many triangles lie behind one another.  `rasterize_depth`,
+the same but for the face, makes the map of what the sun sees.
 
 Everything here trusts its arguments; `hmrlib.render` checks them.  All functions release the GIL
 and none uses numba's own threads, so any number of Python threads may draw at the same time.
@@ -21,11 +21,13 @@ SHIFT = 8  # positions are whole numbers of 1/256 of a sample, which makes edge 
 SUBPIXEL = 1 << SHIFT
 HALF = SUBPIXEL // 2
 GUARD = 1 << 29  # positions up to this size cannot overflow 64-bit edge functions
-WIDE = 6  # samples from which on a face is drawn by spans
+LANES = 8  # samples of a row that a small face is tested on together; rows are that much longer
+TALL = 64  # samples; up to that height edge functions of a face that narrow fit into 32 bits
 OUTSIDE = np.int32(-(1 << 31))  # marks a vertex that is nearer than NEAR, or far beyond the picture
 
 # numba would turn float32 into float64 beside a plain 1.0
 ZERO, ONE = np.float32(0), np.float32(1)
+NOTHING = np.uint64(0)  # a sample of the visibility buffer that sees no face
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -152,103 +154,6 @@ def bounds(position, supersample, width, height):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def rasterize(
-    position, screen, faces, first_face, two_sided, orthographic, first_row, width, rows, samples
-):
-    """Find what each sample sees: the nearest triangle whose outer side is turned to the camera.
-
-    Args:
-        position, screen: (V, 2), (V, 4) from `project`.
-        faces: (F, 3) counterclockwise seen from outside.
-        first_face: what to add to an index into `faces` before it is written.
-        two_sided: see inner sides as well.
-        first_row: the row of the picture, in samples, at which the buffers begin.
-        width, rows: the part of the buffers in use.
-        samples: results: nearness (h, w), which the caller has cleared to -inf; and face (h, w),
-            written only where something is seen.
-    """
-    nearness, face = samples
-    last_row = first_row + rows - 1
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
-        bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
-        cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
-        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
-        left, right = min(ax, bx, cx), max(ax, bx, cx)
-        name = np.uint32(f + first_face)
-        if left == OUTSIDE:
-            _fill_homogeneous(
-                screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
-            )
-            continue
-        if area == 0 or (area < 0 and not two_sided):
-            continue
-        if area < 0:  # the inner side: turn it round
-            area = -area
-            b, c = c, b
-            bx, by, cx, cy = cx, cy, bx, by
-        # Samples lie at the middle of their cells.
-        left = max((left + HALF - 1) >> SHIFT, 0)
-        right = min((right - HALF) >> SHIFT, width - 1)
-        top = max((min(ay, by, cy) + HALF - 1) >> SHIFT, first_row)
-        bottom = min((max(ay, by, cy) - HALF) >> SHIFT, last_row)
-        if left > right or top > bottom:  # between the samples
-            continue
-
-        # Edge functions: the weight of a vertex is proportional to the sample's distance from
-        # the opposite edge.  They are linear, so a step to the next sample is one addition.
-        x, y = (left << SHIFT) + HALF, (top << SHIFT) + HALF
-        row_a = (bx - cx) * (y - cy) - (by - cy) * (x - cx)
-        row_b = (cx - ax) * (y - ay) - (cy - ay) * (x - ax)
-        row_c = (ax - bx) * (y - by) - (ay - by) * (x - bx)
-        step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
-        down_a, down_b, down_c = (bx - cx) << SHIFT, (cx - ax) << SHIFT, (ax - bx) << SHIFT
-        inverse_area = ONE / np.float32(area)
-        near_a = screen[a, 2] * inverse_area
-        near_b = screen[b, 2] * inverse_area
-        near_c = screen[c, 2] * inverse_area
-        # Nearness is linear in the picture too; a wide face is drawn from edge to edge of each row.
-        slope = (
-            np.float32(step_a) * near_a + np.float32(step_b) * near_b + np.float32(step_c) * near_c
-        )
-        wide = right - left >= WIDE
-        inverse_a, inverse_b, inverse_c = 0.0, 0.0, 0.0
-        if wide:
-            inverse_a = 1 / step_a if step_a else 0.0
-            inverse_b = 1 / step_b if step_b else 0.0
-            inverse_c = 1 / step_c if step_c else 0.0
-        for i in range(top - first_row, bottom - first_row + 1):
-            row = np.uint32(i)
-            near = (
-                np.float32(row_a) * near_a + np.float32(row_b) * near_b + np.float32(row_c) * near_c
-            )
-            if wide:
-                begin, end = _span(row_a, step_a, inverse_a, 0, right - left + 1)
-                begin, end = _span(row_b, step_b, inverse_b, begin, end)
-                begin, end = _span(row_c, step_c, inverse_c, begin, end)
-                for k in range(begin, end):
-                    here, j = near + np.float32(k) * slope, np.uint32(left + k)
-                    seen = here > nearness[row, j]
-                    nearness[row, j] = here if seen else nearness[row, j]
-                    face[row, j] = name if seen else face[row, j]
-            else:
-                weight_a, weight_b, weight_c = row_a, row_b, row_c
-                for k in range(left, right + 1):
-                    j = np.uint32(k)
-                    if (weight_a | weight_b | weight_c) >= 0 and near > nearness[row, j]:
-                        nearness[row, j] = near
-                        face[row, j] = name
-                    weight_a += step_a
-                    weight_b += step_b
-                    weight_c += step_c
-                    near += slope
-            row_a += down_a
-            row_b += down_b
-            row_c += down_c
-
-
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _span(start, step, inverse, begin, end):
     """Of the samples k, begin <= k < end, those where start + k step >= 0; inverse = 1 / step.
@@ -282,35 +187,190 @@ def _edges(screen, a, b, c, orthographic):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _fill_homogeneous(
-    screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
-):
-    """Rasterise a triangle with a vertex OUTSIDE, sample by sample."""
-    nearness, face = samples
-    edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
-    if not (facing > 0 or (two_sided and facing < 0)):  # turned away, or degenerate
-        return
-    sign = 1.0 if facing > 0 else -1.0
-    for i in range(rows):
-        y = first_row + i + 0.5
-        for j in range(width):
-            x = j + 0.5
-            weight_a = sign * (edge_a[0] * x + edge_a[1] * y + edge_a[2])
-            weight_b = sign * (edge_b[0] * x + edge_b[1] * y + edge_b[2])
-            weight_c = sign * (edge_c[0] * x + edge_c[1] * y + edge_c[2])
-            total = weight_a + weight_b + weight_c
-            if weight_a < 0 or weight_b < 0 or weight_c < 0 or total <= 0:
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _packed(near, face):
+    """A sample of the visibility buffer: of two, the larger number is the one in front.
+
+    The bits of floats, read as whole numbers, are in the order of the floats where these are
+    positive, and in the opposite one where they are not. Of faces as near, the first is in front.
+    """
+    bits = np.float32(near).view(np.int32)
+    bits = np.uint32(bits ^ ((bits >> np.int32(31)) | np.int32(-0x80000000)))
+    return (np.uint64(bits) << np.uint64(32)) | np.uint64(~np.uint32(face))
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def unpacked(sample):
+    """Nearness and face of a sample that sees one."""
+    bits, sign = np.uint32(sample >> np.uint64(32)), np.uint32(0x80000000)
+    bits = bits ^ sign if bits & sign else ~bits
+    return np.uint32(bits).view(np.float32), ~np.uint32(sample)
+
+
+def _rasterizer(with_faces):
+    """`rasterize` and `rasterize_depth`, which differ in what a sample is."""
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def fill(
+        position,
+        screen,
+        faces,
+        first_face,
+        two_sided,
+        orthographic,
+        first_row,
+        width,
+        rows,
+        samples,
+    ):
+        """Find what each sample sees: the nearest triangle whose outer side the camera faces.
+
+        Args:
+            position, screen: (V, 2), (V, 4) from `project`.
+            faces: (F, 3) counterclockwise seen from outside.
+            first_face: what to add to an index into `faces` before it is written.
+            two_sided: see inner sides as well.
+            first_row: the row of the picture, in samples, at which the samples begin.
+            width, rows: the part of the samples in use.
+            samples: result, (h, at least width + LANES): uint64, see `unpacked`, which the caller
+                has cleared to NOTHING; for `rasterize_depth` float32 nearness, cleared to -inf.
+        """
+        last_row = first_row + rows - 1
+        lanes, tall = np.int64(LANES << SHIFT), np.int64(TALL << SHIFT)
+        for f in range(faces.shape[0]):
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
+            bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
+            cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
+            area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
+            low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
+            low_y, high_y = min(ay, by, cy), max(ay, by, cy)
+            name = np.uint32(f + first_face)
+            if low_x == OUTSIDE:
+                fill_homogeneous(
+                    screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
+                )
                 continue
-            depth = (
-                weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
-            ) / total
-            if depth < NEAR and not orthographic:
+            if area == 0 or (area < 0 and not two_sided):
                 continue
-            near = np.float32(-depth if orthographic else 1 / depth)
-            if near > nearness[i, j]:
-                nearness[i, j] = near
-                face[i, j] = name
+            if area < 0:  # the inner side: turn it round
+                area = -area
+                b, c = c, b
+                bx, by, cx, cy = cx, cy, bx, by
+            # Samples lie at the middle of their cells.
+            left = max((low_x + HALF - 1) >> SHIFT, 0)
+            right = min((high_x - HALF) >> SHIFT, width - 1)
+            top = max((low_y + HALF - 1) >> SHIFT, first_row)
+            bottom = min((high_y - HALF) >> SHIFT, last_row)
+            if left > right or top > bottom:  # between the samples
+                continue
+
+            # Edge functions: the weight of a vertex is proportional to the sample's distance from
+            # the opposite edge.  They are linear, so a step to the next sample is one addition.
+            x, y = (left << SHIFT) + HALF, (top << SHIFT) + HALF
+            row_a = (bx - cx) * (y - cy) - (by - cy) * (x - cx)
+            row_b = (cx - ax) * (y - ay) - (cy - ay) * (x - ax)
+            row_c = (ax - bx) * (y - by) - (ay - by) * (x - bx)
+            step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
+            down_a, down_b, down_c = (bx - cx) << SHIFT, (cx - ax) << SHIFT, (ax - bx) << SHIFT
+            inverse_area = ONE / np.float32(area)
+            near_a = screen[a, 2] * inverse_area
+            near_b = screen[b, 2] * inverse_area
+            near_c = screen[c, 2] * inverse_area
+            # Nearness is linear in the picture too.
+            slope = (
+                np.float32(step_a) * near_a
+                + np.float32(step_b) * near_b
+                + np.float32(step_c) * near_c
+            )
+            if high_x - low_x < lanes and high_y - low_y < tall:
+                # Small: all samples that it may meet in a row are tested at once, on vectors.
+                lane_a, lane_b, lane_c = np.int32(row_a), np.int32(row_b), np.int32(row_c)
+                across_a, across_b = np.int32(step_a), np.int32(step_b)
+                across_c = np.int32(step_c)
+                for i in range(top - first_row, bottom - first_row + 1):
+                    row = np.uint32(i)
+                    near = (
+                        np.float32(lane_a) * near_a
+                        + np.float32(lane_b) * near_b
+                        + np.float32(lane_c) * near_c
+                    )
+                    for k in range(LANES):
+                        n, j = np.int32(k), np.uint32(left + k)
+                        outside = (
+                            (lane_a + n * across_a)
+                            | (lane_b + n * across_b)
+                            | (lane_c + n * across_c)
+                        ) < np.int32(0)
+                        here = near + np.float32(k) * slope
+                        if with_faces:
+                            here = NOTHING if outside else _packed(here, name)
+                            samples[row, j] = max(samples[row, j], here)
+                        else:
+                            seen = (not outside) & (here > samples[row, j])
+                            samples[row, j] = here if seen else samples[row, j]
+                    lane_a += np.int32(down_a)
+                    lane_b += np.int32(down_b)
+                    lane_c += np.int32(down_c)
+                continue
+            # Others are drawn from edge to edge of each row.
+            inverse_a = 1 / step_a if step_a else 0.0
+            inverse_b = 1 / step_b if step_b else 0.0
+            inverse_c = 1 / step_c if step_c else 0.0
+            for i in range(top - first_row, bottom - first_row + 1):
+                row = np.uint32(i)
+                near = (
+                    np.float32(row_a) * near_a
+                    + np.float32(row_b) * near_b
+                    + np.float32(row_c) * near_c
+                )
+                begin, end = _span(row_a, step_a, inverse_a, 0, right - left + 1)
+                begin, end = _span(row_b, step_b, inverse_b, begin, end)
+                begin, end = _span(row_c, step_c, inverse_c, begin, end)
+                for k in range(begin, end):
+                    here, j = near + np.float32(k) * slope, np.uint32(left + k)
+                    if with_faces:
+                        samples[row, j] = max(samples[row, j], _packed(here, name))
+                    else:
+                        samples[row, j] = max(samples[row, j], here)
+                row_a += down_a
+                row_b += down_b
+                row_c += down_c
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def fill_homogeneous(
+        screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
+    ):
+        """Rasterise a triangle with a vertex OUTSIDE, sample by sample."""
+        edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
+        if not (facing > 0 or (two_sided and facing < 0)):  # turned away, or degenerate
+            return
+        sign = 1.0 if facing > 0 else -1.0
+        for i in range(rows):
+            y = first_row + i + 0.5
+            for j in range(width):
+                x = j + 0.5
+                weight_a = sign * (edge_a[0] * x + edge_a[1] * y + edge_a[2])
+                weight_b = sign * (edge_b[0] * x + edge_b[1] * y + edge_b[2])
+                weight_c = sign * (edge_c[0] * x + edge_c[1] * y + edge_c[2])
+                total = weight_a + weight_b + weight_c
+                if weight_a < 0 or weight_b < 0 or weight_c < 0 or total <= 0:
+                    continue
+                depth = (
+                    weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
+                ) / total
+                if depth < NEAR and not orthographic:
+                    continue
+                near = np.float32(-depth if orthographic else 1 / depth)
+                if with_faces:
+                    samples[i, j] = max(samples[i, j], _packed(near, name))
+                else:
+                    samples[i, j] = max(samples[i, j], near)
+
+    return fill
+
+
+rasterize, rasterize_depth = _rasterizer(True), _rasterizer(False)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -387,9 +447,7 @@ def sky_seen(vertices, faces, poses, focal, resolution):
     vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
     position = np.empty((vertices.shape[0], 2), np.int32)
     screen = np.empty((vertices.shape[0], 4), np.float32)
-    nearness = np.empty((resolution, resolution), np.float32)
-    face = np.empty((resolution, resolution), np.uint32)
-    samples = (nearness, face)
+    nearness = np.empty((resolution, resolution + LANES), np.float32)
     middle = np.float32(resolution / 2)
     intrinsics = np.array([focal, middle, middle], np.float32)
     seen = np.zeros(vertices.shape[0], np.float32)
@@ -400,7 +458,9 @@ def sky_seen(vertices, faces, poses, focal, resolution):
         pose = poses[d]
         project(vertices, pose, intrinsics, True, position, screen)
         nearness[:] = -np.inf
-        rasterize(position, screen, faces, 0, False, True, 0, resolution, resolution, samples)
+        rasterize_depth(
+            position, screen, faces, 0, False, True, 0, resolution, resolution, nearness
+        )
         for v in range(vertices.shape[0]):
             x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
             length = np.sqrt(x * x + y * y + z * z) + np.float32(1e-30)

@@ -436,11 +436,13 @@ def draw(
     # Beyond a slope of 4 between neighbouring pixels, surfaces are taken for different ones.
     limit = np.float32(4 / camera.focal if merge else -1)
     band = max(1, min(height, MOST_SAMPLES // (width * supersample**2)))
-    samples = _samples(space, "", (band * supersample, width * supersample))
-    fragments = _fragments(space, samples[0].size)
-    order = workspace(space, "order", (samples[0].size,), np.uint32)
+    rows, columns = band * supersample, width * supersample
+    samples = workspace(space, "samples", (rows, columns + rasterizer.LANES), np.uint64)
+    fragments = _fragments(space, rows * columns)
+    pixels = _pixels(space, (band, width))
+    order = workspace(space, "order", (rows * columns,), np.uint32)
     shares = np.empty(len(meshes) + 1, np.int64)  # of the fragments, each mesh's
-    scratch = position, screen, samples, fragments
+    scratch = position, screen, samples, fragments, pixels
     starts = list(range(top, bottom, band)) or [0]
     for first in starts:
         box = first, min(first + band, bottom), left, right
@@ -479,7 +481,7 @@ def draw(
                 shadow,
                 shading.ENCODING,
                 shading.DECODING,
-                samples,
+                pixels[2],
                 box,
                 (0 if first == starts[0] else first, height if first == starts[-1] else box[1]),
                 image,
@@ -508,6 +510,7 @@ def draw(
                 np.float32(opacity),
                 samples,
                 fragments,
+                pixels,
                 geometry,
                 spans[0],
                 position,
@@ -537,7 +540,7 @@ def _shadow(sun, geometry, spans, longest_side, space):
         workspace(space, "position", (count, 2), np.int32),
         workspace(space, "screen", (count, 4), np.float32),
     )
-    samples = _samples(space, "sun's ", (size, size))
+    samples = workspace(space, "sun's map", (size, size + rasterizer.LANES), np.float32)
     away = -sun.direction
     right, down = _axes(away, (0, 1, 0) if abs(away[1]) < 0.9 else (1, 0, 0))
     pose = np.zeros((3, 4), np.float32)
@@ -707,11 +710,12 @@ def _geometry(space, num_vertices, num_faces):
     )
 
 
-def _samples(space, prefix, shape):
-    """Nearness and face, for `rasterizer.rasterize`."""
+def _pixels(space, shape):
+    """Nearness, sample and count of samples, for `shading.begin`."""
     return (
-        workspace(space, prefix + "nearness", shape, np.float32),
-        workspace(space, prefix + "face", shape, np.uint32),
+        workspace(space, "pixel's nearness", shape, np.float32),
+        workspace(space, "pixel's sample", shape, np.uint8),
+        workspace(space, "pixel's count", shape, np.uint8),
     )
 
 

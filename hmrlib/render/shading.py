@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from hmrlib.render.rasterizer import (
+    NOTHING,
     ONE,
     SHIFT,
     SUBPIXEL,
@@ -25,6 +26,8 @@ from hmrlib.render.rasterizer import (
     edges,
     project,
     rasterize,
+    rasterize_depth,
+    unpacked,
     vertex_normals,
     weights,
     weld,
@@ -62,10 +65,10 @@ ENCODING, DECODING = _tables()
 
 
 def _spiral(count):
-    """Points (count, 2) spread evenly over the unit disc: Vogel's spiral."""
+    """Points (2, count) spread evenly over the unit disc: Vogel's spiral."""
     steps = np.arange(count) + 0.5
     around = np.pi * (3 - 5**0.5) * steps
-    points = np.sqrt(steps / count)[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    points = np.sqrt(steps / count) * np.stack([np.cos(around), np.sin(around)])
     return points.astype(np.float32)
 
 
@@ -136,7 +139,7 @@ def _finder(supersample):
     num_samples = supersample * supersample
 
     @njit(nogil=True, cache=True, error_model="numpy")
-    def find_fragments(box, width, merge, orthographic, samples, mesh_of, fragments):
+    def find_fragments(box, width, merge, orthographic, samples, mesh_of, fragments, pixels):
         """Group the samples of each pixel of `box` into fragments; return how many there are.
 
         Args:
@@ -147,22 +150,29 @@ def _finder(supersample):
             samples: from `rasterize`.
             mesh_of: (F,) mesh of each face.
             fragments: pixel, count of samples, face, place (N, 2) in the picture.
+            pixels: results, written in all of `box`: nearness (h, w) of the nearest sample, which
+                one it is, and how many see something.
         """
-        nearness, face = samples[0], samples[1]
+        front, which, covered = pixels
         pixel, count, face_of, place_of = fragments[0], fragments[1], fragments[2], fragments[3]
         top, bottom, left, right = box
         empty = np.float32(-np.inf)
         corner = SUBPIXEL // 2  # the middle of the pixel's first sample
         middle = ((supersample - 1) << SHIFT) // 2  # from there to the middle of all samples
-        near_of = np.empty(num_samples, np.float32)
+        near_of, seen_face = np.empty(num_samples, np.float32), np.empty(num_samples, np.uint32)
         found = 0
         if supersample == 1:
             for row in range(top, bottom):
                 for column in range(left, right):
-                    if nearness[row - top, column] > empty:
+                    sample = samples[row - top, column]
+                    near, f = unpacked(sample)
+                    is_seen = sample != NOTHING
+                    front[row - top, column] = near if is_seen else empty
+                    which[row - top, column], covered[row - top, column] = 0, is_seen
+                    if is_seen:
                         pixel[found] = row * width + column
                         count[found] = 1
-                        face_of[found] = face[row - top, column]
+                        face_of[found] = f
                         place_of[found, 0] = (column << SHIFT) + corner
                         place_of[found, 1] = (row << SHIFT) + corner
                         found += 1
@@ -172,25 +182,31 @@ def _finder(supersample):
             for column in range(left, right):
                 first_column = column * supersample
                 nearest, farthest = empty, np.float32(np.inf)
-                first_face = face[first_row, first_column]
-                alike = True
+                best, seen = 0, 0
                 for k in range(num_samples):
                     i, j = first_row + k // supersample, first_column + k % supersample
-                    near_of[k] = nearness[i, j]
+                    sample = samples[i, j]
+                    near, seen_face[k] = unpacked(sample)
+                    near_of[k] = near if sample != NOTHING else empty
+                    best = k if near_of[k] > nearest else best
+                    seen += near_of[k] > empty
                     nearest, farthest = max(nearest, near_of[k]), min(farthest, near_of[k])
-                    alike &= face[i, j] == first_face
+                front[row - top, column], which[row - top, column] = nearest, best
+                covered[row - top, column] = seen
                 if nearest == empty:
                     continue
                 x0 = ((column * supersample) << SHIFT) + corner
                 y0 = ((row * supersample) << SHIFT) + corner
                 if farthest > empty:
+                    first_face, alike = seen_face[0], True
+                    for k in range(1, num_samples):
+                        alike &= seen_face[k] == first_face
                     if not alike and nearest - farthest <= (
                         merge if orthographic else merge * nearest
                     ):
                         alike = True
                         for k in range(num_samples):
-                            i, j = first_row + k // supersample, first_column + k % supersample
-                            alike &= mesh_of[face[i, j]] == mesh_of[first_face]
+                            alike &= mesh_of[seen_face[k]] == mesh_of[first_face]
                     if alike:
                         pixel[found] = row * width + column
                         count[found] = num_samples
@@ -203,7 +219,7 @@ def _finder(supersample):
                 for k in range(num_samples):
                     if (taken >> k) & 1 or near_of[k] == empty:
                         continue
-                    f = face[first_row + k // supersample, first_column + k % supersample]
+                    f = seen_face[k]
                     mesh = mesh_of[f]
                     limit = merge if orthographic else merge * near_of[k]
                     members, x, y = 1, k % supersample, k // supersample
@@ -211,7 +227,7 @@ def _finder(supersample):
                         if (taken >> other) & 1 or near_of[other] == empty:
                             continue
                         other_x, other_y = other % supersample, other // supersample
-                        other_face = face[first_row + other_y, first_column + other_x]
+                        other_face = seen_face[other]
                         if other_face == f or (
                             abs(near_of[other] - near_of[k]) <= limit
                             and mesh_of[other_face] == mesh
@@ -581,16 +597,17 @@ def _sunlit(x, y, z, shadow):
     end = np.float32(size - 1)
     reach = min(max(widening * (nearest - z), np.float32(1.2)), most)
     blockers, total = 0, ZERO
-    for k in range(FEW.shape[0]):
-        column = min(max(x + reach * FEW[k, 0], ZERO), end)
-        row = min(max(y + reach * FEW[k, 1], ZERO), end)
+    around_x, around_y = FEW[0], FEW[1]
+    for k in range(around_x.shape[0]):
+        column = min(max(x + reach * around_x[k], ZERO), end)
+        row = min(max(y + reach * around_y[k], ZERO), end)
         near = nearness[np.uint32(row), np.uint32(column)]
         blocked = near > z + bias
         blockers += blocked
         total += near if blocked else ZERO
     if blockers == 0:
         return ONE
-    if blockers == FEW.shape[0]:
+    if blockers == around_x.shape[0]:
         return ZERO
     reach = min(max(widening * (total / np.float32(blockers) - z), np.float32(0.8)), most)
     slack = z + bias + np.float32(0.35) * reach / density
@@ -603,10 +620,10 @@ def _sunlit(x, y, z, shadow):
 def _share_lit(nearness, x, y, reach, slack, spiral):
     """The part of a disc of the sun's map that is not nearer to the sun than `slack`."""
     end = np.float32(nearness.shape[0] - 2)
-    lit = ZERO
-    for k in range(spiral.shape[0]):
-        column = min(max(x + reach * spiral[k, 0], ZERO), end)
-        row = min(max(y + reach * spiral[k, 1], ZERO), end)
+    lit, around_x, around_y = ZERO, spiral[0], spiral[1]
+    for k in range(around_x.shape[0]):
+        column = min(max(x + reach * around_x[k], ZERO), end)
+        row = min(max(y + reach * around_y[k], ZERO), end)
         i, j = np.uint32(row), np.uint32(column)
         part_x, part_y = column - np.float32(j), row - np.float32(i)
         below, right = i + np.uint32(1), j + np.uint32(1)
@@ -616,7 +633,7 @@ def _share_lit(nearness, x, y, reach, slack, spiral):
         s = ZERO if nearness[below, right] > slack else ONE
         upper, lower = p + part_x * (q - p), r + part_x * (s - r)
         lit += upper + part_y * (lower - upper)
-    return lit / np.float32(spiral.shape[0])
+    return lit / np.float32(around_x.shape[0])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -685,17 +702,22 @@ def _shadows(found, fragments, direction, sun_view, shadow):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def _openness(found, fragments, samples, box, camera, radius):
+def _openness(found, fragments, front, box, camera, supersample, radius):
     """How open to the sky each fragment is, from what is seen beside it in the picture.
 
     Ambient occlusion in screen space, with the estimator of McGuire et al., "The alchemy
     screen-space ambient obscurance algorithm" (2011).
     """
-    nearness = samples[0]
-    top, bottom, left, right = box
+    nearness, stride = front.reshape(front.size), np.int32(front.shape[1])
+    upper, lower = np.int32(box[0]), np.int32(box[1] - 1)
+    first, last = np.int32(box[2]), np.int32(box[3] - 1)
+    around_x, around_y, empty = FEW[0], FEW[1], np.float32(-np.inf)
     place_of, values = fragments[3], fragments[4]
     pose, intrinsics, orthographic = camera
-    scale = ONE / intrinsics[0]
+    shrink = ONE / np.float32(supersample)
+    scale = ONE / (intrinsics[0] * shrink)  # of the picture's pixels, as all that follows
+    center_x, center_y = intrinsics[1] * shrink, intrinsics[2] * shrink
+    shrink *= np.float32(1 / SUBPIXEL)
     square = radius * radius
     for g in range(found):
         nx, ny, nz = values[NORMAL, g], values[NORMAL + 1, g], values[NORMAL + 2, g]
@@ -705,30 +727,27 @@ def _openness(found, fragments, samples, box, camera, radius):
         away = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
         depth = values[DEPTH, g]
         spread = scale if orthographic else scale * depth
-        column = np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL)
-        row = np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL)
-        x, y = (column - intrinsics[1]) * spread, (row - intrinsics[2]) * spread
+        column = np.float32(place_of[g, 0]) * shrink
+        row = np.float32(place_of[g, 1]) * shrink
+        x, y = (column - center_x) * spread, (row - center_y) * spread
         reach = radius / spread
         hidden = ZERO
-        for k in range(FEW.shape[0]):
-            j = int(column + reach * FEW[k, 0])
-            i = int(row + reach * FEW[k, 1])
-            if j < left or j >= right or i < top or i >= bottom:
-                continue
-            near = nearness[i - top, j]
-            if near == np.float32(-np.inf):
-                continue
+        for k in range(around_x.shape[0]):  # without a branch, so that it runs on vectors
+            j, i = np.int32(column + reach * around_x[k]), np.int32(row + reach * around_y[k])
+            at_j, at_i = min(max(j, first), last), min(max(i, upper), lower)
+            near = nearness[np.uint32((at_i - upper) * stride + at_j)]
             other = -near if orthographic else ONE / near
             other_spread = scale if orthographic else scale * other
-            dx = (np.float32(j) + HALF - intrinsics[1]) * other_spread - x
-            dy = (np.float32(i) + HALF - intrinsics[2]) * other_spread - y
+            dx = (np.float32(j) + HALF - center_x) * other_spread - x
+            dy = (np.float32(i) + HALF - center_y) * other_spread - y
             dz = other - depth
             distance = dx * dx + dy * dy + dz * dz
             above = dx * across + dy * down + dz * away - np.float32(0.05) * radius
-            if above > 0 and distance < square:
-                fade = ONE - distance / square
-                hidden += fade * above / np.sqrt(distance + np.float32(1e-9))
-        share = hidden / np.float32(FEW.shape[0])
+            fade = ONE - distance / square
+            part = fade * above / np.sqrt(distance + np.float32(1e-9))
+            met = (at_j == j) & (at_i == i) & (near > empty) & (above > 0) & (distance < square)
+            hidden += part if met else ZERO
+        share = hidden / np.float32(around_x.shape[0])
         values[OPEN, g] = max(ONE - np.float32(3.2) * share, np.float32(0.15))
 
 
@@ -869,6 +888,7 @@ def write_buffers(
     opacity,
     samples,
     fragments,
+    pixels,
     geometry,
     first_faces,
     position,
@@ -880,37 +900,30 @@ def write_buffers(
 
     Args:
         found: number of fragments, by which the pixels are known in which something is seen.
-        top: row of the picture at which the samples begin.
+        top: row of the picture at which samples and pixels begin.
         width: of the picture, in pixels.
         first_faces: (M,) of the meshes.
         to: alpha (H, W), depth (H, W), face (H, W), barycentric (H, W, 3), mesh (H, W), parts
             (H, W); written only where something is seen; those not wanted have no size.
     """
-    nearness, face = samples[0], samples[1]
+    front, which, covered = pixels
     pixel = fragments[0]
     faces, labels, mesh_of = geometry[1], geometry[5], geometry[6]
     alpha, depth, face_out, barycentric, mesh_out, parts = to
     share = opacity / np.float32(supersample * supersample)
-    empty = np.float32(-np.inf)
     last = -1
     for g in range(found):
         if pixel[g] == last:
             continue
         last = pixel[g]
         row, column = last // width, last % width
-        nearest, count = empty, 0
-        at_i = at_j = 0
-        for i in range((row - top) * supersample, (row - top + 1) * supersample):
-            for j in range(column * supersample, (column + 1) * supersample):
-                near = nearness[i, j]
-                count += near > empty
-                if near > nearest:
-                    nearest = near
-                    at_i, at_j = i, j
-        f = face[at_i, at_j]
+        nearest, sample = front[row - top, column], np.int64(which[row - top, column])
+        at_i = (row - top) * supersample + sample // supersample
+        at_j = column * supersample + sample % supersample
+        _, f = unpacked(samples[at_i, at_j])
         mesh = mesh_of[f]
         if alpha.shape[0]:
-            alpha[row, column] = share * np.float32(count)
+            alpha[row, column] = share * np.float32(covered[row - top, column])
         if depth.shape[0]:
             depth[row, column] = -nearest if orthographic else ONE / nearest
         if face_out.shape[0]:
@@ -920,7 +933,7 @@ def write_buffers(
         if parts.shape[0]:
             parts[row, column] = labels[f]
         if barycentric.shape[0]:
-            weight_a, weight_b, weight_c, near, _, _ = weights(
+            weight_a, weight_b, weight_c, _, _, _ = weights(
                 position,
                 screen,
                 faces[f, 0],
@@ -949,17 +962,17 @@ def begin(geometry, meshes, camera, size, box, supersample, merge, textured, dec
         merge: see `find_fragments`.
         textured: see `interpolate`.
         decoding: sRGB's inverse curve as a table.
-        scratch: position and screen from `project`, samples, fragments.
+        scratch: position and screen from `project`, samples, fragments, pixels.
 
     Returns:
         the number of fragments.
     """
     faces, mesh_of = geometry[1], geometry[6]
     first_faces, two_sided = meshes
-    position, screen, samples, fragments = scratch
+    position, screen, samples, fragments, pixels = scratch
     top, bottom, left, right = box
     rows = (bottom - top) * supersample
-    samples[0][:rows, left * supersample : right * supersample] = -np.inf
+    samples[:rows, left * supersample : right * supersample] = NOTHING
     for m in range(two_sided.shape[0]):
         rasterize(
             position,
@@ -974,11 +987,11 @@ def begin(geometry, meshes, camera, size, box, supersample, merge, textured, dec
             samples,
         )
     if supersample == 1:
-        found = _find_1(box, size[0], merge, camera[2], samples, mesh_of, fragments)
+        found = _find_1(box, size[0], merge, camera[2], samples, mesh_of, fragments, pixels)
     elif supersample == 2:
-        found = _find_2(box, size[0], merge, camera[2], samples, mesh_of, fragments)
+        found = _find_2(box, size[0], merge, camera[2], samples, mesh_of, fragments, pixels)
     else:
-        found = _find_4(box, size[0], merge, camera[2], samples, mesh_of, fragments)
+        found = _find_4(box, size[0], merge, camera[2], samples, mesh_of, fragments, pixels)
     interpolate(
         found, fragments, geometry, position, screen, camera, supersample, textured, decoding
     )
@@ -1010,7 +1023,7 @@ def finish(
             wrap, radius of ambient occlusion (0 for none).
         shadow: of the first light, from `shadow_map`; a map of no size if there is none.
     """
-    samples, fragments = scratch[2], scratch[3]
+    fragments, pixels = scratch[3], scratch[4]
     values = fragments[4]
     sky, lights, wrap, radius = lighting
     sun_view, shadow_map = shadow
@@ -1022,13 +1035,7 @@ def finish(
     else:
         values[SUNLIT, :found] = ONE
     if radius > 0:
-        samples_box = (
-            box[0] * supersample,
-            box[1] * supersample,
-            box[2] * supersample,
-            box[3] * supersample,
-        )
-        _openness(found, fragments, samples, samples_box, camera, radius)
+        _openness(found, fragments, pixels[0], box, camera, supersample, radius)
     else:
         values[OPEN, :found] = ONE
     _diffuse(found, values, sky, lights, wrap)
@@ -1047,7 +1054,7 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
         margin: texels to leave free on each side.
         sun_view: result: pose (3, 4) and intrinsics (3,): texels a metre, column, row.
         scratch: position, screen.
-        samples: the map, as for `rasterize`.
+        samples: the map, as for `rasterize_depth`.
         coarse: result, see `_sunlit`.
 
     Returns:
@@ -1056,7 +1063,7 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
     vertices, faces = geometry[0], geometry[1]
     first_faces, two_sided = meshes
     position, screen = scratch
-    size = samples[0].shape[0]
+    size = samples.shape[0]
     left = top = farthest = np.float32(np.inf)
     right = bottom = nearest = np.float32(-np.inf)
     for v in range(vertices.shape[0]):
@@ -1074,9 +1081,9 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
     intrinsics[2] = HALF * size - density * HALF * (top + bottom)
     sun_view[0][:] = pose
     project(vertices, pose, intrinsics, True, position, screen)
-    samples[0][:] = -np.inf
+    samples[:] = -np.inf
     for m in range(two_sided.shape[0]):
-        rasterize(
+        rasterize_depth(
             position,
             screen,
             faces[first_faces[m] : first_faces[m + 1]],
@@ -1091,8 +1098,8 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
     widening = softness * density
     most = min(max(widening * np.float32(1.5) * (nearest - farthest), ONE), np.float32(REACH))
     most = max(most, np.float32(1.2))
-    _coarsen(samples[0], most, coarse)
-    return samples[0], coarse, widening, density, nearest, most
+    _coarsen(samples, most, coarse)
+    return samples, coarse, widening, density, nearest, most
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -1201,7 +1208,7 @@ def darken_ground(
     shadow,
     encoding,
     decoding,
-    samples,
+    covered,
     box,
     rows,
     image,
@@ -1216,14 +1223,14 @@ def darken_ground(
         normal: (3,) of the ground.
         lighting, shadow: as for `finish`.
         encoding, decoding: sRGB's curve and its inverse, as tables.
-        samples: what the meshes cover already, in `box`.
-        box: pixels covered by `samples`: top, bottom, left, right.
+        covered: how many samples of each pixel of `box` the meshes cover already.
+        box: top, bottom, left, right.
         rows: of the picture to work on, first and end.
         image: (H, W, 3), changed in place.
     """
     sky, lights, _, _ = lighting
     shadow_map = shadow[1]
-    nearness = samples[0]
+    all_samples = supersample * supersample
     top, bottom, left, right = box
     cells = np.float32(grid.shape[0] - 1)
     nx, ny, nz = normal[0], normal[1], normal[2]
@@ -1257,14 +1264,9 @@ def darken_ground(
             divisor = start_w + sight[5, 0] * x
             if divisor <= np.float32(1e-9):
                 continue
-            if top <= row < bottom and left <= column < right:
-                i, j = (row - top) * supersample, column * supersample
-                covered = True
-                for k in range(supersample):
-                    for m in range(supersample):
-                        covered &= nearness[i + k, j + m] > np.float32(-np.inf)
-                if covered:
-                    continue
+            within = top <= row < bottom and left <= column < right
+            if within and covered[row - top, column] == all_samples:
+                continue
             scale = ONE / divisor
             lit = clear = ONE
             if cosine > 0:
