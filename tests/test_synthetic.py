@@ -278,6 +278,34 @@ def test_garments_stay_outside_the_body(tailor, name, least):
     assert np.median(both[both < 0.05]) > 0.003
 
 
+def test_what_is_worn_over_a_hem_clears_it(tailor):
+    points = tailor.vertices.astype(np.float32)
+    normals = np.empty_like(points)
+    clothes.unit_normals(points, tailor.faces, normals)
+    rng = synthetic._Dice(np.random.default_rng(0))
+    surface, worn, down = points.copy(), [], np.array((0, -1, 0), np.float32)
+    for kind, shape, ease in (("lower", (0.08, 0.78), 0.02), ("upper", (-0.04, 0.16, 0.08), 0.004)):
+        made = clothes.piece(tailor, kind, *shape)
+        garment = {"kind": kind, "shape": shape, **synthetic._cloth(rng, ease, 0.0)}
+        garment |= {**synthetic._print(rng), "ease": ease}
+        mesh = clothes._put_on(tailor, garment, made, surface, normals, down, 1)
+        welded = np.empty((len(made.cut.ends), 3), np.float32)
+        welded[made.cut.split] = mesh.vertices
+        worn.append((made.cut, welded))
+    (trousers, below), (shirt, above) = worn
+    hem = np.arange(trousers.whole, trousers.whole + len(trousers.beyond))
+    ends, share = trousers.ends[hem], trousers.share[hem, None]
+    number = np.full(len(points), -1)
+    number[shirt.ends[: shirt.whole, 0]] = np.arange(shirt.whole)
+    waist = (number[ends] >= 0).all(1)
+    assert waist.sum() > 20
+    over = above[number[ends]]  # the shirt where the trousers' hem crosses the body's edges
+    over = (over[:, 0] * (1 - share) + over[:, 1] * share)[waist]
+    outward = normals[ends].mean(1)[waist]
+    rise = ((over - below[hem][waist]) * outward).sum(1)
+    assert (rise > 0).mean() > 0.9  # 0.01 if the shirt did not know of the hem
+
+
 def test_a_skirt_hangs_around_both_thighs(tailor):
     rotations, translations = np.tile(np.eye(3), (24, 1, 1)), np.zeros((24, 3))
     ring = clothes.drape_tube(

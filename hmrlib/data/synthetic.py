@@ -340,8 +340,10 @@ def _draw_upper(rng, worn, style):
         "coat": ("long", "sweater", "shirt"),
     }[style]
     kind = kind[rng.integers(len(kind))]
-    tucked = rng.random() < (0.6 if style in ("smart", "skirt") else 0.15)
+    tucked = rng.random() < (0.6 if style == "smart" else 0.15)
     hem = 0.08 if tucked else _grid(-rng.uniform(0.0, 0.10), 0.04)
+    if style == "skirt":  # which hangs free of the body, and of what lies between them
+        hem = 0.12
     neck = _grid(rng.uniform(0.07, 0.11), 0.02)
     sleeve, ease, growth, depth = {
         "t_shirt": (rng.uniform(0.08, 0.20), 0.008, 0.05, 0.005),

@@ -227,6 +227,8 @@ class Cut(NamedTuple):
         depth: (W,) the field: metres to the nearest hem.
         covered: (V,) body vertices that the cloth hides for sure.
         whole: how many of the welded vertices, the first ones, are vertices of the body.
+        beyond: (n,) of each of the welded vertices that follow, those on the hem: the body vertex
+            on the other side.
     """
 
     ends: np.ndarray
@@ -241,6 +243,7 @@ class Cut(NamedTuple):
     depth: np.ndarray
     covered: np.ndarray
     whole: int
+    beyond: np.ndarray
 
 
 def cut(tailor, field, hidden_from=0.03):
@@ -344,6 +347,7 @@ def cut(tailor, field, hidden_from=0.03):
         depth.astype(np.float32),
         field > hidden_from,
         len(kept),
+        np.where(f0 > 0, unique[:, 1], unique[:, 0]).astype(np.uint32),
     )
 
 
@@ -392,7 +396,7 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
     Args:
         surface: (V, 3) of the posed body and what it wears so far; the piece is added to it.
         normals: (V, 3) of the body, of unit length.
-        cut: ends, share, faces, split, first, near, rim, whole of a `Cut`.
+        cut: ends, share, faces, split, first, near, rim, whole, beyond of a `Cut`.
         piece: fall, taper of a `Piece`.
         noise: (V,), see `Tailor`.
         hang: metres that the cloth wants to stand off, metres more a metre of fall, height of its
@@ -405,7 +409,7 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
     Returns:
         vertices (U, 3) and unit normals (U, 3), split at the seams of the texture.
     """
-    ends, share, faces, split, first, near, rim, whole = cut
+    ends, share, faces, split, first, near, rim, whole, beyond = cut
     fall, taper = piece
     count = ends.shape[0]
     base = np.zeros((count, 4), np.float32)  # by fours, as the processor takes them
@@ -472,6 +476,17 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
     for i in range(whole):
         for k in range(3):
             surface[ends[i, 0], k] = out[i, k]
+    # What is worn over a hem must clear it: the body's vertices beyond it rise as far as it does.
+    risen = np.zeros(surface.shape[0], np.float32)
+    for h in range(beyond.shape[0]):
+        i, v = whole + h, beyond[h]
+        rise = zero
+        for k in range(3):
+            rise += (out[i, k] - base[i, k]) * normal[i, k]
+        if rise > risen[v]:
+            for k in range(3):
+                surface[v, k] += (rise - risen[v]) * normals[v, k]
+            risen[v] = rise
     vertices = np.empty((split.shape[0], 3), np.float32)
     smooth = np.empty((split.shape[0], 3), np.float32)
     for u in range(split.shape[0]):
@@ -1181,7 +1196,10 @@ def _put_on(tailor, garment, made, surface, normals, down, step):
     vertices, smooth = drape(
         surface,
         normals,
-        (*(cut.ends, cut.share, cut.faces, cut.split, cut.first, cut.near, cut.rim), cut.whole),
+        (
+            *(cut.ends, cut.share, cut.faces, cut.split, cut.first, cut.near),
+            *(cut.rim, cut.whole, cut.beyond),
+        ),
         (made.fall, made.taper),
         tailor.noise[garment.get("noise", 0) % NOISES],
         tuple(np.float32(value) for value in hang),

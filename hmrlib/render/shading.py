@@ -150,8 +150,8 @@ def _finder(supersample):
             samples: from `rasterize`.
             mesh_of: (F,) mesh of each face.
             fragments: pixel, count of samples, face, place (N, 2) in the picture.
-            pixels: results, written in all of `box`: nearness (h, w) of the nearest sample, which
-                one it is, and how many see something.
+            pixels: results in `box`: nearness (h, w) of the nearest sample, -inf where none sees
+                anything; which one it is; and how many see something.
         """
         front, which, covered = pixels
         pixel, count, face_of, place_of = fragments[0], fragments[1], fragments[2], fragments[3]
@@ -161,15 +161,15 @@ def _finder(supersample):
         middle = ((supersample - 1) << SHIFT) // 2  # from there to the middle of all samples
         near_of, seen_face = np.empty(num_samples, np.float32), np.empty(num_samples, np.uint32)
         found = 0
+        front[: bottom - top, left:right] = empty
+        covered[: bottom - top, left:right] = 0
         if supersample == 1:
             for row in range(top, bottom):
                 for column in range(left, right):
                     sample = samples[row - top, column]
-                    near, f = unpacked(sample)
-                    is_seen = sample != NOTHING
-                    front[row - top, column] = near if is_seen else empty
-                    which[row - top, column], covered[row - top, column] = 0, is_seen
-                    if is_seen:
+                    if sample != NOTHING:
+                        front[row - top, column], f = unpacked(sample)
+                        which[row - top, column], covered[row - top, column] = 0, 1
                         pixel[found] = row * width + column
                         count[found] = 1
                         face_of[found] = f
@@ -180,7 +180,11 @@ def _finder(supersample):
         for row in range(top, bottom):
             first_row = (row - top) * supersample
             for column in range(left, right):
-                first_column = column * supersample
+                first_column, either = column * supersample, NOTHING
+                for k in range(num_samples):
+                    either |= samples[first_row + k // supersample, first_column + k % supersample]
+                if either == NOTHING:
+                    continue
                 nearest, farthest = empty, np.float32(np.inf)
                 best, seen = 0, 0
                 for k in range(num_samples):
@@ -193,8 +197,6 @@ def _finder(supersample):
                     nearest, farthest = max(nearest, near_of[k]), min(farthest, near_of[k])
                 front[row - top, column], which[row - top, column] = nearest, best
                 covered[row - top, column] = seen
-                if nearest == empty:
-                    continue
                 x0 = ((column * supersample) << SHIFT) + corner
                 y0 = ((row * supersample) << SHIFT) + corner
                 if farthest > empty:
