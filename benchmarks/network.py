@@ -213,8 +213,8 @@ def shipped(options):
         asked["Photographs of Leeds Sports Pose, keypoints alone"] = options.photographs
     text = (
         f"The network that comes with the package: {hmr.settings['encoder']}, {hmr.size} px, "
-        "trained as `notebooks/params/shipped.yml` says, asked about people and photographs that "
-        "it was not trained on (`python benchmarks/network.py --shipped`).\n"
+        "trained as `notebooks/params/shipped.yml` and `further.yml` say, asked about people and "
+        "photographs that it was not trained on (`python benchmarks/network.py --shipped`).\n"
     )
     for name, folder in asked.items():
         mix = Mix(folder, 64, crop=hmr.size, split="train", once=True)

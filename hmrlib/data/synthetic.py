@@ -733,8 +733,8 @@ def _body():
 
 # Fewer vertices do where fewer pixels are: FEW for people seen at no more than NEAR pixels a metre.
 # The same for the clothes' pictures: up to so many pixels a metre, every so manyth of theirs.
-NEAR, FEW = 130, 2400
-STEPS = ((90, 4), (170, 2))
+NEAR, FEW = 160, 2400
+STEPS = ((100, 4), (180, 2))
 
 
 @cache

@@ -19,7 +19,7 @@ SUPERSAMPLE = (1, 2, 4)
 MOST_SAMPLES = 1 << 20  # in memory at a time, for each thread; larger pictures are drawn in bands
 SHADOW_MARGIN = shading.REACH + 2  # texels of the sun's map, so that half-shadows end within it
 BUFFERS = ("alpha", "depth", "face", "barycentric", "mesh", "parts")
-CONTACT_CELLS = 64  # along each side of the grid that darkens the ground under feet
+CONTACT_CELLS = 48  # along each side of the grid that darkens the ground under feet
 
 NO_SHADOW = (
     (np.zeros((3, 4), np.float32), np.zeros(3, np.float32)),
