@@ -252,15 +252,15 @@ def test_a_coarse_body_stays_close_and_wears_all(tailor, pool):
 
 # in the crease of a bent hip the nearest point of the skin may be across the fold
 @pytest.mark.parametrize(
-    ("name", "least"), [("standing", 0.98), ("walking", 0.98), ("sitting", 0.92)]
+    ("name", "least"), [("standing", 0.98), ("walking", 0.98), ("sitting", 0.93)]
 )
 def test_garments_stay_outside_the_body(tailor, name, least):
     out = tailor.body(pose=pose_from_degrees(POSES[name])[None])
     points = np.asarray(out.vertices)[0]
     normals = np.empty_like(points)
     clothes.unit_normals(points, tailor.body.faces.astype(np.uint32), normals)
-    rng = synthetic._Dice(np.random.default_rng(0))
-    cloth = synthetic._cloth(rng, 0.008, 0.04) | synthetic._print(rng)
+    rng = np.random.default_rng(0)
+    cloth = synthetic._cloth(rng, 0.008, 0.04) | synthetic._print(synthetic._Dice(rng))
     outfit = synthetic.draw_outfit(rng) | {"extras": []}
     outfit["garments"] = [
         {"kind": "lower", "shape": [0.08, 0.78], **cloth},

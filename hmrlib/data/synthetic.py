@@ -1199,7 +1199,9 @@ def finish(recipe, scene, seen):
     points = seen["keypoints"] @ scene.camera.rotation.T + scene.camera.translation  # (22, 3)
     points = points.astype(np.float32)
     focal, (cx, cy) = scene.camera.focal, scene.camera.center
-    keypoints, hidden = _labels(points, (focal, cx, cy), drawn.depth, drawn.mesh, seen["owners"])
+    keypoints, hidden = _labels(
+        points, (focal, cx, cy), drawn.depth, drawn.mesh, seen["owners"], _thickness()
+    )
     low, high = seen["box"]
     return {
         "image": records.encode_jpeg(image, lens["quality"]),
@@ -1219,43 +1221,37 @@ def finish(recipe, scene, seen):
     }
 
 
-def _labels(points, lens, depth, mesh, owners):
-    """Keypoints of a picture, as `data.records` keeps them.
+@njit(nogil=True, cache=True, error_model="numpy")
+def _labels(points, lens, depth, mesh, owners, thickness):
+    """Keypoints of a picture, as `data.records` keeps them; a loop, NumPy being slow on so few.
 
     Args:
-        points: (22, 3) float32, metres from the camera; lens: focal, cx, cy; depth, mesh: of
-            `Rendering`; owners: of each mesh.
+        points: (22, 3) float32, metres, in the camera's frame.
+        lens: focal length and centre (cx, cy), pixels.
+        depth: (H, W) metres; mesh: (H, W) which mesh is seen, -1 none; both of `Rendering`.
+        owners: of each mesh, PERSON, OTHER or OBJECT.
+        thickness: (22,) metres, from `_thickness`.
 
     Returns:
-        x, y, and whether it is in the picture, (22, 3); whether something hides it, (22,) uint8.
+        x, y in pixels and whether they lie in the picture, (22, 3); whether something hides the
+        keypoint, (22,) uint8.
     """
-    keypoints, hidden = np.empty((len(points), 3)), np.empty(len(points), np.uint8)
-    _label(points, lens, depth, mesh, owners, _thickness(), keypoints, hidden)
-    return keypoints, hidden
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _label(points, lens, depth, mesh, owners, thickness, keypoints, hidden):
-    """See `_labels`; a loop, as NumPy is slow on so few numbers."""
     focal, center_x, center_y = lens
     height, width = depth.shape
+    keypoints = np.empty((points.shape[0], 3))
+    hidden = np.zeros(points.shape[0], np.uint8)
     for k in range(points.shape[0]):
         scale = focal / points[k, 2]
         x, y = points[k, 0] * scale + center_x, points[k, 1] * scale + center_y
         inside = x >= 0 and x < width and y >= 0 and y < height and points[k, 2] > 0.05
         keypoints[k, 0], keypoints[k, 1], keypoints[k, 2] = x, y, inside
-        hidden[k] = 0
-        if not inside:
-            continue
-        row, column = int(y), int(x)
-        seen = mesh[row, column]
+        seen = mesh[int(y), int(x)] if inside else -1
         if seen < 0:
             continue
-        behind = points[k, 2] - depth[row, column]
-        if owners[seen] == PERSON:
-            hidden[k] = behind > 1.4 * thickness[k] + 0.06
-        else:
-            hidden[k] = behind > 0
+        behind = points[k, 2] - depth[int(y), int(x)]
+        own = owners[seen] == PERSON
+        hidden[k] = behind > (1.4 * thickness[k] + 0.06 if own else 0.0)
+    return keypoints, hidden
 
 
 # --- furniture ------------------------------------------------------------------------------

@@ -207,6 +207,12 @@ def unpacked(sample):
     return np.uint32(bits).view(np.float32), ~np.uint32(sample)
 
 
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _combined(a, b, c, of_a, of_b, of_c):
+    """The vertices' values, each times a whole number, summed up in single precision."""
+    return np.float32(a) * of_a + np.float32(b) * of_b + np.float32(c) * of_c
+
+
 def _rasterizer(with_faces):
     """`rasterize` and `rasterize_depth`, which differ in what a sample is."""
 
@@ -278,23 +284,14 @@ def _rasterizer(with_faces):
             near_b = screen[b, 2] * inverse_area
             near_c = screen[c, 2] * inverse_area
             # Nearness is linear in the picture too.
-            slope = (
-                np.float32(step_a) * near_a
-                + np.float32(step_b) * near_b
-                + np.float32(step_c) * near_c
-            )
+            slope = _combined(step_a, step_b, step_c, near_a, near_b, near_c)
             if high_x - low_x < lanes and high_y - low_y < tall:
                 # Small: all samples that it may meet in a row are tested at once, on vectors.
                 lane_a, lane_b, lane_c = np.int32(row_a), np.int32(row_b), np.int32(row_c)
-                across_a, across_b = np.int32(step_a), np.int32(step_b)
-                across_c = np.int32(step_c)
+                across_a, across_b, across_c = np.int32(step_a), np.int32(step_b), np.int32(step_c)
                 for i in range(top - first_row, bottom - first_row + 1):
                     row = np.uint32(i)
-                    near = (
-                        np.float32(lane_a) * near_a
-                        + np.float32(lane_b) * near_b
-                        + np.float32(lane_c) * near_c
-                    )
+                    near = _combined(lane_a, lane_b, lane_c, near_a, near_b, near_c)
                     for k in range(LANES):
                         n, j = np.int32(k), np.uint32(left + k)
                         outside = (
@@ -319,11 +316,7 @@ def _rasterizer(with_faces):
             inverse_c = 1 / step_c if step_c else 0.0
             for i in range(top - first_row, bottom - first_row + 1):
                 row = np.uint32(i)
-                near = (
-                    np.float32(row_a) * near_a
-                    + np.float32(row_b) * near_b
-                    + np.float32(row_c) * near_c
-                )
+                near = _combined(row_a, row_b, row_c, near_a, near_b, near_c)
                 begin, end = _span(row_a, step_a, inverse_a, 0, right - left + 1)
                 begin, end = _span(row_b, step_b, inverse_b, begin, end)
                 begin, end = _span(row_c, step_c, inverse_c, begin, end)

@@ -73,7 +73,7 @@ def _spiral(count):
 
 
 # Where to look around a point for what hides it from the sun, and from the sky.
-FEW, MANY = _spiral(8), _spiral(16)  # as many as vectors hold
+FEW, MANY = _spiral(8), _spiral(16)  # multiples of eight run on vectors
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -925,8 +925,7 @@ def write_buffers(
         if pixel[g] == last:
             continue
         last = pixel[g]
-        row = np.int64(np.uint32(last) // np.uint32(width))
-        column = last - row * width
+        row, column = last // width, last % width
         nearest, sample = front[row - top, column], np.int64(which[row - top, column])
         at_i = (row - top) * supersample + sample // supersample
         at_j = column * supersample + sample % supersample
