@@ -642,34 +642,27 @@ def _share_lit(nearness, x, y, reach, slack, spiral):
 def _coarsen(nearness, reach, coarse):
     """Of each TILE x TILE texels, and those within `reach` of them, the nearest to the sun."""
     tiles = coarse.shape[0]
-    line = np.empty(tiles * TILE, np.float32)
-    own, wide = np.empty((tiles, tiles), np.float32), np.empty((tiles, tiles), np.float32)
-    for i in range(tiles):
-        line[:] = nearness[i * TILE, : tiles * TILE]
-        for k in range(1, TILE):
-            for j in range(line.shape[0]):
-                near = nearness[i * TILE + k, j]
-                line[j] = near if near > line[j] else line[j]
-        for j in range(tiles):
-            best = line[j * TILE]
-            for k in range(1, TILE):
-                best = max(best, line[j * TILE + k])
-            own[i, j] = best
+    own = np.full((tiles, tiles), np.float32(-np.inf))
+    for i in range(nearness.shape[0]):
+        line = own[i // TILE]
+        for tile in range(tiles):
+            best = line[tile]
+            for j in range(tile * TILE, (tile + 1) * TILE):
+                best = max(best, nearness[i, j])
+            line[tile] = best
     around = int(reach) // TILE + 1
-    for i in range(tiles):  # along the columns, then along the rows
+    wide = np.empty((tiles, tiles), np.float32)
+    for i in range(tiles):  # along the rows, then along the columns
         wide[i] = own[i]
         for k in range(max(i - around, 0), min(i + around + 1, tiles)):
             for j in range(tiles):
-                wide[i, j] = own[k, j] if own[k, j] > wide[i, j] else wide[i, j]
+                wide[i, j] = max(wide[i, j], own[k, j])
     for i in range(tiles):
-        coarse[i] = wide[i]
-        for k in range(1, min(around + 1, tiles)):
-            for j in range(tiles - k):
-                near = wide[i, j + k]
-                coarse[i, j] = near if near > coarse[i, j] else coarse[i, j]
-            for j in range(tiles - k):
-                near = wide[i, j]
-                coarse[i, j + k] = near if near > coarse[i, j + k] else coarse[i, j + k]
+        for j in range(tiles):
+            best = wide[i, j]
+            for k in range(max(j - around, 0), min(j + around + 1, tiles)):
+                best = max(best, wide[i, k])
+            coarse[i, j] = best
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
