@@ -21,7 +21,9 @@ SHIFT = 8  # positions are whole numbers of 1/256 of a sample, which makes edge 
 SUBPIXEL = 1 << SHIFT
 HALF = SUBPIXEL // 2
 GUARD = 1 << 29  # positions up to this size cannot overflow 64-bit edge functions
-LANES = 8  # samples of a row that a small face is tested on together; rows are that much longer
+# Samples of a row that a small face is tested on together; rows are that much longer. A loop over 8
+# would be unrolled before the compiler thinks of vectors, and then run on none.
+LANES = 16
 TALL = 64  # samples; up to that height edge functions of a face that narrow fit into 32 bits
 OUTSIDE = np.int32(-(1 << 31))  # marks a vertex that is nearer than NEAR, or far beyond the picture
 
