@@ -376,7 +376,7 @@ def weights(position, screen, a, b, c, x, y, orthographic):
         x, y: in SUBPIXELths of a sample; just outside the triangle, the answer is clamped to it.
 
     Returns:
-        the weights of a, b and c, correct in perspective; the nearness; whether the triangle's
+        the weights of a, b and c, correct in perspective; the depth; whether the triangle's
         outer side is seen; and one over twice the area that it would have in the picture, in
         square SUBPIXELths, if all of it were as near as this place.
     """
@@ -392,16 +392,9 @@ def weights(position, screen, a, b, c, x, y, orthographic):
         weight_c = np.float32(wide_c * scale)
         depth = weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
         inverse_area = np.float32(1 / (abs(facing) * SUBPIXEL * SUBPIXEL))
-        if orthographic:
-            return weight_a, weight_b, weight_c, -depth, facing > 0, inverse_area
-        return (
-            weight_a,
-            weight_b,
-            weight_c,
-            ONE / depth,
-            facing > 0,
-            inverse_area * depth * depth * depth,
-        )
+        if not orthographic:
+            inverse_area *= depth * depth * depth
+        return weight_a, weight_b, weight_c, depth, facing > 0, inverse_area
     ax, ay = np.float32(position[a, 0] - x), np.float32(position[a, 1] - y)
     bx, by = np.float32(position[b, 0] - x), np.float32(position[b, 1] - y)
     cx, cy = np.float32(position[c, 0] - x), np.float32(position[c, 1] - y)
@@ -421,11 +414,11 @@ def weights(position, screen, a, b, c, x, y, orthographic):
     near = part_a + part_b + part_c
     if orthographic:
         scale = ONE / total
-        return weight_a * scale, weight_b * scale, weight_c * scale, near * scale, outer, scale
+        return weight_a * scale, weight_b * scale, weight_c * scale, -near * scale, outer, scale
     scale = ONE / near
     depth = total * scale
     inverse_area = depth * depth * scale * screen[a, 2] * screen[b, 2] * screen[c, 2]
-    return part_a * scale, part_b * scale, part_c * scale, near / total, outer, inverse_area
+    return part_a * scale, part_b * scale, part_c * scale, depth, outer, inverse_area
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -35,9 +35,9 @@ from hmrlib.render.rasterizer import (
 
 # Rows of the table of fragments' values.
 NORMAL, ALBEDO, LIGHT, POSITION = 0, 3, 6, 9
-DEPTH, WEIGHT_A, WEIGHT_B, SUNLIT, OPEN = 12, 13, 14, 15, 16
-U, V, DENSITY = 17, 18, 19
-ROWS = 20
+DEPTH, SUNLIT, OPEN = 12, 13, 14
+U, V, DENSITY = 15, 16, 17
+ROWS = 18
 
 HALF = np.float32(0.5)
 FULL = np.float32(255)
@@ -268,14 +268,14 @@ def interpolate(
     last = np.float32(decoding.shape[0] - 1)
     normal_x, normal_y, normal_z = values[NORMAL], values[NORMAL + 1], values[NORMAL + 2]
     red, green, blue = values[ALBEDO], values[ALBEDO + 1], values[ALBEDO + 2]
-    depths, weights_a, weights_b = values[DEPTH], values[WEIGHT_A], values[WEIGHT_B]
+    depths, uniform = values[DEPTH], colors.shape[0] == 1
     for g in range(found):
         f = face_of[g]
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        weight_a, weight_b, weight_c, near, outer, inverse_area = weights(
+        weight_a, weight_b, weight_c, depth, outer, inverse_area = weights(
             position, screen, a, b, c, place_of[g, 0], place_of[g, 1], orthographic
         )
-        depths[g], weights_a[g], weights_b[g] = near, weight_a, weight_b
+        depths[g] = depth
         side = ONE if outer else -ONE
         x = weight_a * normals[a, 0] + weight_b * normals[b, 0] + weight_c * normals[c, 0]
         y = weight_a * normals[a, 1] + weight_b * normals[b, 1] + weight_c * normals[c, 1]
@@ -287,23 +287,17 @@ def interpolate(
             values[U, g] = u + weight_b * pu + weight_c * qu
             values[V, g] = v + weight_b * pv + weight_c * qv
             values[DENSITY, g] = abs(pu * qv - pv * qu) * inverse_area * per_pixel
-    if colors.shape[0] == 1:
-        red[:found] = decoding[int(colors[0, 0] * last + HALF)]
-        green[:found] = decoding[int(colors[0, 1] * last + HALF)]
-        blue[:found] = decoding[int(colors[0, 2] * last + HALF)]
-    else:
-        for g in range(found):
-            f = face_of[g]
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            weight_a, weight_b = weights_a[g] * last, weights_b[g] * last
-            weight_c = last - weight_a - weight_b
+        if not uniform:
             x = weight_a * colors[a, 0] + weight_b * colors[b, 0] + weight_c * colors[c, 0]
             y = weight_a * colors[a, 1] + weight_b * colors[b, 1] + weight_c * colors[c, 1]
             z = weight_a * colors[a, 2] + weight_b * colors[b, 2] + weight_c * colors[c, 2]
-            red[g], green[g] = decoding[np.uint32(x + HALF)], decoding[np.uint32(y + HALF)]
-            blue[g] = decoding[np.uint32(z + HALF)]
-    for g in range(found):
-        depths[g] = -depths[g] if orthographic else ONE / depths[g]
+            red[g] = decoding[np.uint32(x * last + HALF)]
+            green[g] = decoding[np.uint32(y * last + HALF)]
+            blue[g] = decoding[np.uint32(z * last + HALF)]
+    if uniform:
+        red[:found] = decoding[int(colors[0, 0] * last + HALF)]
+        green[:found] = decoding[int(colors[0, 1] * last + HALF)]
+        blue[:found] = decoding[int(colors[0, 2] * last + HALF)]
     for g in range(found):
         x, y, z = normal_x[g], normal_y[g], normal_z[g]
         scale = ONE / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
