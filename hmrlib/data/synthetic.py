@@ -894,35 +894,60 @@ def place_camera(camera, outline, size):
         `Camera`, the side of the crop in pixels of the photograph, and the box (2, 2) of the
         points in the picture: its least and its largest x and y.
     """
-    target = (outline.min(1) + outline.max(1)) / 2
-    turn, distance = camera["turn"], camera["distance"]
-    eye = np.array([distance * np.sin(turn), camera["height"], distance * np.cos(turn)])
+    rotation, position, focal, corner, side, box = _aim(
+        outline,
+        *(camera[name] for name in ("turn", "distance", "height", "roll", "fov", "zoom")),
+        tuple(camera["aim"]),
+        tuple(camera["shift"]),
+        size,
+    )
+    view = Camera(rotation, -rotation @ position, focal, (size, size), -corner)
+    return view, side, box
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _aim(outline, turn, distance, height, roll, fov, zoom, aim, shift, size):
+    """See `place_camera`.
+
+    Returns:
+        rotation (3, 3) and position (3,) of the camera, focal length, the crop's corner (2,) from
+        the photograph's middle, pixels of the crop; side and box.
+    """
+    target = np.empty(3)
+    for k in range(3):
+        target[k] = (outline[k].min() + outline[k].max()) / 2
+    eye = np.array([distance * np.sin(turn), height, distance * np.cos(turn)])
     forward = target - eye
-    forward /= np.sqrt(forward @ forward)
-    yaw = np.arctan2(forward[0], -forward[2]) + camera["aim"][0]
-    pitch = min(max(np.arcsin(forward[1]) + camera["aim"][1], -1.35), 1.35)
-    rotation = _look(yaw, pitch, camera["roll"])
-    seen = rotation @ outline - (rotation @ eye)[:, None]  # (3, N)
-    back = max(0.45 - seen[2].min(), 0)  # nobody stands in the lens
+    forward /= np.sqrt((forward**2).sum())
+    yaw = np.arctan2(forward[0], -forward[2]) + aim[0]
+    pitch = min(max(np.arcsin(forward[1]) + aim[1], -1.35), 1.35)
+    rotation = _look(yaw, pitch, np.radians(roll))
+    seen = rotation @ outline  # (3, N)
+    for k in range(3):
+        seen[k] -= (rotation[k] * eye).sum()
+    back = max(0.45 - seen[2].min(), 0.0)  # nobody stands in the lens
     eye = eye - rotation[2] * back
-    focal = PHOTOGRAPH / (2 * np.tan(np.radians(camera["fov"]) / 2))
-    seen = seen[:2] * (focal / (seen[2] + back))
-    low, high = seen.min(1), seen.max(1)  # from the photograph's middle
+    focal = PHOTOGRAPH / (2 * np.tan(np.radians(fov) / 2))
+    low, high = np.empty(2), np.empty(2)  # from the photograph's middle
+    for k in range(2):
+        seen[k] *= focal / (seen[2] + back)
+        low[k], high[k] = seen[k].min(), seen[k].max()
     extent = (high - low).max()
-    side = extent * camera["zoom"]
-    corner = (low + high) / 2 + np.array(camera["shift"]) * extent - side / 2
+    side = extent * zoom
+    corner = (low + high) / 2 + np.array(shift) * extent - side / 2
     scale = size / side
-    camera = Camera(rotation, -rotation @ eye, focal * scale, (size, size), -corner * scale)
-    return camera, side, scale * (np.stack([low, high]) - corner)
+    box = scale * np.stack((low - corner, high - corner))
+    return rotation, eye, focal * scale, corner * scale, side, box
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
 def _look(yaw, pitch, roll):
-    """World to camera: it looks along -z, turned right by yaw, up by pitch, and rolled."""
-    (a, b), (d, e) = (np.sin(yaw), np.cos(yaw)), (np.sin(pitch), np.cos(pitch))
+    """World to camera: it looks along -z, turned right by yaw, up by pitch, and rolled; radians."""
+    a, b, d, e = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch)
     forward, right = np.array([a * e, d, -b * e]), np.array([b, 0.0, a])
     down = np.array([d * a, -e, -d * b])  # forward x right
-    c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-    return np.stack([c * right + s * down, c * down - s * right, forward])
+    c, s = np.cos(roll), np.sin(roll)
+    return np.stack((c * right + s * down, c * down - s * right, forward))
 
 
 def picture(recipes, size=SIZE, photographs=None):

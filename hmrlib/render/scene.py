@@ -9,6 +9,7 @@ from itertools import accumulate
 from math import prod
 
 import numpy as np
+from numba import njit
 
 from hmrlib.camera import Camera
 from hmrlib.render import rasterizer, shading
@@ -423,10 +424,11 @@ def draw(
     if ground is not None:
         grid = workspace(space, "contact", (CONTACT_CELLS, CONTACT_CELLS), np.float32)
         spare = workspace(space, "contact spare", (2, *grid.shape), np.float32)
-        up = ground[:3]
-        axes = _axes(up, (1, 0, 0) if abs(up[0]) < 0.9 else (0, 1, 0)).astype(np.float32)
+        axes = _axes(ground, 0).astype(np.float32)
         place = shading.map_contact(geometry, (ground.astype(np.float32), axes), grid, spare)
-        sight = _ground_seen(ground, camera, shadow[0], axes, place)
+        view = (camera.rotation, camera.position, camera.focal, camera.center, camera.orthographic)
+        (pose, intrinsics) = shadow[0]
+        sight = _ground_seen(ground, view, (pose, tuple(intrinsics.tolist())), axes, place)
     rasterizer.project(geometry[0], *lens, position, screen)
     top, bottom, left, right = rasterizer.bounds(position, supersample, width, height)
     gloss = np.array([mesh.gloss for mesh in meshes] or [0], np.float32)
@@ -542,9 +544,8 @@ def _shadow(sun, geometry, spans, longest_side, space):
     )
     samples = workspace(space, "sun's map", (size, size + rasterizer.LANES), np.float32)
     away = -sun.direction
-    right, down = _axes(away, (0, 1, 0) if abs(away[1]) < 0.9 else (1, 0, 0))
     pose = np.zeros((3, 4), np.float32)
-    pose[:, :3] = right, down, away
+    pose[:2, :3], pose[2, :3] = _axes(away, 1), away
     view = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
     tiles = size // shading.TILE
     coarse = workspace(space, "sun's coarse map", (tiles, tiles), np.float32)
@@ -554,49 +555,69 @@ def _shadow(sun, geometry, spans, longest_side, space):
     )
 
 
-def _axes(normal, other):
-    """Two unit vectors (2, 3) that span the plane with this normal, the first normal to `other`."""
-    along = _cross(normal, other)
-    along /= np.sqrt(along @ along)
-    return np.stack([along, _cross(normal, along)])
+@njit(nogil=True, cache=True, error_model="numpy")
+def _axes(normal, first):
+    """Two unit vectors (2, 3) that span the plane with this normal.
+
+    The first is normal to axis number `first` of the world as well, or to the next one, should
+    the normal be near to that axis.
+    """
+    if abs(normal[first]) >= 0.9:
+        first = 1 - first
+    other = np.zeros(3)
+    other[first] = 1
+    axes = np.empty((2, 3))
+    axes[0] = _cross(normal, other)
+    axes[0] /= np.sqrt((axes[0] ** 2).sum())
+    axes[1] = _cross(normal, axes[0])
+    return axes
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
 def _cross(u, v):
-    """The cross product of two vectors (3,), ten times as fast as `np.cross` for so few."""
-    (a, b, c), (d, e, f) = u, v
-    return np.array([b * f - c * e, c * d - a * f, a * e - b * d], float)
+    """The cross product of two vectors (3,)."""
+    return np.array(
+        [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
+    )
 
 
-def _ground_seen(ground, camera, sun_view, axes, grid_place):
+@njit(nogil=True, cache=True, error_model="numpy")
+def _ground_seen(ground, view, sun_view, axes, grid_place):
     """What a pixel sees of the ground, (6, 3); see `shading.darken_ground`.
 
     A pixel (x, y, 1) sees the plane's point M (x, y, 1) in homogeneous coordinates, and places
     in maps are linear in the point, so each is a homography of the picture.
+
+    Args:
+        ground: (4,) the plane.
+        view: of the camera: rotation, position, focal length, centre, orthographic.
+        sun_view: see `shading.map_shadows`; axes, grid_place: of and from `shading.map_contact`.
     """
+    rotation, eye, focal, center, orthographic = view
     normal, height = ground[:3], ground[3]
-    eye = camera.position
-    (x, y), focal = camera.center, camera.focal
+    x, y = center[0], center[1]
     point = np.zeros((4, 3))
-    if camera.orthographic:
-        right, down, forward = camera.rotation
-        start = np.stack([right / focal, down / focal, eye - (x * right + y * down) / focal], 1)
-        distance = -normal @ start
+    if orthographic:
+        right, down, forward = rotation[0], rotation[1], rotation[2]
+        start = np.stack((right / focal, down / focal, eye - (x * right + y * down) / focal), 1)
+        distance = -(normal @ start)
         distance[2] += height
         point[:3] = start + np.outer(forward, distance / (normal @ forward))
         point[3, 2] = 1
     else:
-        lens = np.array([[1, 0, -x], [0, 1, -y], [0, 0, focal]]) / focal
-        rays = camera.rotation.T @ lens
+        lens = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, focal]]) / focal
+        rays = rotation.T @ lens
         above = height - normal @ eye
         point[:3] = np.outer(eye, normal @ rays) + above * rays
         point[3] = normal @ rays
         point *= np.sign(above)  # the divisor's sign then tells what lies in front
     (pose, (density, column, row)), (cells, along, across) = sun_view, grid_place
     to_map = np.zeros((6, 4))
-    to_map[:2, :3], to_map[:2, 3] = density * pose[:2, :3], (column, row)
+    to_map[:2, :3] = density * pose[:2, :3]
+    to_map[0, 3], to_map[1, 3] = column, row
     to_map[2, :3] = -pose[2, :3]
     to_map[3:5, :3] = cells * axes
-    to_map[3:5, 3] = -cells * along - 0.5, -cells * across - 0.5
+    to_map[3, 3], to_map[4, 3] = -cells * along - 0.5, -cells * across - 0.5
     to_map[5, 3] = 1
     return (to_map @ point).astype(np.float32)
 
@@ -661,7 +682,7 @@ def _placed(meshes, first_faces, space):
     geometry = _geometry(space, first_vertices[-1], first_faces[-1])
     for i, mesh in enumerate(meshes):
         parts = (mesh.vertices, mesh.faces, mesh.normals, mesh.colors, mesh.uv, mesh.labels)
-        table, same = _welding(space, len(mesh.vertices))
+        table, same = _welding(space, 0 if len(mesh.normals) else len(mesh.vertices))
         bits = mesh.vertices.view(np.uint32)
         shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
     # One colour for all, often white under textures, need not be interpolated.
