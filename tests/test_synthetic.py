@@ -184,7 +184,8 @@ def test_what_stands_in_front_hides(recipes):
     recipe = next(r for r in recipes if r["camera"]["distance"] > 4 and r["place"]["sky"])
     recipe = wall_in_front(recipe)
     posed = synthetic.pose_people(recipe["people"])
-    sample = synthetic.finish(recipe, *synthetic.build_scene(recipe, posed, np.array([0])))
+    built = synthetic.build_scene(recipe, posed, np.array([0]))
+    [sample] = synthetic.finish([recipe], [built])
     known = sample["keypoints_2d"][:, 2] > 0
     assert known.sum() > 5 and sample["occluded"][known].all()
     assert (sample["segmentation"] != synthetic.PERSON).all()

@@ -40,13 +40,16 @@ from hmrlib.camera import Camera
 from hmrlib.data import records
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
-from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scene
+from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scenes
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_from_degrees
 
 SIZE = 224
 SHARD = 256  # samples
 BATCH = 64  # samples whose bodies are posed together
 BODIES = 32  # posed at once
+# Samples that are made together, step by step, and not one after the other: what does the same
+# thing again finds its code and its tables in the processor's caches, and takes a tenth less.
+GROUP = 16
 PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the picture is cropped
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
@@ -975,21 +978,23 @@ def picture(recipes, size=SIZE, photographs=None):
     near = [row for layout in layouts for row in layout.near]
     posed["vertices"] = dict(zip(near, _all_vertices(posed, near), strict=True))
     roots = _roots_seen(posed, layouts)
-    for recipe, layout, root in zip(recipes, layouts, roots, strict=True):
-        scene, seen = _furnish(recipe, posed, layout, root, photographs)
-        sample = finish(recipe, scene, seen)
-        if (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() < LEAST_SEEN:
-            whole = recipe["camera"] | {
-                "zoom": max(recipe["camera"]["zoom"], 1.25),
-                "shift": [0, 0],
-            }
-            aside = recipe | {"camera": whole}
-            wider = arrange(aside, posed, layout.rows, size)
-            posed["vertices"] |= zip(wider.near, _all_vertices(posed, wider.near), strict=True)
-            root = _roots_seen(posed, [wider])[0]
-            scene, seen = _furnish(aside, posed, wider, root, photographs)
-            sample = finish(recipe, *_alone(scene, seen))
-        yield sample
+    for begin in range(0, len(recipes), GROUP):
+        some = slice(begin, begin + GROUP)
+        built = _furnish(recipes[some], posed, layouts[some], roots[some], photographs)
+        samples = finish(recipes[some], built)
+        for recipe, layout, sample in zip(recipes[some], layouts[some], samples, strict=True):
+            if (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() < LEAST_SEEN:
+                whole = recipe["camera"] | {
+                    "zoom": max(recipe["camera"]["zoom"], 1.25),
+                    "shift": [0, 0],
+                }
+                aside = recipe | {"camera": whole}
+                wider = arrange(aside, posed, layout.rows, size)
+                posed["vertices"] |= zip(wider.near, _all_vertices(posed, wider.near), strict=True)
+                root = _roots_seen(posed, [wider])
+                [(scene, seen)] = _furnish([aside], posed, [wider], root, photographs)
+                [sample] = finish([recipe], [_alone(scene, seen)])
+            yield sample
 
 
 def _alone(scene, seen):
@@ -1013,8 +1018,8 @@ def build_scene(recipe, posed, rows, size=SIZE, photographs=None):
         `Scene`, and a dict of what is known of it: owners (PERSON, OTHER or OBJECT of each
         mesh), keypoints (22, 3) in the world, pose, betas, translation, box (2, 2), side.
     """
-    layout = arrange(recipe, posed, rows, size)
-    return _furnish(recipe, posed, layout, _roots_seen(posed, [layout])[0], photographs)
+    layouts = [arrange(recipe, posed, rows, size)]
+    return _furnish([recipe], posed, layouts, _roots_seen(posed, layouts), photographs)[0]
 
 
 class Layout(NamedTuple):
@@ -1072,15 +1077,31 @@ def _roots_seen(posed, layouts):
     return Rotation.from_matrix(turns, assume_valid=True).as_rotvec()
 
 
-def _furnish(recipe, posed, layout, root, photographs):
-    """`build_scene` of a layout, with the first person's root from `_roots_seen`."""
-    rows, shifts, camera = layout.rows, layout.shifts, layout.camera
-    background, sky, sun = _surroundings(recipe, camera, photographs)
-    meshes, owners = [], []
+def _furnish(recipes, posed, layouts, roots, photographs):
+    """`build_scene` of layouts, with the first persons' roots from `_roots_seen`: a list."""
+    pairs = list(zip(recipes, layouts, strict=True))
+    around = [_surroundings(recipe, layout.camera, photographs) for recipe, layout in pairs]
+    dressed = [_dress(recipe, posed, layout) for recipe, layout in pairs]
+    things = [_things(recipe, posed, layout) for recipe, layout in pairs]
+    scenes = []
+    for layout, (background, sky, sun), worn, parts in zip(
+        layouts, around, dressed, things, strict=True
+    ):
+        meshes = [mesh for person in worn for mesh in person] + parts
+        scenes.append(Scene(meshes, layout.camera, sky, sun, (0, 1, 0, 0), background))
+    known = [
+        _known(recipe, posed, layout, root, [len(person) for person in worn], len(parts))
+        for (recipe, layout), root, worn, parts in zip(pairs, roots, dressed, things, strict=True)
+    ]
+    return list(zip(scenes, known, strict=True))
+
+
+def _dress(recipe, posed, layout):
+    """The meshes of each person in sight, the first one's first."""
+    shifts, dressed = layout.shifts, []
     for i, density in layout.shown:
-        row, person = rows[i], recipe["people"][i]
+        row, person = layout.rows[i], recipe["people"][i]
         is_near = density > NEAR
-        step = next((step for most, step in STEPS if density <= most), 1)
         rotations, translations = (part[row] for part in posed["transforms"])
         worn = clothes.wear(
             _tailor(None if is_near else FEW),
@@ -1090,23 +1111,35 @@ def _furnish(recipe, posed, layout, root, photographs):
             rotations,
             translations + shifts[i],
             (0, -1, 0),
-            step,
+            next((step for most, step in STEPS if density <= most), 1),
         )
-        meshes += worn
-        owners += [PERSON if i == 0 else OTHER] * len(worn)
-    for thing in recipe["objects"]:
-        parts = _thing(thing, layout.outline, posed["joints"][rows[0]] + shifts[0])
-        meshes += parts
-        owners += [OBJECT] * len(parts)
-    scene = Scene(meshes, camera, sky, sun, (0, 1, 0, 0), background)
-    row, person = rows[0], recipe["people"][0]
+        dressed.append(worn)
+    return dressed
+
+
+def _things(recipe, posed, layout):
+    """The meshes of a recipe's objects."""
+    joints = posed["joints"][layout.rows[0]] + layout.shifts[0]
+    parts = [_thing(thing, layout.outline, joints) for thing in recipe["objects"]]
+    return [mesh for part in parts for mesh in part]
+
+
+def _known(recipe, posed, layout, root, of_people, of_objects):
+    """What `build_scene` says of a scene; of_people, of_objects: how many meshes each has."""
+    row, person, camera, shift = (
+        layout.rows[0],
+        recipe["people"][0],
+        layout.camera,
+        layout.shifts[0],
+    )
+    owners = [PERSON] * of_people[0] + [OTHER] * sum(of_people[1:]) + [OBJECT] * of_objects
     pelvis = posed["pelvis"][row]
-    return scene, {
+    return {
         "owners": np.array([*owners, 0], np.uint8),
-        "keypoints": posed["keypoints"][row].astype(np.float64) + shifts[0],
+        "keypoints": posed["keypoints"][row].astype(np.float64) + shift,
         "pose": np.concatenate([root[None], person["pose"][1:]]),
         "betas": person["betas"],
-        "translation": camera.rotation @ (pelvis + shifts[0]) + camera.translation - pelvis,
+        "translation": camera.rotation @ (pelvis + shift) + camera.translation - pelvis,
         "box": np.minimum(np.maximum(layout.box, 0), camera.size[0]),
         "side": layout.side,
     }
@@ -1214,24 +1247,41 @@ def find_photographs(folder):
     return sorted(names)
 
 
-def finish(recipe, scene, seen):
-    """Draw a scene, put it through the lens, and write down what is known: the sample."""
-    size = scene.camera.size[0]
-    drawn = render_scene(scene, supersample=2, buffers=("depth", "mesh"))
-    lens = recipe["lens"]
-    soft = max(size / seen["side"], 1) - 1  # a crop that had to be enlarged is soft
-    image = through_lens(drawn.image, lens, 0.4 * soft)
-    points = seen["keypoints"] @ scene.camera.rotation.T + scene.camera.translation  # (22, 3)
+def finish(recipes, built):
+    """Draw scenes, put them through the lens, and write down what is known: the samples.
+
+    Args:
+        recipes: list of dicts; built: of each the scene, and what is known of it, as from
+            `build_scene`.
+    """
+    scenes = [scene for scene, _ in built]
+    drawn = render_scenes(scenes, supersample=2, threads=1, buffers=("depth", "mesh"))
+    images = []
+    for recipe, (scene, seen), shown in zip(recipes, built, drawn, strict=True):
+        soft = max(scene.camera.size[0] / seen["side"], 1) - 1  # what had to be enlarged is soft
+        images.append(through_lens(shown.image, recipe["lens"], 0.4 * soft))
+    files = [
+        records.encode_jpeg(image, recipe["lens"]["quality"])
+        for recipe, image in zip(recipes, images, strict=True)
+    ]
+    everything = zip(recipes, built, drawn, files, strict=True)
+    return [_sample(recipe, *pair, shown, file) for recipe, pair, shown, file in everything]
+
+
+def _sample(recipe, scene, seen, drawn, file):
+    """A sample as `data.records` keeps it, of a picture that is drawn, and a `Jpeg` already."""
+    camera = scene.camera
+    points = seen["keypoints"] @ camera.rotation.T + camera.translation  # (22, 3)
     points = points.astype(np.float32)
-    focal, (cx, cy) = scene.camera.focal, scene.camera.center
+    focal, (cx, cy) = camera.focal, camera.center
     keypoints, hidden = _labels(
         points, (focal, cx, cy), drawn.depth, drawn.mesh, seen["owners"], _thickness()
     )
     low, high = seen["box"]
     return {
-        "image": records.encode_jpeg(image, lens["quality"]),
+        "image": file,
         "center": (low + high) / 2,
-        "size": max((high - low).max(), size / 4),  # of the nearly hidden as well
+        "size": max((high - low).max(), camera.size[0] / 4),  # of the nearly hidden as well
         "keypoints_2d": keypoints,
         "occluded": hidden,
         "keypoints_3d": np.column_stack([points, np.ones(len(points))]),
