@@ -106,8 +106,8 @@ def synthetic_people(shards=8, workers=None):
 
         work(0, workers, 600)  # compiles, and cuts the clothes
         count = shards * synthetic.SHARD
-        best, rounds = 0.0, 3
-        for number in range(rounds):
+        best = 0.0
+        for number in range(ROUNDS):
             clock = time.perf_counter()
             work(10_000 * (number + 1), shards)
             best = max(best, count / (time.perf_counter() - clock))

@@ -8,9 +8,11 @@ Pixels are measured from the image's upper left corner, so that pixel (column i,
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+_IDENTITY = np.eye(3)
 VIEWS = {"front": 0.0, "three-quarter": 40.0, "side": 90.0, "back": 180.0}
 
 
@@ -45,7 +47,11 @@ class Camera:
         width, height = _size(self.size)
         center = (width / 2, height / 2) if self.center is None else self.center
         rotation = _constant("rotation", self.rotation, (3, 3))
-        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-4 or np.linalg.det(rotation) < 0:
+        # Of orthonormal rows, the third is the first two's cross product, or its opposite.
+        x, y, z = rotation.tolist()
+        turns = (x[1] * y[2] - x[2] * y[1]) * z[0] + (x[2] * y[0] - x[0] * y[2]) * z[1]
+        turns += (x[0] * y[1] - x[1] * y[0]) * z[2]
+        if np.abs(rotation @ rotation.T - _IDENTITY).max() > 1e-4 or turns < 0:
             raise ValueError("rotation is not a rotation matrix: its rows must be orthonormal.")
         if not (np.isfinite(self.focal) and self.focal > 0):
             raise ValueError(f"focal must be a positive number of pixels, found {self.focal}.")
@@ -58,10 +64,10 @@ class Camera:
         ):
             object.__setattr__(self, name, value)
 
-    @property
+    @cached_property
     def position(self) -> np.ndarray:
         """Where the camera stands in the world, (3,) metres."""
-        return -self.rotation.T @ self.translation
+        return _constant("position", -self.rotation.T @ self.translation, (3,))
 
     def project(self, points) -> tuple[np.ndarray, np.ndarray]:
         """Project world points.

@@ -42,6 +42,7 @@ import warnings
 import zlib
 from collections import Counter
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,8 +128,8 @@ def check_sample(sample):
             raise SampleError(f"{name}: expected {field} of shape {shape}, found {value.shape}")
         if field.startswith("keypoints"):
             value[~(value[:, -1] > 0)] = 0  # what is unknown may be NaN where it comes from
-        largest = np.abs(value).max()  # NaN if one is
-        if not np.isfinite(largest):
+        largest = float(np.maximum.reduce(np.abs(value), axis=None))  # NaN if one is
+        if not isfinite(largest):
             bad = np.argwhere(~np.isfinite(value))[0].tolist()
             raise SampleError(f"{name}: expected finite numbers, {field}{bad} is not")
         if largest > LIMITS.get(field, np.inf):

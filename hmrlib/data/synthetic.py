@@ -1274,7 +1274,7 @@ def _sample(recipe, scene, seen, drawn, file):
     points = seen["keypoints"] @ camera.rotation.T + camera.translation  # (22, 3)
     points = points.astype(np.float32)
     focal, (cx, cy) = camera.focal, camera.center
-    keypoints, hidden = _labels(
+    keypoints, hidden, segmentation = _labels(
         points, (focal, cx, cy), drawn.depth, drawn.mesh, seen["owners"], _thickness()
     )
     low, high = seen["box"]
@@ -1289,7 +1289,7 @@ def _sample(recipe, scene, seen, drawn, file):
         "betas": seen["betas"],
         "translation": seen["translation"],
         "camera": np.array([focal, cx, cy]),
-        "segmentation": seen["owners"].take(drawn.mesh),  # -1, nothing, takes the last
+        "segmentation": segmentation,
         "source": "synthetic",
         "id": f"{recipe['seed']}-{recipe['index']}",
         "recipe": _as_json(recipe),
@@ -1298,18 +1298,18 @@ def _sample(recipe, scene, seen, drawn, file):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _labels(points, lens, depth, mesh, owners, thickness):
-    """Keypoints of a picture, as `data.records` keeps them; a loop, NumPy being slow on so few.
+    """Keypoints and segmentation of a picture, as `data.records` keeps them.
 
     Args:
         points: (22, 3) float32, metres, in the camera's frame.
         lens: focal length and centre (cx, cy), pixels.
         depth: (H, W) metres; mesh: (H, W) which mesh is seen, -1 none; both of `Rendering`.
-        owners: of each mesh, PERSON, OTHER or OBJECT.
+        owners: of each mesh, PERSON, OTHER or OBJECT; and 0, of nothing.
         thickness: (22,) metres, from `_thickness`.
 
     Returns:
         x, y in pixels and whether they lie in the picture, (22, 3); whether something hides the
-        keypoint, (22,) uint8.
+        keypoint, (22,) uint8; whose each pixel is, (H, W) uint8.
     """
     focal, center_x, center_y = lens
     height, width = depth.shape
@@ -1326,7 +1326,11 @@ def _labels(points, lens, depth, mesh, owners, thickness):
         behind = points[k, 2] - depth[int(y), int(x)]
         own = owners[seen] == PERSON
         hidden[k] = behind > (1.4 * thickness[k] + 0.06 if own else 0.0)
-    return keypoints, hidden
+    segmentation = np.empty((height, width), np.uint8)
+    for i in range(height):
+        for j in range(width):
+            segmentation[i, j] = owners[mesh[i, j]]  # -1 takes the last
+    return keypoints, hidden, segmentation
 
 
 # --- furniture ------------------------------------------------------------------------------
@@ -1502,13 +1506,10 @@ def through_lens(image, lens, soft=0.0):
     Returns:
         (H, W, 3) uint8.
     """
-    sigma = float(np.hypot(lens["blur"], soft))
-    radius = min(int(np.ceil(2.2 * sigma)), 6) if sigma > 0.2 else 0
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
     out = np.empty_like(image)
     _develop(
         image,
-        (kernel / kernel.sum()).astype(np.float32),
+        np.hypot(lens["blur"], soft),
         np.array(lens["motion"], np.float32),
         np.array(lens["balance"], np.float32),
         np.float32(lens["contrast"]),
@@ -1524,11 +1525,16 @@ def through_lens(image, lens, soft=0.0):
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
 def _develop(
-    image, kernel, motion, balance, contrast, saturation, vignette, noise, grain, seed, out
+    image, sigma, motion, balance, contrast, saturation, vignette, noise, grain, seed, out
 ):
-    """See `through_lens`. Rows are taken as (3 W,) numbers, so that loops run on vectors."""
+    """See `through_lens`; sigma: of the blur, pixels.
+
+    Rows are taken as (3 W,) numbers, so that loops run on vectors.
+    """
     height, width = image.shape[:2]
-    radius = kernel.shape[0] // 2
+    radius = min(int(np.ceil(2.2 * sigma)), 6) if sigma > 0.2 else 0
+    bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
+    kernel = (bell / bell.sum()).astype(np.float32)
     length = 3 * width
     source, result = image.reshape(height, length), out.reshape(height, length)
     taps = 1 + int(2 * np.sqrt(motion[0] ** 2 + motion[1] ** 2))

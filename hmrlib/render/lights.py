@@ -98,7 +98,8 @@ class Sun:
     def __post_init__(self):
         direction = np.array(self.direction, np.float32)
         color = np.array(self.color, np.float32)
-        if direction.shape != (3,) or not 0 < np.linalg.norm(direction) < np.inf:
+        length = np.sqrt((direction**2).sum())
+        if direction.shape != (3,) or not 0 < length < np.inf:
             raise ValueError(
                 f"the sun's direction must be (3,), finite, not zero; found {direction}."
             )
@@ -106,7 +107,7 @@ class Sun:
             raise ValueError(f"the sun's color must be (3,), finite and >= 0; found {color}.")
         if not 0 <= self.softness <= 90:
             raise ValueError(f"softness must lie between 0 and 90 degrees, found {self.softness}.")
-        object.__setattr__(self, "direction", direction / np.linalg.norm(direction))
+        object.__setattr__(self, "direction", direction / length)
         object.__setattr__(self, "color", color)
 
 
