@@ -22,7 +22,7 @@ from scipy import ndimage, sparse
 
 from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import ambient_occlusion
-from hmrlib.render.rasterizer import vertex_normals
+from hmrlib.render.rasterizer import flat, vertex_normals
 from hmrlib.render.scene import Mesh, Mipmap, mipmap, mipmap_levels
 from hmrlib.render.shading import halve_picture
 from hmrlib.skeleton import JOINT_NAMES
@@ -383,10 +383,11 @@ def _unroll(tailor, ends, share, faces, of_body):
 def unit_normals(vertices, faces, normals):
     """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
     vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
+    row = flat(normals)
     for v in range(normals.shape[0]):
-        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+        x, y, z = row[3 * v], row[3 * v + 1], row[3 * v + 2]
         scale = np.float32(1) / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
-        normals[v, 0], normals[v, 1], normals[v, 2] = x * scale, y * scale, z * scale
+        row[3 * v], row[3 * v + 1], row[3 * v + 2] = x * scale, y * scale, z * scale
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=True)

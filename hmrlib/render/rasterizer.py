@@ -119,32 +119,43 @@ def project(vertices, pose, intrinsics, orthographic, position, screen):
     focal, center_x, center_y = intrinsics[0], intrinsics[1], intrinsics[2]
     snap, limit = np.float32(SUBPIXEL), np.float32(GUARD)
     nearest = np.float32(SUBPIXEL / NEAR)
+    # As long rows: numba does not know how long a table's rows are, and so cannot tell that what
+    # is written for one vertex is not read for the next, as loops on vectors need.
+    points, to_screen, to_position = flat(vertices), flat(screen), flat(position)
     for v in range(vertices.shape[0]):
-        px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        px, py, pz = points[3 * v], points[3 * v + 1], points[3 * v + 2]
         x = pose[0, 0] * px + pose[0, 1] * py + pose[0, 2] * pz + pose[0, 3]
         y = pose[1, 0] * px + pose[1, 1] * py + pose[1, 2] * pz + pose[1, 3]
         z = pose[2, 0] * px + pose[2, 1] * py + pose[2, 2] * pz + pose[2, 3]
         divisor = ONE if orthographic else z
-        screen[v, 0] = focal * x + center_x * divisor
-        screen[v, 1] = focal * y + center_y * divisor
-        screen[v, 2] = -z if orthographic else ONE / z
-        screen[v, 3] = z
+        to_screen[4 * v] = focal * x + center_x * divisor
+        to_screen[4 * v + 1] = focal * y + center_y * divisor
+        to_screen[4 * v + 2] = -z if orthographic else ONE / z
+        to_screen[4 * v + 3] = z
     # A loop of its own, as the two together do not run on vectors of vertices.
     for v in range(vertices.shape[0]):
-        scale = snap if orthographic else snap * screen[v, 2]
-        x, y = screen[v, 0] * scale, screen[v, 1] * scale
+        scale = snap if orthographic else snap * to_screen[4 * v + 2]
+        x, y = to_screen[4 * v] * scale, to_screen[4 * v + 1] * scale
         inside = (scale > 0) & (scale <= nearest) & (abs(x) <= limit) & (abs(y) <= limit)
-        position[v, 0] = np.int32(np.rint(x)) if inside else OUTSIDE
-        position[v, 1] = np.int32(np.rint(y)) if inside else OUTSIDE
+        to_position[2 * v] = np.int32(np.rint(x)) if inside else OUTSIDE
+        to_position[2 * v + 1] = np.int32(np.rint(y)) if inside else OUTSIDE
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def flat(table):
+    """A table (n, m) as one row (n m,)."""
+    return table.reshape(table.size)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def bounds(position, supersample, width, height):
     """Pixels (top, bottom, left, right; half open) outside which nothing can be seen."""
     left, top, right, bottom = np.int32(GUARD), np.int32(GUARD), np.int32(-GUARD), np.int32(-GUARD)
+    places = flat(position)  # as in `project`
     for v in range(position.shape[0]):
-        left, right = min(left, position[v, 0]), max(right, position[v, 0])
-        top, bottom = min(top, position[v, 1]), max(bottom, position[v, 1])
+        x, y = places[2 * v], places[2 * v + 1]
+        left, right = min(left, x), max(right, x)
+        top, bottom = min(top, y), max(bottom, y)
     if left == OUTSIDE:
         return 0, height, 0, width
     pixel = supersample << SHIFT

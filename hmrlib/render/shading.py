@@ -24,6 +24,7 @@ from hmrlib.render.rasterizer import (
     SUBPIXEL,
     ZERO,
     edges,
+    flat,
     project,
     rasterize,
     rasterize_depth,
@@ -662,18 +663,19 @@ def _coarsen(nearness, reach, coarse):
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
 def _locate(found, fragments, camera):
     """Where in the world each fragment is."""
-    place_of, values = fragments[3], fragments[4]
+    places, values = flat(fragments[3]), fragments[4]
     pose, intrinsics, orthographic = camera
-    scale = ONE / intrinsics[0]
+    scale, depths = ONE / intrinsics[0], values[DEPTH]
+    to_x, to_y, to_z = values[POSITION], values[POSITION + 1], values[POSITION + 2]
     for g in range(found):
-        depth = values[DEPTH, g]
+        depth = depths[g]
         spread = scale if orthographic else scale * depth
-        x = (np.float32(place_of[g, 0]) * np.float32(1 / SUBPIXEL) - intrinsics[1]) * spread
-        y = (np.float32(place_of[g, 1]) * np.float32(1 / SUBPIXEL) - intrinsics[2]) * spread
+        x = (np.float32(places[2 * g]) * np.float32(1 / SUBPIXEL) - intrinsics[1]) * spread
+        y = (np.float32(places[2 * g + 1]) * np.float32(1 / SUBPIXEL) - intrinsics[2]) * spread
         x, y, z = x - pose[0, 3], y - pose[1, 3], depth - pose[2, 3]
-        values[POSITION, g] = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z
-        values[POSITION + 1, g] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
-        values[POSITION + 2, g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
+        to_x[g] = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z
+        to_y[g] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
+        to_z[g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
@@ -1060,15 +1062,7 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
     first_faces, two_sided = meshes
     position, screen = scratch
     size = samples.shape[0]
-    left = top = farthest = np.float32(np.inf)
-    right = bottom = nearest = np.float32(-np.inf)
-    for v in range(vertices.shape[0]):
-        px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        x = pose[0, 0] * px + pose[0, 1] * py + pose[0, 2] * pz
-        y = pose[1, 0] * px + pose[1, 1] * py + pose[1, 2] * pz
-        near = -(pose[2, 0] * px + pose[2, 1] * py + pose[2, 2] * pz)
-        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        nearest, farthest = max(nearest, near), min(farthest, near)
+    left, right, top, bottom, nearest, farthest = _extent(vertices, pose)
     extent = max(right - left, bottom - top, np.float32(1e-3))
     density = np.float32(size - 2 * margin) / extent
     intrinsics = sun_view[1]
@@ -1096,6 +1090,22 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
     most = max(most, np.float32(1.2))
     _coarsen(samples, most, coarse)
     return samples, coarse, widening, density, nearest, most
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST | {"nnan"})
+def _extent(vertices, pose):
+    """Least and largest x and y of what the sun sees, largest and least nearness."""
+    left = top = farthest = np.float32(np.inf)
+    right = bottom = nearest = np.float32(-np.inf)
+    points = flat(vertices)
+    for v in range(vertices.shape[0]):
+        px, py, pz = points[3 * v], points[3 * v + 1], points[3 * v + 2]
+        x = pose[0, 0] * px + pose[0, 1] * py + pose[0, 2] * pz
+        y = pose[1, 0] * px + pose[1, 1] * py + pose[1, 2] * pz
+        near = -(pose[2, 0] * px + pose[2, 1] * py + pose[2, 2] * pz)
+        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+        nearest, farthest = max(nearest, near), min(farthest, near)
+    return left, right, top, bottom, nearest, farthest
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
