@@ -914,7 +914,8 @@ def write_buffers(
         if pixel[g] == last:
             continue
         last = pixel[g]
-        row, column = last // width, last % width
+        row = np.int64(np.uint32(last) // np.uint32(width))  # much quicker than of 64 bits
+        column = last - row * width
         nearest, sample = front[row - top, column], np.int64(which[row - top, column])
         at_i = (row - top) * supersample + sample // supersample
         at_j = column * supersample + sample % supersample
