@@ -1253,6 +1253,9 @@ def finish(recipes, built):
     Args:
         recipes: list of dicts; built: of each the scene, and what is known of it, as from
             `build_scene`.
+
+    Returns:
+        list of samples, as `picture` yields them.
     """
     scenes = [scene for scene, _ in built]
     drawn = render_scenes(scenes, supersample=2, threads=1, buffers=("depth", "mesh"))

@@ -427,7 +427,7 @@ def draw(
         axes = _axes(ground, 0).astype(np.float32)
         place = shading.map_contact(geometry, (ground.astype(np.float32), axes), grid, spare)
         view = (camera.rotation, camera.position, camera.focal, camera.center, camera.orthographic)
-        (pose, intrinsics) = shadow[0]
+        pose, intrinsics = shadow[0]
         sight = _ground_seen(ground, view, (pose, tuple(intrinsics.tolist())), axes, place)
     rasterizer.project(geometry[0], *lens, position, screen)
     top, bottom, left, right = rasterizer.bounds(position, supersample, width, height)
