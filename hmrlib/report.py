@@ -702,7 +702,7 @@ def _table(runs):
 
 def _write(path, content):
     """Write bytes or text whole or not at all."""
-    from hmrlib.body.files import atomic_write
+    from hmrlib.io import atomic_write
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

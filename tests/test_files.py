@@ -133,16 +133,6 @@ def test_minus_one_for_the_root_and_double_precision_are_read(model, tmp_path):
     assert found["parents"].tolist() == list(PARENTS)
 
 
-def test_an_interrupted_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "body.npz"
-    path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), files.atomic_write(path) as file:
-        file.write(b"half of the new")
-        raise KeyboardInterrupt
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["body.npz"]
-
-
 def test_a_model_that_does_not_fit_together_is_not_written(model, tmp_path):
     with pytest.raises(ModelFileError, match="weights"):
         files.write_model(tmp_path / "body.npz", {**model, "weights": model["weights"][1:]})

@@ -3,7 +3,6 @@
 import os
 import pickle
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy import sparse
 
 from hmrlib.body import gltf, safe_pickle
 from hmrlib.body.safe_pickle import ModelFileError
+from hmrlib.io import atomic_write
 
 OPEN_BODY = Path(__file__).with_name("assets") / "body.npz"
 NUM_JOINTS = 24
@@ -206,19 +206,6 @@ def _read_pickle(path):
 
 
 # --- writing --------------------------------------------------------------------------------
-
-
-@contextmanager
-def atomic_write(path):
-    """A binary file that takes the name `path` once it is whole, and vanishes on an error."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_model(path, model, dtype=np.float32):

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
 from hmrlib import fitting
-from hmrlib.body.files import atomic_write
+from hmrlib.io import atomic_write
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
 INCH = 0.0254

@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 
 import hmrlib
 from hmrlib import fitting, geometry, skeleton
-from hmrlib.body.files import atomic_write
+from hmrlib.io import atomic_write
 
 ASSET = Path(__file__).with_name("assets") / "pose_prior.npz"
 DIMENSIONS = 3 * (fitting.NUM_JOINTS - 1)  # 69

@@ -50,7 +50,7 @@ import google_crc32c
 import numpy as np
 from PIL import Image
 
-from hmrlib.body.files import atomic_write
+from hmrlib.io import atomic_write
 from hmrlib.skeleton import KEYPOINT_SETS
 
 VERSION = 1

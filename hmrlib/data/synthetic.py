@@ -34,10 +34,11 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from hmrlib.body.files import atomic_write, default_path, read_model
+from hmrlib.body.files import default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
+from hmrlib.io import atomic_write
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
 from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scenes

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from hmrlib.body.files import atomic_write
+from hmrlib.io import atomic_write
 from hmrlib.network.hmr import HMR, ModelError
 
 SHIPPED = Path(__file__).parents[1] / "network" / "assets" / "hmr.npz"

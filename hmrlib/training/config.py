@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from hmrlib.body.files import atomic_write
+from hmrlib.io import atomic_write
 
 
 class ConfigError(ValueError):

@@ -33,11 +33,11 @@ from PIL import Image
 from tqdm import tqdm
 
 import hmrlib
-from hmrlib.body.files import atomic_write
 from hmrlib.camera import crop_camera
 from hmrlib.data.pipeline import NONE, Augmentation, Mix
 from hmrlib.data.records import RecordError, Records, find_shards, finished
 from hmrlib.evaluation.protocols import validate
+from hmrlib.io import atomic_write
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.render import render

@@ -22,6 +22,7 @@ from scipy import sparse
 import hmrlib
 from hmrlib.body import files
 from hmrlib.body.learn import correctives, makehuman, mesh, population, rest_pose, rig, shape
+from hmrlib.io import atomic_write
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 WORK = Path("build/body")
@@ -315,7 +316,7 @@ class Stages:
         else:
             start = time.perf_counter()
             arrays = make()
-            with files.atomic_write(path) as file:
+            with atomic_write(path) as file:
                 np.savez(file, **arrays)
             print(f"{name}: {time.perf_counter() - start:.0f} s")
         with np.load(path, allow_pickle=False) as archive:
