@@ -19,9 +19,10 @@ _LAZY = {
     "show": "hmrlib.viewing.viewer",
     "load_model": "hmrlib.training.checkpoint",
     "HMR": "hmrlib.network.hmr",
+    "read_image": "hmrlib.images",
 }
 
-__all__ = ["HMR", "Body", "__version__", "load_body", "load_model", "show"]
+__all__ = ["HMR", "Body", "__version__", "load_body", "load_model", "read_image", "show"]
 
 
 def __getattr__(name):
