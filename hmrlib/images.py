@@ -68,7 +68,12 @@ def read_image(source, upright=True):
         ImageError: it is damaged, cut short, too large, or of another kind.
         OSError: there is no such file, or it may not be read.
     """
-    return np.asarray(to_rgb(load(source), upright))
+    picture = load(source)
+    try:
+        return np.asarray(to_rgb(picture, upright))
+    except ImageError as error:
+        file = "" if isinstance(source, bytes) else str(source)
+        raise ImageError(error.reason, error.detail, file) from error.__cause__
 
 
 def load(source, kinds=tuple(KINDS), reduce_to=None):
