@@ -11,7 +11,8 @@ report's text around it (`build`):
     the open body                             ->  report/play.html, a page with a live viewer
 
 A notebook's folder in build/ appears, complete, when the notebook has finished; the next run skips
-the notebook while nothing that it depends on has changed.
+the notebook while nothing that it depends on has changed. One that fails is kept as NAME.failed/;
+the others run all the same, and the report says what is missing.
 """
 
 import ast
@@ -36,6 +37,7 @@ import hmrlib
 BROWSER = "browser"  # the run that no notebook makes: see `photograph`
 PLAY = "11_play"  # the notebook that it opens
 MAX_FIGURE_BYTES = 300_000
+PATIENCE = 3600  # seconds that a kernel may take to start, or to hand over a cell's last output
 DPI = 200  # of matplotlib figures; 6.5 inches give 1300 pixels, sharp on paper and screen
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -57,7 +59,7 @@ class ReportError(ValueError):
 
 
 class NotebookError(RuntimeError):
-    """A notebook failed; the message has its traceback and where the executed notebook is kept."""
+    """Notebooks failed; the message says which, and where the executed ones are kept."""
 
 
 # --- in a notebook ---
@@ -237,6 +239,9 @@ def _svg(name, figure):
 def run(root=".", setting="fast", only=None, force=False):
     """Execute the notebooks, gather what they saved, build the report.
 
+    A notebook that fails keeps no other from running, nor the report from being built: there, what
+    it was to save is marked as missing.
+
     Args:
         root: the checkout, the folder that has notebooks/ and report/.
         setting: "fast" or "full", the name of a file in notebooks/params.
@@ -249,22 +254,43 @@ def run(root=".", setting="fast", only=None, force=False):
 
     Raises:
         ReportError: something does not fit together; nothing has been written by then.
-        NotebookError: a notebook failed; the notebooks before it are kept for the next run.
+        NotebookError: notebooks failed; the report has been built without what they save, and the
+            finished ones are kept for the next run.
     """
-    folders = {}
+    folders, failures = {}, {}
     if only != BROWSER:
-        folders |= execute(root, setting, only, force)
+        folders, failures = execute(root, setting, only, force)
     if only in (None, BROWSER):
-        folders |= photograph(root, setting, force)
-    collect(root, folders)
-    return build(root)
+        try:
+            folders |= photograph(root, setting, force)
+        except NotebookError as error:
+            failures[BROWSER] = _tell(BROWSER, error)
+    collect(root, folders, failures)
+    html, pdf = build(root)
+    if failures:
+        listed = "\n\n".join(failures.values())
+        raise NotebookError(
+            f"{len(failures)} of {len(folders) + len(failures)} failed: {', '.join(failures)}. "
+            f"What they save is marked as missing in\n{html}\n{pdf}\n\n{listed}"
+        )
+    return html, pdf
+
+
+def _tell(name, error):
+    """Show at once why a notebook failed; returns the end of it, for the end of the run."""
+    print(f"\n{error}\n", file=sys.stderr)
+    return str(error).rstrip().rpartition("\n\n")[2]
 
 
 def execute(root=".", setting="fast", only=None, force=False):
     """Run the notebooks in order, in `setting`, skipping those that nothing has changed for.
 
     Returns:
-        A dict from each notebook's name to the folder of what it left.
+        folders: a dict from the name of each notebook that finished to the folder of what it left;
+        failures: a dict from the name of each that failed to what it failed of, and where it lies.
+
+    Raises:
+        ReportError: no such notebook or setting, or parameters that do not fit.
     """
     from tqdm import tqdm
 
@@ -275,20 +301,25 @@ def execute(root=".", setting="fast", only=None, force=False):
             raise ReportError(f"no notebook named {only}: there are {', '.join(plan)}")
         plan = {only: plan[only]}
     on_screen = sys.stderr.isatty()
-    folders = {}
+    folders, failures = {}, {}
     with tqdm(plan.items(), unit="notebook", disable=not on_screen) as progress:
         for name, parameters in progress:
-            folder = folders[name] = root / "build" / "report" / setting / name
+            folder = root / "build" / "report" / setting / name
             before = _read_json(folder / "run.json")
             inputs = _fingerprint(root, name, parameters)
             if not force and before.get("inputs") == inputs:
                 progress.write(f"{name}: nothing has changed, kept", file=sys.stderr)
+                folders[name] = folder
                 continue
             expected = f", about {before['seconds']:.0f} s" if before else ""
             progress.write(f"{name}: running in the {setting} setting{expected}", file=sys.stderr)
             commit, clean = commit_of(root)
             start = time.monotonic()
-            running = _run_notebook(root, name, parameters, folder, on_screen)
+            try:
+                running = _run_notebook(root, name, parameters, folder, on_screen)
+            except NotebookError as error:
+                failures[name] = _tell(name, error)
+                continue
             record = {
                 "setting": setting,
                 "parameters": parameters,
@@ -300,8 +331,9 @@ def execute(root=".", setting="fast", only=None, force=False):
             _write(running / "run.json", _json(record))
             shutil.rmtree(folder, ignore_errors=True)
             running.rename(folder)
+            folders[name] = folder
             progress.write(f"{name}: done in {record['seconds']:.0f} s", file=sys.stderr)
-    return folders
+    return folders, failures
 
 
 def photograph(root=".", setting="fast", force=False):
@@ -340,7 +372,8 @@ def photograph(root=".", setting="fast", force=False):
     try:
         pictures, numbers = browser.photograph(root / "notebooks")
     except RuntimeError as error:
-        raise NotebookError(f"{error}\n\nThe browser's run failed") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise NotebookError(f"{error}\n\n{BROWSER} failed: {reason}") from error
     for name, (png, caption) in pictures.items():
         data, size = _png(name, _open_image(png))
         _record(running, "figure", name, {"file": f"{name}.png", "caption": caption, "size": size})
@@ -415,7 +448,6 @@ def declared_parameters(notebook):
 def _run_notebook(root, name, parameters, folder, on_screen):
     """Run one notebook in a folder of its own, which is returned and not yet `folder`."""
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     running, failed = folder.with_suffix(".running"), folder.with_suffix(".failed")
@@ -432,13 +464,16 @@ def _run_notebook(root, name, parameters, folder, on_screen):
                 language="python",
                 cwd=root / "notebooks",
                 progress_bar={"desc": name, "leave": False} if on_screen else False,
+                start_timeout=PATIENCE,
+                iopub_timeout=PATIENCE,
                 store_widget_state=False,  # megabytes that no one looks at
             )
-    except (PapermillExecutionError, DeadKernelError) as error:
+    except (PapermillExecutionError, RuntimeError) as error:  # the latter of a kernel that died
         running.rename(failed)
+        text = ANSI_COLOUR.sub("", str(error)).strip()
         raise NotebookError(
-            f"{ANSI_COLOUR.sub('', str(error)).strip()}\n\n"
-            f"{name} failed; it is kept, up to the cell that failed, as\n"
+            f"{text}\n\n{name} failed: {text.splitlines()[-1]}\n"
+            f"It is kept, up to the cell that failed and with its traceback, as\n"
             f"{failed / name}.ipynb"
         ) from error
     return running
@@ -516,15 +551,16 @@ def commit_of(root):
 # --- gathering what they saved ---
 
 
-def collect(root, folders):
+def collect(root, folders, failures=()):
     """Write figures/, figures/manifest.json and report/numbers.json from finished notebooks.
 
     Notebooks that are not among `folders` keep the figures and numbers of their last run, as long
-    as they exist. A figure of the old manifest that no notebook has saved since is removed.
+    as they exist; those of notebooks that failed are kept as well, but the manifest says that these
+    failed. A figure of the old manifest that no notebook has saved since is removed.
 
     Args:
         root: the checkout.
-        folders: what `execute` returned.
+        folders: what `execute` returned; failures: names of notebooks that failed.
 
     Raises:
         ReportError: two notebooks have saved a figure or a number under one name.
@@ -537,6 +573,7 @@ def collect(root, folders):
         if name not in folders and (root / "notebooks" / f"{_source(name)}.ipynb").exists()
     }
     runs = kept | {name: _read_json(folder / "run.json") for name, folder in folders.items()}
+    runs |= {name: {"failed": True} for name in failures}
     for record in runs.values():
         record.pop("inputs", None)  # of use to the next run alone
     old_numbers = _read_json(root / "report" / "numbers.json")
@@ -647,19 +684,25 @@ def fill(root, figures):
 
     {{figure:NAME}} or {{figure:NAME 60%}} becomes the figure with its caption, {{number:NAME}} the
     number with its unit, {{value:NAME}} without, {{run:version}} the package's version,
-    {{run:setting}} the setting and {{run:table}} the table of notebooks.
+    {{run:setting}} the setting and {{run:table}} the table of notebooks. What a notebook was to
+    save that failed becomes a gap that says so.
 
     Args:
         root: the checkout.
         figures: where the figures are, as the reader of the text will look for them.
+
+    Raises:
+        ReportError: the text asks for what no notebook has saved, and none has failed.
     """
     root = Path(root)
     manifest = _read_json(root / "figures" / "manifest.json")
     values = _read_json(root / "report" / "numbers.json")
     runs = manifest.get("notebooks", {})
+    failed = [name for name, record in runs.items() if "failed" in record]
+    settings = {record["setting"] for record in runs.values() if "setting" in record}
     facts = {
         "version": hmrlib.__version__,
-        "setting": " and ".join(sorted({record["setting"] for record in runs.values()})),
+        "setting": " and ".join(sorted(settings)),
         "table": _table(runs),
     }
 
@@ -671,12 +714,17 @@ def fill(root, figures):
             "value": values,
             "run": facts,
         }
-        if name not in known.get(kind, {}):
+        record = known.get(kind, {}).get(name)
+        if kind != "run" and kind in known:
+            if record is None and failed:  # it was never saved: any of them may have been to do so
+                return _gap(kind, name, failed)
+            if record is not None and record["notebook"] in failed:
+                return _gap(kind, name, [record["notebook"]])
+        if record is None:
             raise ReportError(
                 f"report.md asks for {match.group()}, which no notebook has saved; "
                 f"known: {', '.join(known[kind]) or 'none' if kind in known else ', '.join(known)}"
             )
-        record = known[kind][name]
         if kind == "figure":
             return f"![{record['caption']}]({figures}/{record['file']}){{width={width or '100%'}}}"
         return record if kind == "run" else format_number(record, unit=kind == "number")
@@ -685,10 +733,19 @@ def fill(root, figures):
     return PLACEHOLDER.sub(replacement, text)
 
 
+def _gap(kind, name, notebooks):
+    """Markdown in the place of a figure or a number that is missing, as notebooks failed."""
+    what = "figure" if kind == "figure" else "number"
+    return f"[**[missing: the {what} `{name}`, as {' or '.join(notebooks)} failed]**]{{.gap}}"
+
+
 def _table(runs):
     """The notebooks of the report as a Markdown table."""
     lines = ["| notebook | setting | time | commit |", "|:--|:--|--:|:--|"]
     for name, record in runs.items():
+        if "failed" in record:
+            lines.append(f"| `{name}` | **failed** | | |")
+            continue
         commit = f"`{record['commit'][:8]}`" if record["commit"] else "unknown"
         if record["commit"] and not record["clean"]:
             commit += ", with changes"

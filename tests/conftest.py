@@ -14,14 +14,20 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def executed():
-    """Notebook's name -> the folder that its run in the fast setting left.
+def runs():
+    """What `report.execute` returns of the fast setting: folders, and failures.
 
     Runs what has changed since the last run, by `make report` or by the tests.
     """
     from hmrlib import report
 
     return report.execute(ROOT, "fast")
+
+
+@pytest.fixture(scope="session")
+def executed(runs):
+    """Notebook's name -> the folder that its run left; those that failed have a test of theirs."""
+    return runs[0]
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +38,42 @@ def photographed():
     return report.photograph(ROOT, "fast")
 
 
+class Saved(dict):
+    """Name -> what a notebook saved under it. What one that failed was to save skips the test, as
+    the failure itself fails another one."""
+
+    def __init__(self, saved, failures):
+        super().__init__(saved)
+        self.failures = failures
+
+    def __missing__(self, name):
+        if self.failures:
+            pytest.skip(f"{name} is missing, as {', '.join(self.failures)} failed")
+        raise KeyError(name)
+
+
 @pytest.fixture(scope="session")
-def notebook_numbers(executed):
+def notebook_numbers(runs):
     """Number's name -> its value, of all notebooks in the fast setting."""
-    return {
+    folders, failures = runs
+    numbers = {
         path.name.removesuffix(".number.json"): json.loads(path.read_text("utf-8"))["value"]
-        for folder in executed.values()
+        for folder in folders.values()
         for path in folder.glob("*.number.json")
     }
+    return Saved(numbers, failures)
+
+
+@pytest.fixture(scope="session")
+def notebook_figures(runs):
+    """Figure's name -> the folder that has it."""
+    folders, failures = runs
+    figures = {
+        path.name.removesuffix(".figure.json"): folder
+        for folder in folders.values()
+        for path in folder.glob("*.figure.json")
+    }
+    return Saved(figures, failures)
 
 
 @pytest.fixture(scope="session")

@@ -243,8 +243,8 @@ def test_number_is_within_its_bounds(notebook_numbers, name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_figure_is_there_and_legible(executed, name):
-    (folder,) = (folder for folder in executed.values() if _has(folder, name))
+def test_figure_is_there_and_legible(notebook_figures, name):
+    folder = notebook_figures[name]
     record = json.loads((folder / f"{name}.figure.json").read_text("utf-8"))
     path = folder / record["file"]
     image = Image.open(path).convert("RGB")
@@ -276,10 +276,6 @@ def test_browser_shows_what_python_computes(photographed):
         with Image.open(folder / f"{name}.png") as image:
             assert image.width >= 1000 and image.height >= 800
         assert (folder / f"{name}.png").stat().st_size <= 300_000
-
-
-def _has(folder, name):
-    return (folder / f"{name}.figure.json").exists()
 
 
 def test_captions_are_sentences(executed):

@@ -74,6 +74,11 @@ def read(path):
     return json.loads(path.read_text("utf-8"))
 
 
+def words(path):
+    """A text without its line breaks, wherever they were set."""
+    return path.read_text("utf-8").replace("\n", " ")
+
+
 def test_run_builds_the_report_and_resumes(checkout, capsys):
     html, pdf = report.run(checkout)
 
@@ -124,27 +129,60 @@ def test_run_builds_the_report_and_resumes(checkout, capsys):
     assert read(checkout / "report" / "numbers.json")["square"]["value"] == 9.0
 
 
-def test_failing_notebook_keeps_its_traceback_and_the_finished_ones(checkout, monkeypatch, capsys):
-    write_notebook(checkout / "notebooks" / "02_picture.ipynb", "shade = 1", "shade / 0")
+def test_a_failing_notebook_leaves_a_gap_and_stops_no_other(checkout, monkeypatch, capsys):
+    """Here the first fails; the second runs, and the report is built around the gap."""
+    number = checkout / "notebooks" / "01_number.ipynb"
+    right = number.read_text("utf-8")
+    write_notebook(number, "x = 1.0", "print('so far')", "x / 0")
     monkeypatch.chdir(checkout)
     assert main(["report"]) == 1
     error = capsys.readouterr().err
-    assert "ZeroDivisionError" in error and "shade / 0" in error
-    kept = checkout / "build/report/fast/02_picture.failed/02_picture.ipynb"
-    assert str(kept) in error
-    outputs = nbformat.read(kept, 4).cells[-1].outputs
-    assert [output.ename for output in outputs] == ["ZeroDivisionError"]
-    assert not (checkout / "figures").exists()
+    assert "ZeroDivisionError" in error and "x / 0" in error
+    kept = checkout / "build/report/fast/01_number.failed/01_number.ipynb"
+    summary = error[error.index("1 of 2 failed: 01_number") :]  # the last that is said
+    assert "ZeroDivisionError" in summary and str(kept) in summary
+    *_, before, last = (c for c in nbformat.read(kept, 4).cells if c.cell_type == "code")
+    assert before.outputs[0].text == "so far\n"
+    assert [output.ename for output in last.outputs] == ["ZeroDivisionError"]
 
-    # Mended, the run goes on behind the first notebook.
-    write_notebook(
-        checkout / "notebooks" / "02_picture.ipynb",
-        "shade = 1.0",
-        SAVE + PICTURE + "save_figure('grey', image, caption='White.')",
-    )
+    manifest = read(checkout / "figures" / "manifest.json")
+    assert manifest["figures"]["grey"]["notebook"] == "02_picture"
+    assert (checkout / "figures" / "grey.png").exists()
+    page = words(checkout / "report" / "hmrlib.html")
+    assert page.count("missing: the number <code>square</code>, as 01_number failed") == 2
+    assert "data:image/png;base64" in page and ">failed<" in page
+    typst = words(checkout / "build" / "report" / "hmrlib.typ")
+    assert typst.count("as 01\\_number failed") == 2
+    assert (checkout / "report" / "hmrlib.pdf").read_bytes().startswith(b"%PDF")
+
+    # Another notebook run alone mends nothing.
+    assert main(["report", "--only", "02_picture"]) == 0
+    assert "as 01_number failed" in words(checkout / "report" / "hmrlib.html")
+
+    # Mended, it runs alone, and all is there.
+    number.write_text(right, "utf-8")
     assert main(["report"]) == 0
-    assert "01_number: nothing has changed" in capsys.readouterr().err
+    assert "02_picture: nothing has changed" in capsys.readouterr().err
     assert not kept.exists()
+    page = words(checkout / "report" / "hmrlib.html")
+    assert "missing:" not in page and "1,600.0" in page
+
+
+def test_what_failed_after_a_good_run_is_a_gap_and_no_old_result(checkout, capsys):
+    report.run(checkout)
+    write_notebook(checkout / "notebooks" / "02_picture.ipynb", "shade = 1", "shade / 0")
+    with pytest.raises(report.NotebookError, match="1 of 2 failed: 02_picture"):
+        report.run(checkout)
+    page = words(checkout / "report" / "hmrlib.html")
+    assert "missing: the figure <code>grey</code>, as 02_picture failed" in page
+    assert "data:image/png;base64" not in page and "1,600.0" in page
+
+
+def test_a_kernel_that_dies_is_a_notebook_that_failed(checkout, capsys):
+    write_notebook(checkout / "notebooks" / "01_number.ipynb", "x = 1", "import os\nos._exit(3)")
+    folders, failures = report.execute(checkout)
+    assert list(folders) == ["02_picture"] and list(failures) == ["01_number"]
+    assert "died" in failures["01_number"]
 
 
 def test_interrupt_keeps_the_finished_notebooks(checkout, capsys):
