@@ -6,8 +6,10 @@ import os
 import pickle
 import struct
 import sys
+import tracemalloc
 import types
 import zipfile
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -202,6 +204,17 @@ def with_chumpy(model):
     }
 
 
+@pytest.fixture
+def fake_chumpy(monkeypatch):
+    """Modules with chumpy's names, so that its objects can be pickled."""
+    for module, attributes in [
+        ("chumpy", {}),
+        ("chumpy.ch", {"Ch": Ch}),
+        ("chumpy.reordering", {"Select": Select}),
+    ]:
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**attributes))
+
+
 def test_python2_pickle_with_chumpy_is_read_without_chumpy(model, tmp_path):
     path = tmp_path / "smpl.pkl"
     path.write_bytes(python2(with_chumpy(model)) + b".")
@@ -213,13 +226,7 @@ def test_python2_pickle_with_chumpy_is_read_without_chumpy(model, tmp_path):
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("form", ["csc", "csr", "coo"])
-def test_pickles_of_every_protocol_are_read(model, tmp_path, monkeypatch, protocol, form):
-    for module, attributes in [
-        ("chumpy", {}),
-        ("chumpy.ch", {"Ch": Ch}),
-        ("chumpy.reordering", {"Select": Select}),
-    ]:
-        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**attributes))
+def test_pickles_of_every_protocol_are_read(model, tmp_path, fake_chumpy, protocol, form):
     stranger = with_chumpy(model)
     stranger["J_regressor"] = model["J_regressor"].asformat(form)
     stranger["shapedirs"]._dirty_vars = {"x"}  # as chumpy has it
@@ -284,7 +291,8 @@ MISFITS = {
     "negative": ("weights", put((3, slice(0, 2)), [-1, 2]), r"smallest weight of -1"),
     "faces": ("f", put((0, 0), V), r"vertices 0 to 79, found .* to 80"),
     "no faces": ("f", lambda a: a[:0], "found none"),
-    "float faces": ("f", lambda a: a.astype(float), "array of integers, found float64"),
+    "fractions as faces": ("f", lambda a: a + 0.25, "array of integers, found fractions"),
+    "nan as faces": ("f", lambda a: a * np.nan, "array of integers, found fractions or NaN"),
     "nan": ("v_template", put((2, 1), np.nan), r"v_template\[2, 1\] is NaN"),
     "infinite": ("posedirs", put((0, 0, 0), np.inf), r"posedirs\[0, 0, 0\]"),
     "too large": ("shapedirs", lambda a: a.astype(float) * 1e300, r"shapedirs\[0, 0, 0\]"),
@@ -465,6 +473,59 @@ def test_admitted_names_cannot_be_abused(case):
         safe_pickle.load(io.BytesIO(ABUSES[case]))
     array = np.arange(3.0)  # and later files are read as before
     np.testing.assert_array_equal(safe_pickle.load(io.BytesIO(pickle.dumps(array))), array)
+
+
+def pushed(size, opcode, data=b"x"):
+    """An opcode that declares `size` bytes and brings one."""
+    return b"\x80\x05" + opcode + struct.pack("<Q", size) + data + b"."
+
+
+NESTED_KEY = b")" + 60 * b"2\x86"  # a tuple of twice the tuple before: its hash takes 2^60 steps
+LISTS = b"]q\x00" + b"".join(
+    b"](" + 9 * bytes([ord("h"), n - 1]) + b"eq" + bytes([n]) for n in range(1, 40)
+)
+GREEDY = {
+    # what C's unpickler takes time or memory for without end
+    "bytes": pushed(2**40, pickle.BINBYTES8),
+    "bytearray": pushed(2**33, pickle.BYTEARRAY8),
+    "text": pushed(2**40, pickle.BINUNICODE8),
+    "integer": b"\x8b" + struct.pack("<i", 2**31 - 1) + b".",
+    "key": b"}" + NESTED_KEY + b"K\x01s.",
+    "keys": b"}(" + NESTED_KEY + b"K\x01u.",
+    "dict": b"(" + NESTED_KEY + b"K\x01d.",
+    "set": b"\x80\x04\x8f(" + NESTED_KEY + b"\x90.",
+    "frozenset": b"\x80\x04(" + NESTED_KEY + b"\x91.",
+    "large integers as keys": b"}\x8a\x09" + (2**61 - 1).to_bytes(9, "little") + b"Ns.",
+    "lists of lists": LISTS + b".",
+    "a list in itself": b"]q\x00h\x00a.",
+    "long arguments": b"cnumpy\ndtype\n(" + 100 * b"N" + b"tR.",
+    "rows of nothing": RECONSTRUCT + array_state(b"(I99999999\nI0\nt", F8, b"S''\n"),
+    "a shape of no number": RECONSTRUCT + array_state(LISTS, F8, b"S'12345678'\n"),
+}
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_a_pickle_takes_no_more_than_its_size(case):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError):
+            safe_pickle.load(io.BytesIO(GREEDY[case]))
+        assert tracemalloc.get_traced_memory()[1] < 2**20 + 40 * len(GREEDY[case])
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_copies_of_one_array_are_refused(fake_chumpy):
+    order, numbers = np.arange(2000), Ch(x=np.zeros(2000))
+    for count, refused in ((3, False), (1000, True)):
+        data = pickle.dumps([Select(a=numbers, idxs=order) for _ in range(count)], 2)
+        with pytest.raises(ModelFileError, match="unfolds") if refused else nullcontext():
+            safe_pickle.load(io.BytesIO(data))
+
+
+def test_a_memo_may_have_any_number():
+    for data in (b"Nr\xff\xff\xff\x0f.", b"Np99999999999\n."):  # no table of that length
+        assert safe_pickle.load(io.BytesIO(data)) is None
 
 
 @pytest.mark.parametrize("form", ["csc", "csr", "coo"])

@@ -1,14 +1,15 @@
-"""Writing files: whole or not at all, and one run to a folder."""
+"""Writing files: whole or not at all, and one run to a folder; reading archives, bounded."""
 
 import errno
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
-from hmrlib.io import FolderInUseError, atomic_write, locked
+from hmrlib.io import ArchiveError, FolderInUseError, atomic_write, locked, read_npz
 from tests.conftest import ROOT
 
 
@@ -190,3 +191,69 @@ def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
     with pytest.raises(ValueError), locked(tmp_path):  # it was there
         raise ValueError
     assert tmp_path.exists()
+
+
+# --- archives of arrays ---
+
+
+def npy(shape, data, dtype="<f4"):
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}".ljust(118) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
+
+
+def archive(path, content, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a.npy", content)
+    return path
+
+
+def test_an_archive_is_read_as_numpy_reads_it(tmp_path):
+    arrays = {
+        "plain": np.arange(6.0).reshape(2, 3),
+        "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "text": np.array("körper"),
+        "none": np.zeros((0, 3)),
+        "scalar": np.float16(3),
+    }
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", **arrays)
+        with open(tmp_path / "a.npz", "rb") as file:
+            found = read_npz(file)
+        assert list(found) == list(arrays)
+        for name, array in read_npz(tmp_path / "a.npz").items():
+            np.testing.assert_array_equal(array, arrays[name])
+            assert array.dtype == np.asarray(arrays[name]).dtype and array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (npy((10**12,), b"1234"), r"declares \(1000000000000,\).*holds 4 bytes"),
+        (npy((10**12, 0), b""), "declares"),
+        (npy((1,), b"12345678"), "holds 8 bytes"),
+        (npy((-1,), b"1234"), "holds 4 bytes"),
+        (npy((1,), b"12345678", "|O"), "a holds Python objects"),
+        (npy("(1,", b"1234"), "damaged"),
+        (b"", "damaged"),
+    ],
+)
+def test_an_array_that_is_not_what_it_declares_is_named(tmp_path, content, message):
+    with pytest.raises(ArchiveError, match=message):
+        read_npz(archive(tmp_path / "a.npz", content))
+
+
+def test_an_archive_that_unfolds_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("hmrlib.io.LEAST_ROOM", 2**20)
+    path = archive(tmp_path / "a.npz", npy((2**18,), bytes(2**20)))
+    with pytest.raises(ArchiveError, match="would unfold"):
+        read_npz(path)
+
+
+def test_what_is_no_archive_of_numpys_is_named(tmp_path):
+    with pytest.raises(ArchiveError, match="does not use"):
+        read_npz(archive(tmp_path / "a.npz", npy((1,), b"1234"), zipfile.ZIP_LZMA))
+    (tmp_path / "b.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ArchiveError, match="no whole archive"):
+        read_npz(tmp_path / "b.npz")
+    with pytest.raises(FileNotFoundError):
+        read_npz(tmp_path / "c.npz")

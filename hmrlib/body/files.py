@@ -1,8 +1,9 @@
 """Read and write body models: SMPL's .npz and .pkl, OBJ and PLY meshes, glTF figures."""
 
+import json
 import os
 import pickle
-import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import sparse
 
 from hmrlib.body import gltf, safe_pickle
 from hmrlib.body.safe_pickle import ModelFileError
-from hmrlib.io import atomic_write
+from hmrlib.io import ArchiveError, atomic_write, read_npz
 
 OPEN_BODY = Path(__file__).with_name("assets") / "body.npz"
 NUM_JOINTS = 24
@@ -43,12 +44,13 @@ def read_model(path):
     of any width come back as float32.
 
     Args:
-        path: a `.npz`, or a `.pkl` as SMPL is distributed (Python 2 or 3, with chumpy or without).
+        path: a `.npz`, or a `.pkl` as SMPL is distributed (Python 2 or 3, with chumpy or without);
+            upper case is the same.
 
     Returns:
         dict of plain arrays. v_template (V, 3), shapedirs (V, 3, S) and posedirs (V, 3, 207) in
         metres; J_regressor, scipy csc (24, V); weights (V, 24); kintree_table (2, 24) as in the
-        file; parents (24,) int64, -1 for the root; f (F, 3) int32. Strings and plain arrays
+        file; parents (24,) int64, -1 for the root; f (F, 3) int32. Strings and plain finite arrays
         under other names (`card`, `bs_type`, `J`) are kept as they are, anything else is left out.
 
     Raises:
@@ -57,14 +59,17 @@ def read_model(path):
     """
     path = Path(path)
     readers = {".npz": _read_npz, ".pkl": _read_pickle}
-    if path.suffix not in readers:
+    read = readers.get(path.suffix.lower())
+    if read is None:
         raise ModelFileError(f"{path}: expected a model file .npz or .pkl, found {path.suffix!r}")
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file. Check the path (and HMR_BODY, if it is set)")
     try:
-        return check_model(readers[path.suffix](path))
+        return check_model(read(path))
     except ModelFileError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
+    except (ArchiveError, OSError, MemoryError) as error:
+        raise ModelFileError(f"{path}: cannot be read: {error}") from error
 
 
 def check_model(model):
@@ -81,10 +86,13 @@ def check_model(model):
         raise ModelFileError(f"expected SMPL's arrays; missing {', '.join(missing)}; found {found}")
     extras = {name: value for name, value in model.items() if name not in (*REQUIRED, "parents")}
     floats = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
-    model = {
-        name: _numbers(name, model[name], "fiu" if name in floats else "iu") for name in REQUIRED
-    }
-    _check_shapes(model)
+    model = {name: _numbers(name, model[name]) for name in REQUIRED}
+    _check_shapes(model)  # before a sparse matrix is unfolded to the shape that it declares
+    for name in REQUIRED:
+        if sparse.issparse(model[name]):
+            model[name] = model[name].toarray()
+    for name in ("kintree_table", "f"):
+        model[name] = _integers(name, model[name])
     for name in floats:
         with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
             model[name] = np.array(model[name], np.float32, order="C")
@@ -110,21 +118,52 @@ def check_model(model):
     model["J_regressor"] = sparse.csc_matrix(model["J_regressor"])
     model["parents"] = _parents(model["kintree_table"])
     for name, value in extras.items():
-        if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U":
-            value = str(value)
-        if isinstance(value, str) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
+        value = _extra(value)
+        if value is not None:
             model[str(name)] = value
+    if "card" in model:
+        _check_card(model["card"])
     return model
 
 
-def _numbers(name, value, kinds):
-    """`value` as a dense array of numbers; `kinds` are numpy's letters for what is allowed."""
-    array = value.toarray() if sparse.issparse(value) else value
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
-        found = f"{array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-        kind = "numbers" if "f" in kinds else "integers"
-        raise ModelFileError(f"expected {name} to be an array of {kind}, found {found}")
-    return array
+def _numbers(name, value):
+    """`value`, an array of numbers or a sparse matrix of them."""
+    is_array = isinstance(value, np.ndarray) or sparse.issparse(value)
+    if not is_array or value.dtype.kind not in "fiu":
+        found = value.dtype if is_array else type(value).__name__
+        raise ModelFileError(f"expected {name} to be an array of numbers, found {found}")
+    return value
+
+
+def _integers(name, array):
+    """Whole numbers, which some files hold as floats (1234.0), as integers."""
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(invalid="ignore"):  # NaN, infinity and what no integer holds
+        integers = array.astype(np.int64)
+    if not np.array_equal(integers, array):
+        raise ModelFileError(f"expected {name} to be an array of integers, found fractions or NaN")
+    return integers
+
+
+def _extra(value):
+    """A string or a finite array that may stay in the model, or None."""
+    if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U":
+        with suppress(ValueError):  # no characters
+            value = str(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return value if np.isfinite(value).all() else None
+    return value if isinstance(value, str) else None
+
+
+def _check_card(card):
+    """What a model says of itself is JSON, a dict."""
+    try:
+        whole = isinstance(json.loads(card), dict)
+    except (ValueError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise ModelFileError("expected the card to be an object of JSON, found something else")
 
 
 def _check_shapes(model):
@@ -180,24 +219,8 @@ def _parents(kintree_table):
 
 
 def _read_npz(path):
-    if not zipfile.is_zipfile(path):
-        raise ModelFileError("not a whole .npz archive: truncated, or another kind of file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: _read_member(archive, name) for name in archive.files}
-    except ModelFileError:
-        raise
-    except Exception as error:  # zlib, zipfile and numpy each have their own for a damaged file
-        raise ModelFileError(f"cannot read the archive, it may be damaged ({error})") from error
-
-
-def _read_member(archive, name):
-    """One array. Some files hold a sparse matrix as a pickled object: it goes the same safe way."""
-    with archive.zip.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0) and np.lib.format.read_array_header_1_0(file)[2].hasobject:
-            return safe_pickle.load(file)
-    return archive[name]
+    # some files hold a sparse matrix as a pickled object: it goes the same safe way
+    return read_npz(path, safe_pickle.load)
 
 
 def _read_pickle(path):
@@ -225,11 +248,12 @@ def write_model(path, model, dtype=np.float32):
         ModelFileError: an unknown suffix, or arrays that do not fit together.
     """
     path = Path(path)
-    if path.suffix == ".glb":
+    suffix = path.suffix.lower()
+    if suffix == ".glb":
         write_glb(path, model)
-    elif path.suffix in (".obj", ".ply"):
+    elif suffix in (".obj", ".ply"):
         write_mesh(path, model["v_template"], model["f"])
-    elif path.suffix in (".npz", ".pkl"):
+    elif suffix in (".npz", ".pkl"):
         model = check_model(model)
         arrays = {name: value for name, value in model.items() if name != "parents"}
         arrays["shapedirs"] = model["shapedirs"].astype(dtype)
@@ -237,7 +261,7 @@ def write_model(path, model, dtype=np.float32):
         arrays["kintree_table"] = model["kintree_table"].astype(np.uint32)  # -1 is 4294967295
         arrays["f"] = model["f"].astype(np.uint32)
         with atomic_write(path) as file:
-            if path.suffix == ".npz":
+            if suffix == ".npz":
                 arrays["J_regressor"] = model["J_regressor"].toarray()
                 np.savez_compressed(file, **arrays)
             else:
@@ -272,11 +296,11 @@ def write_mesh(path, vertices, faces, colors=None):
             "expected vertices (V, 3), faces (F, 3) and colors (V, 3), found "
             f"{vertices.shape}, {faces.shape} and {colors.shape}"
         )
-    if path.suffix == ".obj":
+    if path.suffix.lower() == ".obj":
         lines = ["v " + " ".join(f"{x:.6f}" for x in row) for row in np.hstack([vertices, colors])]
         lines += ["f {} {} {}".format(*row) for row in faces + 1]  # OBJ counts from 1
         data = ("\n".join(lines) + "\n").encode()
-    elif path.suffix == ".ply":
+    elif path.suffix.lower() == ".ply":
         data = _ply(vertices, faces, colors)
     else:
         raise ModelFileError(f"{path}: expected a mesh file .obj or .ply")
