@@ -175,7 +175,7 @@ class ArchiveError(ValueError):
     """An `.npz` is no whole archive of arrays; the message says why."""
 
 
-def read_npz(path, read_object=None):
+def read_npz(path, read_object=None, wanted=None):
     """The arrays of an `.npz`. Time and memory follow from the file's real size.
 
     NumPy's own reader takes the memory that an array declares before it looks whether it is there.
@@ -184,6 +184,7 @@ def read_npz(path, read_object=None):
         path: a path, or an open binary file.
         read_object: function of a binary file, for arrays of Python objects, which are pickles;
             None: they are refused.
+        wanted: function of an array's name, whether to read it; None: all.
 
     Returns:
         dict, name -> array, writeable.
@@ -195,9 +196,13 @@ def read_npz(path, read_object=None):
     """
     with bounded_zip(path) as archive:
         try:
+            members = {
+                member.filename.removesuffix(".npy"): member for member in archive.infolist()
+            }
             arrays = {
-                member.filename.removesuffix(".npy"): _read_npy(archive, member)
-                for member in archive.infolist()
+                name: _read_npy(archive, member)
+                for name, member in members.items()
+                if wanted is None or wanted(name)
             }
         except (ArchiveError, OSError, MemoryError):
             raise

@@ -387,6 +387,14 @@ def test_a_camera_that_does_not_fit_is_not_known():
     assert datasets.fit_camera(shuffled, points.reshape(-1, 3)) is None
 
 
+def test_a_camera_is_found_beside_points_that_have_no_picture():
+    pixels, points = (a.reshape(-1, a.shape[-1]) for a in studio(np.random.default_rng(0), 5, 17))
+    points[0, 2], points[1, 2], points[2, 0], pixels[3, 1] = 0, -1, np.nan, np.inf
+    camera = datasets.fit_camera(pixels, points)
+    np.testing.assert_allclose(camera, (1500, 1024, 1020), rtol=1e-5)
+    assert datasets.fit_camera(pixels, 0 * points) is None  # all of them where the camera is
+
+
 # --- 3DPW ---------------------------------------------------------------------------------------
 
 

@@ -160,3 +160,24 @@ def test_bad_files_are_named(tmp_path, content):
         priors.load_prior(path)
     with pytest.raises(ValueError, match=r"bad\.npz: expected a pose library"):
         priors.train(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("means", lambda a: a * np.nan, "means holds NaN"),
+        ("factors", lambda a: a + np.float16(np.inf), "factors holds NaN"),
+        ("weights", lambda a: -a, "no mixture"),
+        ("weights", lambda a: a[:0], "no mixture"),
+        ("joints", lambda a: a[1:], "no mixture"),
+        ("factors", lambda a: 0 * a, "no width"),
+        ("means", lambda a: a.astype("U9"), "something else than numbers"),
+        ("card", lambda a: np.array("[]"), "no object of JSON"),
+        ("card", lambda a: np.array("{"), "Expecting"),
+    ],
+)
+def test_a_prior_of_no_use_is_named(tmp_path, name, change, message):
+    arrays = dict(np.load(priors.ASSET))
+    np.savez(tmp_path / "bad.npz", **arrays | {name: change(arrays[name])})
+    with pytest.raises(ValueError, match=rf"bad\.npz: expected a pose prior.*{message}"):
+        priors.load_prior(tmp_path / "bad.npz")

@@ -340,10 +340,32 @@ def test_settings_survive_yaml(tmp_path):
         ("learning_rate: .nan", "learning_rate must be above 0, found nan"),
         ("- a", "expected `name: value` lines"),
         ("a: [", "cannot read the settings"),
+        ("weight_decay: .inf", "weight_decay must be finite, found inf"),
+        ("weight_decay: inf", "weight_decay must be finite, found inf"),
+        ("augmentation: {scale: [.nan, 2]}", "augmentation must be finite, found nan"),
+        ("augmentation: {scales: [1, 2]}", "augmentation: .*scales"),
+        ("augmentation: {scale: [1]}", "augmentation: "),
+        ("shares: [0.5, many]", "shares: expected"),
+        ("shares: 0.5", "shares: expected"),
+        ("shares: [1, -1]", "shares must be at least 0, found -1"),
+        ("dropout: 1", "dropout must be below 1"),
+        (f"weight_decay: {'9' * 400}", "weight_decay: expected"),
+        ("steps: 2026-01-01", "steps: expected <class 'int'>, found '2026-01-01'"),
+        ("2026-01-01: 1", "unknown settings 2026-01-01"),
+        ("1: 2", "the name 1 is no text"),
+        ("? [a, b]\n: 1", "is no text|unhashable"),
+        ("steps: 1\nsteps: 2", "the name 'steps' is there twice"),
+        ("poses: &a [1]\nshares: *a", r"an alias \(\*name\)"),
+        ("poses: &a [*a]", "an alias"),
+        ("poses: " + "[" * 5000, "nested too deeply"),
+        (f"poses: '{'x' * 70000}'", "more than 64 KiB"),
+        (b"poses: k\xf6rper", "c.yml: 'utf-8' codec"),
+        (b"\xff\xfes\x00", "c.yml: 'utf-8' codec"),
+        ("poses: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     ],
 )
 def test_bad_settings(tmp_path, text, message):
-    (tmp_path / "c.yml").write_text(text)
+    (tmp_path / "c.yml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match=message):
         read_config(tmp_path / "c.yml")
 

@@ -227,17 +227,24 @@ def to_union(points, names):
 def fit_camera(points_2d, points_3d, within=5.0):
     """The pinhole that made (N, 2) pixels of (N, 3) points in its frame, by least squares.
 
+    Points at the camera or behind it, and those with a NaN, have no picture and are left out.
+
     Returns:
         (3,) focal length and principal point, pixels; None if it misses by more than `within`
-        pixels at the median: then the points are no such pair.
+        pixels at the median, or fewer than three points are left: then they are no such pair.
     """
+    points_2d, points_3d = np.asarray(points_2d, float), np.asarray(points_3d, float)
+    seen = np.isfinite(points_2d).all(1) & np.isfinite(points_3d).all(1) & (points_3d[:, 2] > 1e-3)
+    points_2d, points_3d = points_2d[seen], points_3d[seen]
+    if len(points_2d) < 3:
+        return None
     over_depth = points_3d[:, :2] / points_3d[:, 2:]
     zeros, ones = np.zeros(len(over_depth)), np.ones(len(over_depth))
     rows = [
         np.stack([over_depth[:, 0], ones, zeros], 1),
         np.stack([over_depth[:, 1], zeros, ones], 1),
     ]
-    matrix, target = np.concatenate(rows), np.asarray(points_2d, float).T.ravel()
+    matrix, target = np.concatenate(rows), points_2d.T.ravel()
     camera = np.linalg.lstsq(matrix, target, rcond=None)[0]
     miss = np.abs(matrix @ camera - target)
     return camera.astype(np.float32) if np.median(miss) <= within and camera[0] > 0 else None

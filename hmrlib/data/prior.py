@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 
 import hmrlib
 from hmrlib import fitting, geometry, skeleton
-from hmrlib.io import atomic_write
+from hmrlib.io import atomic_write, read_npz
 
 ASSET = Path(__file__).with_name("assets") / "pose_prior.npz"
 DIMENSIONS = 3 * (fitting.NUM_JOINTS - 1)  # 69
@@ -106,20 +106,33 @@ def load_prior(path=None):
     """
     path = Path(path or ASSET)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        lower = np.zeros((len(arrays["weights"]), DIMENSIONS, DIMENSIONS))
-        lower[:, *np.tril_indices(DIMENSIONS)] = arrays["factors"].astype(float)
-        weights = arrays["weights"].astype(float)
-        return Prior(
-            weights / weights.sum(),
-            arrays["means"].astype(float),
-            lower @ lower.transpose(0, 2, 1),
-            arrays["joints"].astype(float),
-            json.loads(str(arrays["card"])),
+        arrays = read_npz(path)
+        weights, means, factors, joints = (
+            _finite(name, arrays[name]) for name in ("weights", "means", "factors", "joints")
         )
-    except (*_BROKEN, IndexError) as error:
+        count, triangle = len(weights), np.tril_indices(DIMENSIONS)
+        shapes = (count,), (count, DIMENSIONS), (count, len(triangle[0])), (fitting.NUM_JOINTS, 3)
+        found = tuple(array.shape for array in (weights, means, factors, joints))
+        if found != shapes or not count or weights.min() <= 0:
+            raise ValueError(f"its arrays are no mixture of Gaussians: their shapes are {found}")
+        lower = np.zeros((count, DIMENSIONS, DIMENSIONS))
+        lower[:, *triangle] = factors
+        if (abs(np.diagonal(lower, axis1=1, axis2=2)) < 1e-4).any():
+            raise ValueError("a Gaussian in it has no width")
+        card = json.loads(str(arrays["card"]))
+        if not isinstance(card, dict):
+            raise ValueError("its card is no object of JSON")
+        covariances = lower @ lower.transpose(0, 2, 1)
+        return Prior(weights / weights.sum(), means, covariances, joints, card)
+    except (*_BROKEN, IndexError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: expected a pose prior ({error})") from error
+
+
+def _finite(name, array):
+    """As float64, all of them finite."""
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN, infinity or something else than numbers")
+    return array.astype(float)
 
 
 def save_prior(path, prior):
@@ -241,15 +254,19 @@ def read_library(path):
         ValueError: no such file, or not a pose library.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            pose, clip, names = file["pose"], file["clip"], file["clip_names"]
-            error = file["error"]
+        file = read_npz(path)
+        pose, clip, names = _finite("pose", file["pose"]), file["clip"], file["clip_names"]
+        error = file["error"]
     except _BROKEN as error:
         raise ValueError(
             f"{path}: expected a pose library of `hmr data mocap` ({error})"
         ) from error
-    if pose.ndim != 3 or pose.shape[1:] != (fitting.NUM_JOINTS, 3) or len(clip) != len(pose):
+    if pose.ndim != 3 or pose.shape[1:] != (fitting.NUM_JOINTS, 3) or clip.shape != pose.shape[:1]:
         raise ValueError(f"{path}: pose {pose.shape} and clip {clip.shape} do not fit")
+    if clip.dtype.kind not in "iu" or names.dtype.kind != "U" or names.ndim != 1:
+        raise ValueError(f"{path}: expected clips' numbers and names, found others")
+    if not len(clip) or clip.min() < 0 or clip.max() >= len(names):
+        raise ValueError(f"{path}: expected clips of {len(names)} names, or there is none at all")
     return np.asarray(pose_angles(pose)), names[clip], error
 
 

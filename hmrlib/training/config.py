@@ -1,8 +1,9 @@
 """All settings of a training, in one frozen dataclass; YAML in and out."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -94,7 +95,8 @@ class Config:
             if entry.type in (float, float | None):
                 value = _number(value)
             if entry.name == "shares":
-                value = tuple(float(share) for share in value or ())
+                value = tuple(map(_number, value)) if isinstance(value, list | tuple) else value
+                value = () if value is None else value
             object.__setattr__(self, entry.name, value)
             _check(entry, value)
 
@@ -128,21 +130,88 @@ def read_config(path=None, **changes):
     """Settings from a YAML file and keyword arguments; what neither names keeps its default.
 
     Raises:
-        ConfigError: the file is missing or no mapping, a setting is unknown, or a value is bad.
+        ConfigError: the file is missing or no mapping, a setting is unknown or there twice, or a
+            value is bad.
     """
-    settings = {}
-    if path is not None:
-        try:
-            settings = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read the settings: {error}") from error
-        if not isinstance(settings, dict):
-            raise ConfigError(f"{path}: expected `name: value` lines")
+    settings = {} if path is None else read_yaml(path)
     settings |= changes
     known = [entry.name for entry in dataclasses.fields(Config)]
     if unknown := sorted(settings.keys() - set(known)):
         raise ConfigError(f"unknown settings {', '.join(unknown)}; known are {', '.join(known)}")
     return Config(**settings)
+
+
+MOST_YAML = 2**16  # bytes; a file of settings has two thousand
+
+
+def read_yaml(path):
+    """The `name: value` lines of a YAML file: numbers, text, yes and no, lists and mappings.
+
+    Raises:
+        ConfigError: the file is missing, not UTF-8, too long, or no mapping; it has a name twice, a
+            name that is no text, an alias (a few of which unfold without end), or a number that is
+            not finite.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_YAML + 1)
+        if len(data) > MOST_YAML:
+            raise ConfigError(f"{path}: expected a file of settings, found more than 64 KiB")
+        settings = yaml.load(data.decode("utf-8-sig"), _Loader)
+        settings = {} if settings is None else settings
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{path}: expected `name: value` lines")
+        for name, value in settings.items():
+            _check_finite(name, value)
+    except RecursionError as error:
+        raise ConfigError(f"cannot read the settings: {path} is nested too deeply") from error
+    except ConfigError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        yaml.YAMLError,
+    ) as error:  # text of another encoding is a ValueError
+        raise ConfigError(f"cannot read the settings in {path}: {str(error):.500}") from error
+    return settings
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without what settings have no use for: aliases, dates, names that are no text or twice."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, "an alias (*name), write the value again", self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        names = set()
+        for entry, _ in node.value:
+            name = self.construct_object(entry, deep=True)
+            if not isinstance(name, str) or name in names:
+                wrong = "is there twice" if isinstance(name, str) else "is no text"
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the name {name!r:.100} {wrong}", entry.start_mark
+                )
+            names.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _check_finite(name, value):
+    """No NaN or infinity, within lists and mappings too."""
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_finite(name, item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        least = "above 0" if name in _POSITIVE else "finite"
+        raise ConfigError(f"{name} must be {least}, found {value}")
 
 
 _POSITIVE = ("size", "iterations", "hidden", "batch_size", "steps", "learning_rate")
@@ -152,8 +221,9 @@ _POSITIVE += ("discriminator_rate", "checkpoint_every", "validate_every")
 def _number(value):
     """60 and "1e-5", which YAML takes for an integer and for a word, as the numbers they are."""
     try:
-        return float(value) if isinstance(value, str | int) and value is not True else value
-    except ValueError:
+        is_number = isinstance(value, str | int) and not isinstance(value, bool)
+        return float(value) if is_number else value
+    except (ValueError, OverflowError):
         return value
 
 
@@ -163,12 +233,28 @@ def _check(entry, value):
     if kind is int and isinstance(value, bool):
         fits = False
     elif kind == tuple[float, ...]:
-        fits = isinstance(value, tuple)
+        fits = isinstance(value, tuple) and all(isinstance(share, float) for share in value)
     else:
         fits = isinstance(value, kind)
     if not fits:
-        raise ConfigError(f"{entry.name}: expected {kind}, found {value!r}")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        least = "above 0" if entry.name in _POSITIVE else "at least 0"
-        if not value >= 0 or (entry.name in _POSITIVE and value == 0):
-            raise ConfigError(f"{entry.name} must be {least}, found {value}")
+        raise ConfigError(f"{entry.name}: expected {kind}, found {value!r:.200}")
+    _check_finite(entry.name, value)
+    numbers = value if isinstance(value, tuple) else (value,)
+    for number in numbers:
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            least = "above 0" if entry.name in _POSITIVE else "at least 0"
+            if number < 0 or (entry.name in _POSITIVE and number == 0):
+                raise ConfigError(f"{entry.name} must be {least}, found {number}")
+    if entry.name == "dropout" and value >= 1:
+        raise ConfigError(f"dropout must be below 1, the part that is dropped; found {value}")
+    if entry.name == "augmentation" and value:
+        _check_augmentation(value)
+
+
+def _check_augmentation(changes):
+    from hmrlib.data.pipeline import Augmentation  # which takes Numba along
+
+    try:
+        Augmentation(**changes)
+    except (TypeError, ValueError, LookupError) as error:
+        raise ConfigError(f"augmentation: {error}") from error
