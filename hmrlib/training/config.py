@@ -167,17 +167,13 @@ def read_yaml(path):
         raise ConfigError(f"cannot read the settings: {path} is nested too deeply") from error
     except ConfigError:
         raise
-    except (
-        OSError,
-        ValueError,
-        yaml.YAMLError,
-    ) as error:  # text of another encoding is a ValueError
-        raise ConfigError(f"cannot read the settings in {path}: {str(error):.500}") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:  # another encoding is a ValueError
+        raise ConfigError(f"cannot read the settings in {path}: {error!s:.500}") from error
     return settings
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what settings have no use for: aliases, dates, names that are no text or twice."""
+    """YAML without what settings do not need: aliases, dates, names that are no text or twice."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
