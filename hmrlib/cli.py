@@ -145,7 +145,17 @@ def _data_commands(commands):
     mocap.add_argument("folder", metavar="DIR", type=Path, help="has .amc/.asf, .bvh, AMASS .npz")
     mocap.add_argument("out", metavar="OUT", type=Path, help="gets library.npz and errors.md")
     mocap.add_argument("--fps", type=float, default=30.0, help="frames a second, 30 by default")
-    mocap.add_argument("--joints", metavar="JSON", type=Path, help="a map for other skeletons")
+    joints = (
+        "a map for other skeletons, {our point: joint}; or {pattern of files: a map, or {joints, "
+        "unit, up, fps}}"
+    )
+    mocap.add_argument("--joints", metavar="JSON", type=Path, help=joints)
+    unit = (
+        "of length in BVH and ASF: m, cm, mm, inch, CMU, or metres; guessed from the legs if none"
+    )
+    mocap.add_argument("--unit", metavar="UNIT", help=unit)
+    up = "the files' vertical axis: x, y, z, -x, -y or -z; found from how people stand if none"
+    mocap.add_argument("--up", metavar="AXIS", help=up)
     mocap.add_argument("--body", metavar="PATH", help="a model in SMPL's format, as for `body`")
     kept = "Finished clips are kept; the same command goes on from there."
     mocap.set_defaults(run=_data_mocap, kept=kept)
@@ -344,9 +354,16 @@ def _data_mocap(options):
     import hmrlib
     from hmrlib.data import mocap
 
-    joints = None if options.joints is None else json.loads(options.joints.read_text("utf-8"))
+    joints = None
+    if options.joints is not None:
+        try:
+            joints = json.loads(options.joints.read_text("utf-8-sig"))
+        except ValueError as error:
+            raise ValueError(f"{options.joints}: expected JSON ({error})") from error
     body = hmrlib.load_body(options.body)
-    library, table = mocap.build_library(options.folder, options.out, body, options.fps, joints)
+    library, table = mocap.build_library(
+        options.folder, options.out, body, options.fps, joints, options.unit, options.up
+    )
     print(f"{table}\n{library}")
     return 0
 

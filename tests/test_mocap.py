@@ -1,6 +1,10 @@
 """Motion capture: the readers against an independent computation, and retargeting."""
 
 import os
+import re
+import warnings
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,8 @@ from scipy.spatial.transform import Rotation
 
 import hmrlib
 from hmrlib import fitting, skeleton
+from hmrlib.body import files
+from hmrlib.cli import main
 from hmrlib.data import mocap
 from tests.conftest import ROOT
 
@@ -117,7 +123,7 @@ def bvh(tmp_path):
 
 def test_bvh_is_played_as_products_of_4x4_matrices(bvh):
     path, values = bvh
-    motion = mocap.read_bvh(path, unit=0.01)
+    motion = mocap.read_bvh(path, unit=0.01, up="y")
     assert motion.names == ("Hips", "Thigh", "Shin", "Shin_end", "Spine", "Spine_end")
     assert motion.parents == (-1, 0, 1, 2, 0, 4) and motion.fps == pytest.approx(20)
     for frame, v in enumerate(values):
@@ -148,7 +154,7 @@ def test_asf_is_played_as_products_of_4x4_matrices(tmp_path):
         frames += [str(n + 1), *lines]
     path = tmp_path / "07_01.amc"
     path.write_text("#!OML\n:FULLY-SPECIFIED\n:DEGREES\n" + "\n".join(frames) + "\n")
-    motion = mocap.read_amc(path)
+    motion = mocap.read_amc(path, unit="CMU", up="y")
     assert motion.names == ("root", "lfemur", "ltibia", "lfoot")
 
     def fixed(angles):  # about fixed axes: x first
@@ -172,13 +178,13 @@ def test_asf_is_played_as_products_of_4x4_matrices(tmp_path):
 
 @pytest.mark.parametrize("unit", [1.0, 0.01, 0.001, 0.0254])
 def test_the_unit_of_length_is_guessed(bvh, unit):
-    metres = mocap.read_bvh(bvh[0], unit=0.01)
-    other = mocap._scaled(metres, 1 / unit)
+    metres = mocap.read_bvh(bvh[0], unit=0.01, up="y")
+    other = replace(metres, positions=metres.positions / unit, rest=metres.rest / unit)
     assert mocap.guess_unit(other) == pytest.approx(unit)
 
 
 def test_resampling_keeps_ends_and_bones(bvh):
-    motion = mocap.read_bvh(bvh[0], unit=0.01)
+    motion = mocap.read_bvh(bvh[0], unit=0.01, up="y")
     slow = mocap.resampled(motion, 20 / 3)
     np.testing.assert_allclose(slow.positions, motion.positions[[0, 3]], atol=1e-9)
     same = mocap.resampled(motion, motion.fps)
@@ -190,12 +196,24 @@ def test_resampling_keeps_ends_and_bones(bvh):
     ("change", "message"),
     [
         (lambda t: t[: len(t) // 2], "expected a BVH file|damaged"),
-        (lambda t: t.replace("Frames: 4", "Frames: 5"), "5 frames of 13 channels = 65 numbers"),
-        (lambda t: t[:-40], "found"),
+        (lambda t: t.replace("\n", "\n1 ", t.count("\n")), "damaged"),
+        (lambda t: t[: t.index("0.05") + 30], "not one that is whole"),
+        (lambda t: t[: t.index("0.05") + 5], "0 frames"),
         (lambda t: t.replace("Zrotation", "Wrotation"), "unknown channel"),
         (lambda t: t.replace("}", "", 1), "damaged"),
         (lambda t: t.replace("0.05", "zero"), "no number"),
-        (lambda t: t.replace("0.05\n", "0.05\nnan "), "expected 4 frames"),
+        (lambda t: t.replace("0.05\n", "0.05\nnan "), "13 channels, found frame 1 of 14"),
+        (lambda t: f"{t[: t.rindex(' ')]} nan\n", "expected no NaN"),
+        (lambda t: f"{t[: t.rindex(' ')]} -inf\n", "expected no NaN"),
+        (lambda t: f"{t[: t.rindex(' ')]} 1e300\n", "nothing over"),
+        (lambda t: t.replace("OFFSET 10.0", "OFFSET inf"), "expected no NaN"),
+        (lambda t: t.replace("-45.0", "-45,0"), "decimal comma"),
+        (lambda t: t.replace("CHANNELS 1", "CHANNELS 1000000000"), "channels of one joint"),
+        (lambda t: t.replace("0.05", "0"), "frame time 0"),
+        (lambda t: t.replace("0.05", "1e-30"), "frame time 1e-30"),
+        (lambda t: t.replace("0.05", "1e6"), r"frame time 1e\+06"),
+        (lambda t: t.replace("0.05", "nan"), "expected no NaN"),
+        (lambda t: t.replace("MOTION", "ROOT B { OFFSET 0 0 0 }\nMOTION"), "roots do not add up"),
     ],
 )
 def test_damaged_bvh_is_refused(bvh, change, message):
@@ -219,8 +237,9 @@ def test_damaged_amc_is_refused(tmp_path):
         ("1\nroot 0 0 0 0 0 0\nrfemur 1 2 3\n", "rfemur"),
         ("1\nroot 0 0 0 0 0\n", "line 2"),
         ("1\nroot 0 0 0 0 0 x\n", "line 2"),
-        ("1\nroot 0 0 0 0 0 0\nltibia 3\n2\nroot 0 0 0 0 0 0\n", "ltibia"),
+        ("1\nroot 0 0 0 0 0 0\nltibia 3\n2\nroot 0 0 0 0 0 0\n3\n", "lacks.*ltibia"),
         ("1\nroot 0 0 0 0 0 nan\n", "NaN"),
+        ("1\nroot 0 0 0 0 0 0\n2\nroot 0 0 0 0 0 inf\n3\n", "line 4.*infinity"),
     ):
         path.write_text(text)
         with pytest.raises(mocap.MocapError, match=message):
@@ -231,7 +250,7 @@ def test_damaged_amc_is_refused(tmp_path):
 
 
 def test_unknown_skeleton_is_told_what_was_found(bvh):
-    motion = mocap.read_bvh(bvh[0], unit=0.01)
+    motion = mocap.read_bvh(bvh[0], unit=0.01, up="y")
     with pytest.raises(mocap.MocapError, match=r"Hips, Thigh, Shin.*Give `joints`"):
         mocap.joint_map(motion)
     with pytest.raises(mocap.MocapError, match="not ours"):
@@ -294,10 +313,9 @@ def test_a_library_is_made_skips_what_it_must_and_goes_on(tmp_path):
     with np.load(library) as file:
         assert file["pose"].shape == (40, 24, 3)  # half the rate, and the mirror images
         assert file["mirrored"].sum() == 20 and list(file["clip_names"]) == ["01_01.npz"]
-        # z up becomes y up
-        np.testing.assert_allclose(
-            file["translation"][:20], np.tile([0, 1.0, 0], (20, 1)), atol=1e-6
-        )
+        # z up becomes y up, and the pelvis, 0.22 m below SMPL's origin, is where it was
+        pelvis = file["translation"][:20] + body.J_regressor.toarray()[0] @ body.v_template
+        np.testing.assert_allclose(pelvis, np.tile([0, 1.03, 0.22], (20, 1)), atol=1e-6)
         first = file["pose"][0]
     upright = Rotation.from_euler("x", -90, degrees=True) * Rotation.from_rotvec(poses[0, :3])
     np.testing.assert_allclose(
@@ -311,6 +329,703 @@ def test_a_library_is_made_skips_what_it_must_and_goes_on(tmp_path):
     assert kept.stat().st_mtime_ns == made, "what was made is not made again"
     with pytest.raises(mocap.MocapError, match=r"no \.amc, \.bvh or \.npz"):
         mocap.build_library(tmp_path / "empty", out, body)
+
+
+# --- motion as programs write it ---------------------------------------------------------------
+
+MIDDLE = {  # our own figure: metres from the parent, y up, facing +z
+    "pelvis": (None, (0, 0, 0)),
+    "spine1": ("pelvis", (0, 0.11, 0)),
+    "spine2": ("spine1", (0, 0.12, -0.01)),
+    "spine3": ("spine2", (0, 0.12, 0)),
+    "neck": ("spine3", (0, 0.15, 0)),
+    "head": ("neck", (0, 0.1, 0.01)),
+}
+SIDE = {
+    "collar": ("spine3", (0.04, 0.08, 0)),
+    "shoulder": ("collar", (0.13, 0.01, 0)),
+    "elbow": ("shoulder", (0.29, 0, 0)),
+    "wrist": ("elbow", (0.25, 0, 0.01)),
+    "hip": ("pelvis", (0.09, -0.05, 0)),
+    "knee": ("hip", (0.01, -0.42, 0)),
+    "ankle": ("knee", (0, -0.4, -0.01)),
+    "foot": ("ankle", (0, -0.06, 0.13)),
+}
+HUMANIK = "{}Shoulder {}Arm {}ForeArm {}Hand {}UpLeg {}Leg {}Foot"
+XSENS = "{}Collar {}Shoulder {}Elbow {}Wrist {}Hip {}Knee {}Ankle {}Toe"
+RIGIFY = "{p}spine {p}spine.001 {p}spine.002 {p}spine.003 {p}spine.004 {p}spine.006"
+BIPED = "{p}Pelvis,{p}Spine,{p}Spine1,{p}Spine2,{p}Neck,{p}Head"
+BIPED_SIDE = (
+    "{p}{} Clavicle,{p}{} UpperArm,{p}{} Forearm,{p}{} Hand,{p}{} Thigh,{p}{} Calf,{p}{} Foot"
+)
+# who writes it: family, the names of MIDDLE, of SIDE, for left and right, and how it is written
+PROGRAMS = {
+    "mixamo": (
+        "humanik",
+        "mixamorig:Hips Spine Spine1 Spine2 Neck Head".replace(" ", " mixamorig:"),
+        f"mixamorig:{HUMANIK} {{}}ToeBase".replace(" ", " mixamorig:"),
+        ("Left", "Right"),
+        {},
+    ),
+    "motionbuilder": (
+        "humanik",
+        "Hips Spine Spine1 Spine2 Neck Head",
+        f"{HUMANIK} {{}}ToeBase",
+        ("Left", "Right"),
+        {"unit": 0.0254},
+    ),
+    "rokoko": (
+        "humanik",
+        "Hips Spine Spine2 Spine3 Neck Head",
+        "{}Shoulder {}Arm {}ForeArm {}Hand {}Thigh {}Shin {}Foot {}Toe",
+        ("Left", "Right"),
+        {"unit": 1.0},
+    ),
+    "lafan1": (  # all bones lie along x at rest
+        "humanik",
+        "Hips Spine Spine1 Spine2 Neck Head",
+        f"{HUMANIK} {{}}Toe",
+        ("Left", "Right"),
+        {"rest": "along x"},
+    ),
+    "cgspeed": (
+        "humanik",
+        "Hips LowerBack Spine Spine1 Neck Head",
+        f"{HUMANIK} {{}}ToeBase",
+        ("Left", "Right"),
+        {"unit": 0.0254 / 0.45},
+    ),
+    "xsens": ("xsens", "Hips Chest Chest2 Chest4 Neck Head", XSENS, ("Left", "Right"), {}),
+    "bandai-namco": (  # a still joint above the hips
+        "bandai-namco",
+        "Hips Spine Belly Chest Neck Head",
+        "Shoulder_{} UpperArm_{} LowerArm_{} Hand_{} UpperLeg_{} LowerLeg_{} Foot_{} Toes_{}",
+        ("L", "R"),
+        {"above": "joint_Root"},
+    ),
+    "biped": (
+        "biped",
+        BIPED.replace("{p}", "Bip01 "),
+        f"{BIPED_SIDE},{{p}}{{}} Toe0".replace("{p}", "Bip01 "),
+        ("L", "R"),
+        {"above": "Bip01"},
+    ),
+    "biped in metres, z up": (
+        "biped",
+        BIPED.replace("{p}", "Bip001_"),
+        f"{BIPED_SIDE},{{p}}{{}} Toe0".replace("{p}", "Bip001 ").replace(" ", "_"),
+        ("L", "R"),
+        {"unit": 1.0, "up": "z"},
+    ),
+    "rigify": (
+        "rigify",
+        RIGIFY.replace("{p}", "DEF-"),
+        "DEF-shoulder.{} DEF-upper_arm.{} DEF-forearm.{} DEF-hand.{} "
+        "DEF-thigh.{} DEF-shin.{} DEF-foot.{} DEF-toe.{}",
+        ("L", "R"),
+        {"unit": 1.0, "up": "z"},
+    ),
+    "older rigify": (
+        "rigify",
+        "hips spine belly chest neck head",
+        "shoulder.{} upper_arm.{} forearm.{} hand.{} thigh.{} shin.{} foot.{} toe.{}",
+        ("L", "R"),
+        {"unit": 1.0, "up": "z"},
+    ),
+    "unity": (
+        "unity",
+        "Hips Spine Chest UpperChest Neck Head",
+        "{}Shoulder {}UpperArm {}LowerArm {}Hand {}UpperLeg {}LowerLeg {}Foot {}Toes",
+        ("Left", "Right"),
+        {"unit": 0.001},
+    ),
+    "unreal": (
+        "unreal",
+        "pelvis spine_01 spine_02 spine_03 neck_01 head",
+        "clavicle_{} upperarm_{} lowerarm_{} hand_{} thigh_{} calf_{} foot_{} ball_{}",
+        ("l", "r"),
+        {"up": "z"},
+    ),
+    "smpl": (
+        "smpl",
+        "Pelvis Spine1 Spine2 Spine3 Neck Head",
+        "{}_Collar {}_Shoulder {}_Elbow {}_Wrist {}_Hip {}_Knee {}_Ankle {}_Foot",
+        ("L", "R"),
+        {"unit": 1.0},
+    ),
+    "nobody knows": (None, "a b c d e f", "g{} h{} i{} j{} k{} l{} m{} n{}", ("1", "2"), {}),
+}
+
+
+def figure(size=1.0):
+    """name -> (parent, offset (3,) metres) of all joints."""
+    joints = {name: (parent, size * np.array(offset)) for name, (parent, offset) in MIDDLE.items()}
+    for side, sign in (("left", 1), ("right", -1)):
+        for name, (parent, offset) in SIDE.items():
+            parent = parent if parent in MIDDLE else f"{side}_{parent}"
+            joints[f"{side}_{name}"] = parent, size * np.array(offset) * [sign, 1, 1]
+    return joints
+
+
+def theirs(middle, side, words):
+    """Our name -> a program's; names are parted by commas where spaces belong to them."""
+
+    def parted(names):
+        return names.split("," if "," in names else " ")
+
+    names = dict(zip(MIDDLE, parted(middle), strict=True))
+    for ours, word in zip(("left", "right"), words, strict=True):
+        named = parted(side.replace("{}", word))
+        names |= {f"{ours}_{n}": name for n, name in zip(SIDE, named, strict=True)}
+    return names
+
+
+def moving(joints, frames=8, start=(0.4, 0.95, -0.3), lying=False):
+    """Local turns and the places (T, 3) of all joints, where somebody moves a little."""
+    rng, turns, world, places = np.random.default_rng(3), {}, {}, {}
+    for name, (parent, offset) in joints.items():
+        turns[name] = Rotation.from_rotvec(0.25 * rng.normal(size=(frames, 3)))
+        if parent is None:
+            if lying:
+                turns[name] = Rotation.from_euler("x", -90, degrees=True) * turns[name]
+            world[name], places[name] = turns[name], np.tile(np.array(start, float), (frames, 1))
+        else:
+            world[name] = world[parent] * turns[name]
+            places[name] = places[parent] + world[parent].apply(offset)
+    return turns, places
+
+
+def write_figure(path, names, joints=None, unit=0.01, up="y", rest="T", above=None, **moved):
+    """Write our figure as a program would; returns where its joints are, in metres, y up."""
+    joints = joints or figure()
+    turns, places = moving(joints, **moved)
+    own = {name: Rotation.identity() for name in joints}  # the axes of each joint at rest
+    if rest == "along x":
+        for parent, offset in joints.values():
+            if parent is not None and own[parent].magnitude() == 0:
+                own[parent] = Rotation.align_vectors([offset], [[1, 0, 0]])[0]
+    lay = Rotation.from_matrix(mocap.UPS[up]).inv()
+    children = {n: [m for m, (parent, _) in joints.items() if parent == n] for n in joints}
+    lines, columns, order = ["HIERARCHY"], [], "ZXY"
+    rotation = " ".join(f"{axis}rotation" for axis in order)
+    position = "Xposition Yposition Zposition"
+    frames = len(places["pelvis"])
+
+    def emit(name, word):
+        parent, offset = joints[name]
+        at = own[parent].inv().apply(offset) if parent else np.zeros(3)
+        at = lay.apply(at) / unit
+        moves = f"6 {position} {rotation}" if parent is None else f"3 {rotation}"
+        lines.extend([f"{word} {names[name]}", "{", f"OFFSET {at[0]:.9f} {at[1]:.9f} {at[2]:.9f}"])
+        lines.append(f"CHANNELS {moves}")
+        if parent is None:
+            columns.append(lay.apply(places[name]) / unit)
+        turn = (own[parent].inv() if parent else Rotation.identity()) * turns[name] * own[name]
+        columns.append((lay * turn * lay.inv()).as_euler(order, degrees=True))
+        for child in children[name]:
+            emit(child, "JOINT")
+        if not children[name]:
+            lines.append("End Site { OFFSET 0 0 0 }")
+        lines.append("}")
+
+    if above:
+        lines.extend([f"ROOT {above}", "{", "OFFSET 0 0 0", f"CHANNELS 6 {position} {rotation}"])
+        columns.append(np.zeros((frames, 6)))
+    emit("pelvis", "JOINT" if above else "ROOT")
+    lines += ["}"] if above else []
+    lines += ["MOTION", f"Frames: {frames}", "Frame Time: 0.033333"]
+    lines += [" ".join(f"{v:.9f}" for v in row) for row in np.concatenate(columns, axis=1)]
+    path.write_text("\n".join(lines) + "\n")
+    return places
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_joints_are_where_the_program_has_them(program, tmp_path):
+    family, middle, side, words, written = PROGRAMS[program]
+    names = theirs(middle, side, words)
+    places = write_figure(tmp_path / "a.bvh", names, **written)
+    motion = mocap.read_bvh(tmp_path / "a.bvh")  # unit and vertical found, with no warning
+    if family is None:
+        joints = names
+        with pytest.raises(mocap.MocapError, match="no known skeleton"):
+            mocap.joint_map(motion)
+    else:
+        found, joints = mocap.joint_map(motion)
+        assert found == family
+    points, rest = mocap.mapped(motion, joints)
+    missing = {"spine1", "spine2", "spine3"} - set(points)
+    assert set(places) - set(points) <= missing, "families name spines in ways of their own"
+    for ours in set(points) - {"spine1", "spine2", "spine3"}:
+        np.testing.assert_allclose(points[ours], places[ours], atol=1e-5, err_msg=ours)
+    if written.get("rest") != "along x":
+        assert rest["left_hip"][0] > rest["right_hip"][0], "faces +z at rest"
+        assert rest["neck"][1] > rest["left_hip"][1] > rest["left_ankle"][1]
+
+
+def test_a_family_is_taken_where_its_proportions_are(tmp_path):
+    names = theirs("Hips Chest Belly Chest2 Neck Head", XSENS, ("Left", "Right"))
+    joints = figure()
+    write_figure(tmp_path / "own.bvh", names, joints)
+    family, found = mocap.joint_map(mocap.read_bvh(tmp_path / "own.bvh"))
+    assert family == "biovision" and found["left_wrist"] == "LeftWrist"
+    # without the thorax and the last third of the forearms it is CMU's conversion
+    for side in ("left", "right"):
+        joints[f"{side}_collar"] = ("spine3", np.zeros(3))
+        joints[f"{side}_wrist"] = (f"{side}_elbow", 0.64 * joints[f"{side}_wrist"][1])
+    joints["neck"] = ("spine3", np.array([0, 0.05, 0]))
+    places = write_figure(tmp_path / "short.bvh", names, joints)
+    motion = mocap.read_bvh(tmp_path / "short.bvh")
+    family, found = mocap.joint_map(motion)
+    points, _ = mocap.mapped(motion, found)
+    assert family == "cmu-bvh"
+    raised = np.linalg.norm(points["left_elbow"] - places["left_elbow"], axis=1)
+    np.testing.assert_allclose(raised, 0.11, atol=1e-6)
+    # names alone are not enough
+    joints["left_knee"] = ("left_hip", np.array([0, -0.05, 0]))
+    joints["right_knee"] = ("right_hip", np.array([0, -0.05, 0]))
+    write_figure(tmp_path / "odd.bvh", names, joints)
+    motion = mocap.read_bvh(tmp_path / "odd.bvh", unit="cm", up="y")
+    with pytest.raises(mocap.MocapError, match=r"names alone are those of cmu-bvh, biovision"):
+        mocap.joint_map(motion)
+    assert mocap.joint_map(motion, "biovision")[1]["left_knee"] == "LeftKnee", "said by hand"
+
+
+MIXAMO = theirs(*PROGRAMS["mixamo"][1:4])
+
+
+def test_the_unit_does_not_depend_on_where_somebody_is(tmp_path):
+    for metres in (0, 5, 50):
+        places = write_figure(tmp_path / "a.bvh", MIXAMO, above="Root", start=(metres, 0.95, 0))
+        text = (tmp_path / "a.bvh").read_text()
+        motion = mocap.read_bvh(tmp_path / "a.bvh")
+        assert "CHANNELS 6" in text and not motion.notes
+        for ours, name in MIXAMO.items():
+            found = motion.positions[:, motion.names.index(name)]
+            np.testing.assert_allclose(found, places[ours], atol=1e-5)
+
+
+def test_a_unit_is_said_where_it_is_not_sure_and_can_be_given(tmp_path):
+    path = tmp_path / "dm.bvh"
+    write_figure(path, MIXAMO, unit=0.1)
+    with pytest.warns(mocap.MocapWarning, match=r"legs are 0\.8.* dm, which was taken.*CMU"):
+        guessed = mocap.read_bvh(path)
+    assert "dm.bvh" in guessed.notes[0]
+    for unit in ("dm", 0.1, "0.1"):
+        given = mocap.read_bvh(path, unit=unit)
+        np.testing.assert_allclose(given.positions, guessed.positions)
+    write_figure(path, MIXAMO, figure(0.7))  # a child in centimetres, no giant in inches
+    assert np.ptp(mocap.read_bvh(path).rest[:, 1]) == pytest.approx(0.7 * 1.53, abs=0.01)
+    for unit in ("furlong", "nan", -1, 0, [1]):
+        with pytest.raises(mocap.MocapError, match="metres a unit of length"):
+            mocap.read_bvh(path, unit=unit)
+    write_figure(path, MIXAMO, unit=1e-5)
+    with pytest.raises(mocap.MocapError, match="no person's"):
+        mocap.read_bvh(path)
+
+
+@pytest.mark.parametrize("up", mocap.UPS)
+def test_the_vertical_is_found_or_given(up, tmp_path):
+    path = tmp_path / "a.bvh"
+    places = write_figure(path, MIXAMO, up=up)
+    found, given = mocap.read_bvh(path), mocap.read_bvh(path, up=up)
+    np.testing.assert_allclose(found.positions, given.positions, atol=1e-12)
+    head = found.positions[:, found.names.index("mixamorig:Head")]
+    np.testing.assert_allclose(head, places["head"], atol=1e-5)
+    with pytest.raises(mocap.MocapError, match="expected one of y, z"):
+        mocap.read_bvh(path, up="w")
+
+
+def test_somebody_who_lies_is_not_stood_up(tmp_path):
+    path = tmp_path / "a.bvh"
+    places = write_figure(path, MIXAMO, lying=True, start=(0, 0.1, 3))
+    with pytest.warns(mocap.MocapWarning, match="rest pose stands along y, people in the motion"):
+        motion = mocap.read_bvh(path)
+    head = motion.positions[:, motion.names.index("mixamorig:Head")]
+    np.testing.assert_allclose(head, places["head"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.lower,
+        str.upper,
+        lambda t: "\ufeff" + t,
+        lambda t: t.replace("\n", "\r\n"),
+        lambda t: t.replace(" ", "\t").replace("\n", " \n\n"),
+        lambda t: t.replace("End Site", "End Site LeftNub").replace("{", "\n{\n"),
+        lambda t: "# made by hand\n" + t.replace("MOTION", "// so\nMOTION # now\n"),
+        lambda t: t.replace("OFFSET 0.0 -45.0 0.0", "OFFSET 0 -4.5e1 0E0"),
+        lambda t: t.replace("Frames: 4\nFrame Time: 0.05", "Frame Time:  5e-2\nFrames:4"),
+    ],
+)
+def test_bvh_may_be_spelt_in_many_ways(bvh, change):
+    path, _ = bvh
+    expected = mocap.read_bvh(path, unit=0.01, up="y")
+    text = change(path.read_text())
+    for coding in ("utf-8", "utf-16"):
+        path.write_bytes(text.removeprefix("\ufeff" * (coding == "utf-16")).encode(coding))
+        motion = mocap.read_bvh(path, unit=0.01, up="y")
+        np.testing.assert_array_equal(motion.positions, expected.positions)
+        assert [n.lower() for n in motion.names] == [n.lower() for n in expected.names]
+
+
+@pytest.mark.parametrize(
+    ("change", "frames", "message"),
+    [
+        (lambda t: t.replace("Frames: 4", "Frames: 3"), 4, "declares 3 frames and holds 4"),
+        (lambda t: t.replace("Frames: 4", "Frames: 5"), 4, "declares 5 frames and holds 4"),
+        (lambda t: t.replace("Frames: 4", f"Frames: {10**30}"), 4, "frames and holds 4"),
+        (lambda t: t[:-40], 3, "last line is no whole frame.*|declares 4 frames and holds 3"),
+        (lambda t: t[: t.rindex(" ")] + " -", 3, "last line is no whole frame"),
+    ],
+)
+def test_all_whole_frames_are_taken(bvh, change, frames, message):
+    path, _ = bvh
+    whole = mocap.read_bvh(path, unit=0.01, up="y")
+    path.write_text(change(path.read_text()))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        motion = mocap.read_bvh(path, unit=0.01, up="y")
+    np.testing.assert_array_equal(motion.positions, whole.positions[:frames])
+    assert any(re.search(message, str(warning.message)) for warning in caught)
+    assert len(caught) == len(motion.notes)
+
+
+def test_position_channels_of_other_joints_replace_offsets_unless_all_are_zero(bvh):
+    path, _ = bvh
+    text = path.read_text().replace("CHANNELS 1 X", "CHANNELS 4 Xposition Yposition Zposition X")
+    head, motion = text.split("0.05\n")
+    rows = [line.split() for line in motion.splitlines()]
+    for place, expected in (("0 0 0", 45), ("0 -30 40", 50)):
+        lines = [" ".join([*row[:9], place, *row[9:]]) for row in rows]
+        path.write_text(head + "0.05\n" + "\n".join(lines) + "\n")
+        played = mocap.read_bvh(path, unit=1, up="y")
+        np.testing.assert_allclose(played.bone_lengths()[:, 2], expected)
+
+
+def test_joints_of_one_name_are_told_apart(bvh):
+    path, _ = bvh
+    path.write_text(path.read_text().replace("JOINT Spine", "JOINT Shin"))
+    with pytest.warns(mocap.MocapWarning, match="'Shin#2'"):
+        motion = mocap.read_bvh(path, unit=0.01, up="y")
+    assert len(set(motion.names)) == 6
+
+
+def test_memory_follows_from_the_size_of_a_file(tmp_path):
+    path = tmp_path / "a.bvh"
+    head = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 1 Xrotation\n"
+    motion = "MOTION\nFrames: 1\nFrame Time: 0.03\n"
+    chain = "".join(f"JOINT j{n} {{ OFFSET 0 1 0\n" for n in range(3000))
+    path.write_text(head + chain + "}" * 3001 + motion + "0\n")
+    assert len(mocap.read_bvh(path, unit=0.001, up="y").names) == 3001, "no recursion"
+    path.write_text(head + chain + "}" * 3001 + motion + "0\n" * 30_000)
+    with pytest.raises(mocap.MocapError, match="of which few move"):
+        mocap.read_bvh(path)
+    path.write_text(head + 2 * chain + "}" * 6001 + motion + "0\n")
+    with pytest.raises(mocap.MocapError, match="more than 4096 joints"):
+        mocap.read_bvh(path)
+
+
+def bones_of_a_person(scale=1.0, length="0.45", angle="deg", more=()):
+    """An ASF of the bones that CMU's and HDM05's have; a `more` is one more bone at the fingers."""
+    side = {"hipjoint": ("root", (1.6, -1.2, 0)), "femur": ("hipjoint", (0, -7.2, 0))}
+    side |= {"tibia": ("femur", (0, -7.1, 0)), "foot": ("tibia", (0, -0.6, 2.1))}
+    side |= {"clavicle": ("thorax", (3, 1, 0)), "humerus": ("clavicle", (5.1, 0, 0))}
+    side |= {"radius": ("humerus", (2.9, 0, 0)), "wrist": ("radius", (1.45, 0, 0))}
+    bones = {"lowerback": ("root", (0, 2, 0)), "upperback": ("lowerback", (0, 2, 0))}
+    bones |= {"thorax": ("upperback", (0, 2.1, 0)), "lowerneck": ("thorax", (0, 1.6, 0))}
+    bones |= {"upperneck": ("lowerneck", (0, 1.6, 0)), "head": ("upperneck", (0, 1.7, 0))}
+    for word, sign in (("l", 1), ("r", -1)):
+        for name, (parent, vector) in side.items():
+            parent = parent if parent in ("root", "thorax") else word + parent
+            bones[word + name] = parent, np.array(vector) * [sign, 1, 1]
+    bones |= dict.fromkeys(more, ("lwrist", (0.5, 0, 0)))
+    text = f":version 1.10\n:units\n  length {length}\n  angle {angle}\n:root\n  axis XYZ\n"
+    text += "  order TX TY TZ RX RY RZ\n  position 0 0 0\n  orientation 0 0 0\n:bonedata\n"
+    for name, (_, vector) in bones.items():
+        size = np.linalg.norm(vector)
+        x, y, z = np.array(vector) / size
+        text += f"begin\n name {name}\n direction {x} {y} {z}\n length {scale * size}\n"
+        text += " axis 0 0 0 XYZ\n dof rx\nend\n"
+    text += ":hierarchy\nbegin\n"
+    text += "\n".join(f"{parent} {name}" for name, (parent, _) in bones.items()) + "\nend\n"
+    frame = f"root 0 {16 * scale} 0 0 0 0\n" + "".join(f"{name} 1\n" for name in bones)
+    return text, "".join(f"{n}\n{frame}" for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("scale", "length", "message"),
+    [
+        (1.0, "0.45", None),
+        (5.644, "2.54", "the one that the file states"),
+        (5.644, "1.0", "is cm, which was taken"),
+        (0.05644, "1.0", "is m, which was taken"),
+    ],
+)
+def test_the_unit_of_an_asf_is_believed_where_it_can_be(scale, length, message, tmp_path):
+    skeleton_text, motion_text = bones_of_a_person(scale, length)
+    (tmp_path / "07.asf").write_text(skeleton_text)
+    (tmp_path / "07_01.amc").write_text(motion_text)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        motion = mocap.read_amc(tmp_path / "07_01.amc")
+    said = " ".join(str(warning.message) for warning in caught)
+    assert message in said if message and length != "2.54" else not said
+    assert mocap.joint_map(motion)[0] == "cmu-asf"
+    assert np.ptp(motion.rest[:, 1]) == pytest.approx(27.1 * 0.0254 / 0.45, rel=0.001)
+
+
+def test_asf_and_amc_as_others_write_them(tmp_path):
+    skeleton_text, text = bones_of_a_person(more=("lfingersend", "begin"))
+    for name in ("HDM_bd.asf", "HDM_bk.ASF"):
+        (tmp_path / name).write_bytes(skeleton_text.replace("\n", "\r\n").encode())
+    path = tmp_path / "HDM_bd_01-01_01_120.amc"
+    path.write_text(text)
+    (tmp_path / "HDM_bk_01-01_01_120.AMC").write_text(text)
+    motion = mocap.read_amc(path)
+    assert motion.fps == 120 and {"lfingersend", "begin"} < set(motion.names)
+    assert len(mocap.read_motion(tmp_path / "HDM_bk_01-01_01_120.AMC").positions) == 3
+    with pytest.warns(mocap.MocapWarning, match="cut off and was left out; 2 were taken"):
+        path.write_text(text[:-9])
+        assert len(mocap.read_amc(path).positions) == 2
+    degrees = mocap.read_amc(tmp_path / "HDM_bk_01-01_01_120.AMC")
+    path.write_text(":RADIANS\n" + text.replace(" 1\n", f" {np.radians(1):.17g}\n"))
+    np.testing.assert_allclose(mocap.read_amc(path).positions, degrees.positions, atol=1e-9)
+    circle = skeleton_text.replace("lfemur ltibia", "lfemur ltibia\nltibia lfemur")
+    (tmp_path / "HDM_bd.asf").write_text(circle)
+    with pytest.raises(mocap.MocapError, match="lfemur has two parents, or is its own ancestor"):
+        mocap.read_amc(path)
+    for bad, message in (
+        (skeleton_text.replace("length 0.45", "length nan"), "NaN"),
+        (skeleton_text.replace("length 0.45", "length 0"), "unit of length is 0"),
+        (skeleton_text.replace(" dof rx", " dof sideways", 1), "degree of freedom"),
+        (skeleton_text.replace("XYZ", "XYW"), "damaged"),
+        (skeleton_text.replace("root lowerback", "root tail"), "bonedata has no tail"),
+        (skeleton_text.replace(" name lfemur", "", 1), "missing or too short"),
+        (skeleton_text.replace("begin", "begin\nbegin"), None),
+    ):
+        (tmp_path / "HDM_bd.asf").write_text(bad)
+        if message:
+            with pytest.raises(mocap.MocapError, match=message):
+                mocap.read_amc(path)
+
+
+# --- AMASS --------------------------------------------------------------------------------------
+
+
+def smpl_like(folder):
+    """The open body with its origin where SMPL has it."""
+    model = files.read_model(files.OPEN_BODY)
+    model["v_template"] = model["v_template"] + np.float32([0, -0.22, 0.03])
+    files.write_model(folder / "smpl_like.npz", model)
+    return hmrlib.load_body(folder / "smpl_like.npz")
+
+
+def clip_of(poses=(4, 156), seed=5, **more):
+    rng = np.random.default_rng(seed)
+    clip = {"poses": 0.2 * rng.normal(size=poses), "trans": rng.normal(size=(poses[0], 3))}
+    return clip | {"mocap_framerate": 30.0, "betas": np.zeros(16)} | more
+
+
+def test_amass_puts_every_vertex_where_it_was(tmp_path):
+    body, betas = smpl_like(tmp_path), np.array([[1.5, -0.8, 0.6]])
+    clip = clip_of(betas=np.pad(betas[0], (0, 13)))
+    np.savez(tmp_path / "a.npz", **clip)
+    recorded = np.zeros((4, 24, 3))
+    recorded[:, :22] = clip["poses"][:, :66].reshape(4, 22, 3)
+    there = np.asarray(body(betas.repeat(4, 0), recorded, clip["trans"]).vertices)  # z up
+    pose, translation = mocap.read_amass(tmp_path / "a.npz", body=body)
+    here = np.asarray(body(betas.repeat(4, 0), pose, translation).vertices)
+    np.testing.assert_allclose(here, there @ mocap.UPS["z"].T, atol=1e-5)
+    library, _ = mocap.build_library(tmp_path, tmp_path / "out", body)
+    with np.load(library) as file:
+        np.testing.assert_allclose(file["betas"][0, :3], betas[0], atol=1e-6)
+        np.testing.assert_allclose(file["translation"][:4], translation, atol=1e-6)
+    # without a body SMPL's mean one is meant
+    np.savez(tmp_path / "b.npz", **clip | {"betas": np.zeros(16)})
+    np.testing.assert_allclose(
+        mocap.read_amass(tmp_path / "b.npz")[1],
+        mocap.read_amass(tmp_path / "b.npz", body=body)[1],
+        atol=5e-4,
+    )
+    y_up = mocap.read_amass(tmp_path / "b.npz", up="y")[1]
+    np.testing.assert_allclose(y_up, clip["trans"], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"poses": np.zeros((4, 165)), "labels": np.array([["A", None]], object)},
+        {"poses": np.zeros((4, 72))},
+        {"mocap_framerate": np.array([30.0]), "gender": b"male"},
+        {"mocap_framerate": np.int64(30), "mocap_frame_rate": 30.0},
+        {"betas": np.array([None], object)},
+        {"root_orient": np.zeros((4, 3)), "pose_body": np.zeros((4, 63)), "poses": None},
+    ],
+)
+def test_amass_as_it_comes(more, tmp_path):
+    clip = {name: value for name, value in (clip_of() | more).items() if value is not None}
+    np.savez(tmp_path / "a.npz", **clip)
+    pose, translation = mocap.read_amass(tmp_path / "a.npz")
+    assert pose.shape == (4, 24, 3) and translation.shape == (4, 3)
+
+
+BAD_CLIPS = {
+    "nothing.npz": {"gender": "male", "betas": np.zeros(16)},
+    "no rate.npz": clip_of() | {"mocap_framerate": np.zeros(0)},
+    "two rates.npz": clip_of(fps=60.0),
+    "fast.npz": clip_of(mocap_framerate=1e12),
+    "slow.npz": clip_of(mocap_framerate=1e-9),
+    "nan rate.npz": clip_of(mocap_framerate=np.nan),
+    "text rate.npz": clip_of(mocap_framerate="60"),
+    "nan.npz": clip_of(trans=np.full((4, 3), np.nan)),
+    "huge.npz": clip_of() | {"poses": np.full((4, 156), 1e308)},
+    "ragged.npz": clip_of() | {"poses": np.array([[1.0], [1.0, 2.0]], object)},
+    "text.npz": clip_of() | {"poses": np.array([["a"] * 156] * 4)},
+    "complex.npz": clip_of() | {"poses": np.zeros((4, 156), complex)},
+    "flat.npz": clip_of() | {"poses": np.zeros(156)},
+    "none.npz": clip_of(poses=(0, 156)),
+    "short.npz": clip_of(trans=np.zeros((3, 3))),
+}
+
+
+def test_one_bad_clip_of_any_kind_ends_nothing(tmp_path, capsys):
+    folder, out = tmp_path / "clips", tmp_path / "clips" / "out"
+    folder.mkdir()
+    for name, clip in BAD_CLIPS.items():
+        np.savez(folder / name, **clip)
+        with pytest.raises(mocap.MocapError, match=name):
+            mocap.read_amass(folder / name)
+    np.savez(folder / "good.npz", **clip_of())
+    (folder / "a folder.bvh").mkdir()
+    (folder / "empty.bvh").write_text("")
+    (folder / "alone.amc").write_bytes(bytes(range(256)))
+    (folder / "no zip.npz").write_bytes(b"PK\x03\x04 and no more")
+    np.savez_compressed(folder / "bomb.npz", poses=np.zeros((40_000, 156)), fps=30.0)
+    with zipfile.ZipFile(folder / "liar.npz", "w") as archive, archive.open("poses.npy", "w") as f:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 156)}
+        np.lib.format.write_array_header_1_0(f, header)
+    bad = {
+        *BAD_CLIPS,
+        "a folder.bvh",
+        "empty.bvh",
+        "alone.amc",
+        "no zip.npz",
+        "bomb.npz",
+        "liar.npz",
+    }
+    assert main(["data", "mocap", str(folder), str(out)]) == 0
+    table = capsys.readouterr().out
+    assert f"{len(bad)} of {len(bad) + 1} clips were skipped" in table
+    reasons = dict(line.split("`: ") for line in table.splitlines() if line.startswith("- skipped"))
+    assert {name.removeprefix("- skipped `") for name in reasons} == bad
+    assert all(name.removeprefix("- skipped `") in reason for name, reason in reasons.items())
+    # a second run does not take up what the first wrote below the folder
+    assert main(["data", "mocap", str(folder), str(out)]) == 0
+    assert f"{len(bad)} of {len(bad) + 1} clips" in capsys.readouterr().out
+
+
+def test_whatever_a_reader_raises_is_a_skip(tmp_path, monkeypatch):
+    """Faults of our own or of a library below, which nobody foresaw, end no run either."""
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, **clip_of())
+    read = mocap._read_amass
+
+    def fails(path, *given):
+        if path.name == "a.npz":
+            raise KeyError("what?")
+        return read(path, *given)
+
+    monkeypatch.setattr(mocap, "_read_amass", fails)
+    _, table = mocap.build_library(tmp_path, tmp_path / "out", hmrlib.load_body())
+    assert "skipped `a.npz`" in table and "a.npz: KeyError: 'what?'" in table
+
+
+# --- what is kept, and what is said of files ----------------------------------------------------
+
+
+def test_a_clip_is_made_again_when_what_it_was_made_from_has_changed(tmp_path):
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    np.savez(folder / "a.npz", **clip_of(poses=(31, 156)))
+    body, other = hmrlib.load_body(), smpl_like(tmp_path)
+
+    def made(body=body, fps=30.0, **options):
+        library, _ = mocap.build_library(folder, out, body, fps, **options)
+        with np.load(library) as file:
+            return file["pose"], file["translation"], float(file["fps"])
+
+    first = made()
+    kept = out / "clips" / "a.npz.npz"
+    stamp = kept.stat().st_mtime_ns
+    made()
+    assert kept.stat().st_mtime_ns == stamp
+    pose, _, fps = made(fps=15.0)
+    assert fps == 15 and len(pose) == 2 * 16
+    assert np.abs(made(up="y")[1] - first[1]).max() > 0.1
+    assert np.abs(made(joints={"*.npz": {"up": "y"}})[1] - first[1]).max() > 0.1
+    assert np.abs(made(other)[1] - first[1]).max() > 0.01
+    np.testing.assert_array_equal(made()[0], first[0])
+    np.savez(folder / "a.npz", **clip_of(poses=(31, 156), seed=6))
+    assert np.abs(made()[0] - first[0]).max() > 0.1
+    with np.load(kept) as file:
+        clip = {name: file[name] for name in file.files if name != "key"}
+    np.savez(kept, **clip | {"pose": np.zeros((31, 24, 3))})  # as an earlier version left it
+    assert np.abs(made()[0]).max() > 0.1
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert np.abs(made()[0]).max() > 0.1
+
+
+def test_files_are_told_apart_by_patterns(tmp_path):
+    rules = mocap._rules(
+        {"dances/*": {"unit": "inch", "up": "z"}, "*.bvh": {"left_hip": "Hip"}, "*.amc": "cmu-asf"},
+        {"unit": "cm", "up": None},
+    )
+    assert mocap._rule(rules, "dances/a.bvh") == {"unit": "inch", "up": "z"}
+    assert mocap._rule(rules, "x/b.bvh") == {
+        "unit": "cm",
+        "up": None,
+        "joints": {"left_hip": "Hip"},
+    }
+    assert mocap._rule(rules, "c.amc")["joints"] == "cmu-asf"
+    assert mocap._rule(rules, "d.npz") == {"unit": "cm", "up": None}
+    assert mocap._rules({"left_hip": "Hip"}, {})[0] == ("*", {"joints": {"left_hip": "Hip"}})
+    for joints, message in (
+        ({"*.bvh": {"unit": "furlong"}}, r"pattern '\*\.bvh': unit 'furlong'"),
+        ({"*.bvh": {"up": "sideways"}}, "up 'sideways'"),
+        ({"*.amc": {"fps": "fast"}}, "'fast' frames a second"),
+        ({"*.bvh": "martian"}, "unknown skeleton 'martian'"),
+        ({"*.bvh": {"left_leg": "Hip"}}, "not ours"),
+        ({"*.bvh": 3}, "expected a map of joints"),
+        ({"left_hip": 3}, "'left_hip': expected a joint's name"),
+        ({"left_hip": {"Hip": "half"}}, "expected a joint's name"),
+        ({"left_hip": {}}, "expected a joint's name"),
+        ([1, 2], "expected a map of joints"),
+    ):
+        with pytest.raises(mocap.MocapError, match=message):
+            mocap.build_library(tmp_path, tmp_path / "out", None, joints=joints)
+    for fps in (0, -1, np.nan, np.inf, 1e9, "fast"):
+        with pytest.raises(mocap.MocapError, match="frames a second"):
+            mocap.build_library(tmp_path, tmp_path / "out", None, fps)
+
+
+def test_the_command_takes_unit_axis_and_patterns(tmp_path, capsys):
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    for name in ("a.npz", "b.npz"):
+        np.savez(clips / name, **clip_of())
+    (tmp_path / "joints.json").write_text('\ufeff{"a.*": {"up": "z"}}', "utf-8")
+    given = ["--joints", str(tmp_path / "joints.json"), "--unit", "m", "--up", "y"]
+    assert main(["data", "mocap", str(clips), str(out), *given]) == 0
+    with np.load(out / "library.npz") as library:
+        first, second = library["translation"][:8].reshape(2, 4, 3)
+    assert np.abs(first - second).max() > 0.1, "one z up, the other y up"
+    capsys.readouterr()
+    assert main(["data", "mocap", str(clips), str(out), "--unit", "furlong"]) == 2
+    assert "unit 'furlong': expected one of m, dm, cm" in capsys.readouterr().err
+    (tmp_path / "joints.json").write_text("{no JSON")
+    assert main(["data", "mocap", str(clips), str(out), *given]) == 2
+    assert "joints.json: expected JSON" in capsys.readouterr().err
 
 
 needs_cmu = pytest.mark.skipif(

@@ -7,9 +7,13 @@ skeleton), and then the body is fitted to the positions (`hmrlib.fitting`).
 Frames: metres, y up; at rest the person faces +z. T frames, J joints of the file's skeleton.
 """
 
+import fnmatch
+import hashlib
+import json
 import re
 import time
-import zipfile
+import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +24,48 @@ from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
 from hmrlib import fitting
-from hmrlib.io import atomic_write
+from hmrlib.data import skeletons
+from hmrlib.data.skeletons import (
+    INCH,
+    LIMBS_AND_TORSO,
+    SKELETONS,
+    UNITS,
+    UPS,
+    MocapError,
+    MocapWarning,
+    joint_map,
+    mapped,
+)
+from hmrlib.io import ArchiveError, atomic_write, locked, read_npz
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
-INCH = 0.0254
+__all__ = [
+    "LIMBS_AND_TORSO",
+    "SKELETONS",
+    "UNITS",
+    "UPS",
+    "MocapError",
+    "MocapWarning",
+    "Motion",
+    "Retargeted",
+    "build_library",
+    "guess_unit",
+    "joint_map",
+    "mapped",
+    "mirrored_pose",
+    "read_amass",
+    "read_amc",
+    "read_bvh",
+    "read_motion",
+    "resampled",
+    "retarget",
+]
 
-
-class MocapError(ValueError):
-    """A motion file cannot be read, or its skeleton is not understood; the message says why."""
+RATES = (1.0, 10_000.0)  # frames a second that are believed
+_MOST_JOINTS = 4096
+_LARGEST = 1e9  # of numbers: sums and squares of them stay finite, in single precision too
+# positions that a file may ask for beside the numbers it holds: joints that never move are free
+_PLAYED_PER_NUMBER = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +79,7 @@ class Motion:
         rotations: (T, J, 3, 3) in the world: what each joint does to what hangs on it.
         fps: frames a second.
         rest: (J, 3) metres, where the joints are when no joint is turned.
+        notes: what was mended or guessed when the file was read, each a sentence.
     """
 
     names: tuple[str, ...]
@@ -49,6 +88,7 @@ class Motion:
     rotations: np.ndarray
     fps: float
     rest: np.ndarray
+    notes: tuple[str, ...] = ()
 
     def bone_lengths(self):
         """(T, J) metres from each joint to its parent, 0 for the root."""
@@ -59,88 +99,221 @@ class Motion:
 # --- BVH ------------------------------------------------------------------------------------
 
 
-def read_bvh(path, unit=None):
+def read_bvh(path, unit=None, up=None):
     """Play a BVH file.
 
-    Joints are its ROOT and JOINTs; an End Site is named after its joint: "LeftToe_end". Position
-    channels take the place of an OFFSET; the root's is added where that brings the feet to the
-    floor. As the format does not tell the unit of length, it is guessed from the skeleton's size
-    (`guess_unit`).
+    Joints are its ROOT and JOINTs, names with spaces included; an End Site is named after its
+    joint, "LeftToe_end", whatever else it is called. Position channels take the place of an OFFSET;
+    the root's is added where that brings the feet to the floor. The format tells neither the unit
+    of length nor the vertical axis: both are guessed (`skeletons.find_unit`, `skeletons.find_up`).
 
     Args:
         path: a `.bvh` file.
-        unit: metres a unit of length; None guesses.
+        unit: metres a unit of length, or a name in `UNITS`; None guesses.
+        up: the file's vertical axis, a name in `UPS` ("y", "z", "-y", ...); None guesses.
 
     Returns:
-        `Motion`.
+        `Motion`. `MocapWarning`s, and `notes`, say what was mended: all whole frames are taken,
+        however many are declared.
 
     Raises:
-        MocapError: no such file, or it is damaged or cut off.
+        MocapError: no such file, or it is damaged, or holds NaN or infinity.
     """
     text = _read_text(path)
-    head, found, body = text.partition("MOTION")
-    if "HIERARCHY" not in head or not found:
+    head, found, body = _parted(text)
+    if not found:
         raise MocapError(f"{path}: expected a BVH file with HIERARCHY and MOTION")
     names, parents, offsets, channels = _bvh_hierarchy(path, head)
-    match = re.match(r"\s*Frames:\s*(\d+)\s*Frame Time:\s*(\S+)", body)
-    if not match:
-        raise MocapError(f"{path}: MOTION does not begin with 'Frames:' and 'Frame Time:'")
-    count, width = int(match[1]), sum(map(len, channels))
-    try:
-        seconds = float(match[2])
-        values = np.array(body[match.end() :].split(), float)
-    except ValueError as error:
-        raise MocapError(f"{path}: MOTION holds what is no number: {error}") from error
-    if count == 0 or values.size != count * width or not seconds > 0:
-        raise MocapError(
-            f"{path}: expected {count} frames of {width} channels = {count * width} numbers, found "
-            f"{values.size}; frame time {seconds:g}"
-        )
-    if not np.isfinite(values).all():
-        raise MocapError(f"{path}: MOTION holds NaN or infinity")
-    local, turn = _bvh_channels(values.reshape(count, width), offsets, channels)
+    values, seconds, notes = _bvh_motion(path, body, sum(map(len, channels)))
+    _check_size(path, len(names), len(values), values.size)
+    if len(set(names)) < len(names):
+        names, twice = _told_apart(names)
+        notes.append(f"joints of one name: the later ones were renamed, as {twice!r}")
+    local, turn = _bvh_channels(values, offsets, channels)
     positions, rotations = _play(parents, local, turn)
-    # files disagree on whether the root's OFFSET is to be added: the feet decide, by the floor
-    lowest = np.median(positions[..., 1].min(axis=1))
-    if abs(lowest - offsets[0, 1]) < abs(lowest):
-        positions -= offsets[0]
     rest = _play(parents, offsets[None], np.tile(np.eye(3), (1, len(names), 1, 1)))[0][0]
     motion = Motion(tuple(names), tuple(parents), positions, rotations, 1 / seconds, rest)
-    return _scaled(motion, guess_unit(motion, path) if unit is None else unit)
+    motion = _settled(path, motion, unit, up, notes, grounded=True)
+    _warn(motion)
+    return motion
+
+
+def _parted(text):
+    """What stands before and after the word MOTION of a BVH file, comments left out."""
+    text = re.sub(r"(?m)(?:^|(?<=\s))(?:#|//).*$", "", text)
+    found = re.search(r"(?<![^\s}])MOTION\s+(?=Frame)", text, re.IGNORECASE)
+    if not found or not re.match(r"\s*HIERARCHY\b", text, re.IGNORECASE):
+        return text, False, ""
+    return text[: found.start()], True, text[found.end() :]
 
 
 def _bvh_hierarchy(path, head):
     """names, parents, offsets (J, 3), and each joint's list of channels."""
     names, parents, offsets, channels, open_joints = [], [], [], [], []
-    tokens = iter(head.split())
+    words = re.findall(r"\n|[{}]|[^\s{}]+", head)
+    place = 0
+
+    def following():  # the next word, on this line or another
+        nonlocal place
+        while words[place] == "\n":
+            place += 1
+        place += 1
+        return words[place - 1]
+
+    def number():
+        word = following()
+        return _number(word) if word not in "{}" else float(word)
+
     try:
-        for token in tokens:
-            if token in ("ROOT", "JOINT", "End"):
-                name = next(tokens)
+        while place < len(words):
+            if words[place] == "\n":
+                place += 1
+                continue
+            word = following()
+            keyword = word.upper()
+            if keyword in ("ROOT", "JOINT", "END"):
+                name = [following()]
+                while words[place] not in ("\n", "{"):
+                    name.append(following())
                 parent = open_joints[-1] if open_joints else -1
-                names.append(f"{names[parent]}_end" if token == "End" else name)
+                if len(names) == _MOST_JOINTS:
+                    raise ValueError(f"more than {_MOST_JOINTS} joints")
+                name = " ".join(name).strip("'\"")
+                names.append(f"{names[parent]}_end" if keyword == "END" else name)
                 parents.append(parent)
                 offsets.append([0.0, 0.0, 0.0])
                 channels.append([])
-            elif token == "{":
+            elif word == "{":
                 open_joints.append(len(names) - 1)
-            elif token == "}":
+            elif word == "}":
                 open_joints.pop()
-            elif token == "OFFSET":
-                offsets[open_joints[-1]] = [float(next(tokens)) for _ in range(3)]
-            elif token == "CHANNELS":
-                channels[open_joints[-1]] = [next(tokens) for _ in range(int(next(tokens)))]
-            elif token != "HIERARCHY":
-                raise ValueError(f"unexpected word {token!r}")
-    except (ValueError, IndexError, StopIteration, RuntimeError) as error:
-        raise MocapError(f"{path}: HIERARCHY is damaged: {error or 'it ends early'}") from error
-    wrong = [c for joint in channels for c in joint if not re.fullmatch("[XYZ](pos|rota)i?tion", c)]
+            elif keyword == "OFFSET":
+                offsets[open_joints[-1]] = [number() for _ in range(3)]
+            elif keyword == "CHANNELS":
+                count = int(following())
+                if not 0 <= count <= 9:
+                    raise ValueError(f"{count} channels of one joint")
+                channels[open_joints[-1]] = [following().lower() for _ in range(count)]
+            elif keyword != "HIERARCHY":
+                raise ValueError(f"unexpected word {word[:80]!r}")
+    except (ValueError, IndexError) as error:
+        why = "it ends early" if isinstance(error, IndexError) else error
+        raise MocapError(f"{path}: HIERARCHY is damaged: {why}") from error
+    kinds = "[xyz](posi?tion|rotai?tion|scale)"
+    wrong = [c for joint in channels for c in joint if not re.fullmatch(kinds, c)]
     if open_joints or not names or wrong or parents.count(-1) != 1:
         raise MocapError(
             f"{path}: HIERARCHY is damaged: "
             + (f"unknown channel {wrong[0]!r}" if wrong else "braces or roots do not add up")
         )
     return names, parents, np.array(offsets), channels
+
+
+def _number(word):
+    """A number of the size that motions have.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    try:
+        value = float(word)
+    except ValueError as error:
+        comma = re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", word)
+        hint = ", a decimal comma where a point is expected" if comma else ""
+        raise ValueError(f"{word[:80]!r} is no number{hint}") from error
+    if not abs(value) <= _LARGEST:
+        raise ValueError(f"{word[:80]!r}: expected no NaN, no infinity, nothing over {_LARGEST:g}")
+    return value
+
+
+def _bvh_motion(path, body, width):
+    """The channels (T, width) of all whole frames, the frame time, and what there is to say."""
+    heads, notes = {}, []
+    pattern = re.compile(r"\s*(Frames|Frame\s*Time)\s*:?[ \t]*(\S+)", re.IGNORECASE)
+    while (match := pattern.match(body)) and len(heads) < 2:
+        heads["".join(match[1].lower().split())] = match[2]
+        body = body[match.end() :]
+    try:
+        declared, seconds = heads["frames"], _number(heads["frametime"])
+    except KeyError as error:
+        raise MocapError(
+            f"{path}: MOTION does not begin with 'Frames:' and 'Frame Time:'"
+        ) from error
+    except ValueError as error:
+        raise MocapError(f"{path}: MOTION begins with what is no number: {error}") from error
+    if not RATES[0] <= 1 / max(seconds, 1e-30) <= RATES[1]:
+        raise MocapError(
+            f"{path}: frame time {seconds:g}; expected {1 / RATES[1]:g} to {1 / RATES[0]:g} seconds"
+        )
+    values, cut = _whole_frames(path, body, width)
+    if cut:
+        notes.append("its last line is no whole frame and was left out")
+    if not declared.isdecimal() or len(declared) > 18 or int(declared) != len(values):
+        notes.append(
+            f"it declares {declared[:20]} frames and holds {len(values)}: these were taken"
+        )
+    return values, seconds, notes
+
+
+def _whole_frames(path, text, width):
+    """Numbers (T, width), and whether a last line that is no whole frame was left out.
+
+    A frame is a line; where all numbers add up, lines may be broken anywhere.
+    """
+    if not width:
+        raise MocapError(f"{path}: no joint has channels")
+    values, cut = _numbers(text.split()), False
+    if values is None or len(values) % width or not len(values):
+        lines = [line.split() for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise MocapError(f"{path}: MOTION holds 0 frames")
+        if len(lines[-1]) < width or _numbers(lines[-1]) is None:
+            lines.pop()
+            cut = True
+        wrong = next((n for n, line in enumerate(lines) if len(line) != width), None)
+        if wrong is not None or not lines:
+            found = (
+                f"frame {wrong + 1} of {len(lines[wrong])}" if lines else "not one that is whole"
+            )
+            raise MocapError(f"{path}: expected frames of {width} channels, found {found}")
+        words = [word for line in lines for word in line]
+        values = _numbers(words)
+    if values is None or not (np.abs(values) <= _LARGEST).all():
+        try:
+            for word in text.split():
+                _number(word)
+        except ValueError as error:
+            raise MocapError(f"{path}: MOTION holds what is no number: {error}") from error
+    return values.reshape(-1, width), cut
+
+
+def _numbers(words):
+    """An array of words' numbers, or None if one is none."""
+    try:
+        return np.array(words, float)
+    except ValueError:
+        return None
+
+
+def _told_apart(names):
+    """Names, of which later ones of a kind get a number; and one of these."""
+    times, apart, known = Counter(), [], set(names)
+    for name in names:
+        times[name] += 1
+        new = name
+        while times[name] > 1 and new in known:
+            new, times[name] = f"{name}#{times[name]}", times[name] + 1
+        known.add(new)
+        apart.append(new)
+    return apart, next(new for new, name in zip(apart, names, strict=True) if new != name)
+
+
+def _check_size(path, joints, frames, numbers):
+    """Memory must follow from the size of a file: joints that never move could be many."""
+    if joints > _MOST_JOINTS or joints * frames > _PLAYED_PER_NUMBER * (numbers + 10_000):
+        raise MocapError(
+            f"{path}: {joints} joints, of which few move, in {frames} frames: no person's motion"
+        )
 
 
 def _bvh_channels(values, offsets, channels):
@@ -151,15 +324,14 @@ def _bvh_channels(values, offsets, channels):
     for joint, names in enumerate(channels):
         places = [(column + i, name) for i, name in enumerate(names)]
         column += len(names)
-        for i, name in places:
-            if name.endswith("position"):
-                axis = "XYZ".index(name[0])
-                local[:, joint, axis] = values[:, i] + (offsets[joint, axis] if joint == 0 else 0)
-        turns = [(i, name[0]) for i, name in places if name.endswith("rotation")]
+        moves = [(i, "xyz".index(name[0])) for i, name in places if name[1:3] == "po"]
+        # all 0: how far it is from its OFFSET; otherwise in place of it
+        added = joint == 0 or not values[:, [i for i, _ in moves]].any()
+        for i, axis in moves:
+            local[:, joint, axis] = values[:, i] + (offsets[joint, axis] if added else 0)
+        turns = [(i, name[0]) for i, name in places if name[1:3] == "ro"]
         for i, axis in turns:  # in the file's order, each about the axes that the last left
-            angle = Rotation.from_euler(
-                axis.lower(), values[:, i : i + 1], degrees=True
-            ).as_matrix()
+            angle = Rotation.from_euler(axis, values[:, i : i + 1], degrees=True).as_matrix()
             turn[:, joint] = turn[:, joint] @ angle
     return local, turn
 
@@ -177,10 +349,62 @@ def _play(parents, local, turn):
     return positions, rotations
 
 
+def _settled(path, motion, unit, up, notes, stated=None, grounded=False):
+    """A motion as a file has it, in metres and y up, with what there is to say.
+
+    Args:
+        unit, up: as for `read_bvh`; notes: so far; stated: metres, the file's own word.
+        grounded: take the root's place at rest away where that brings the feet to the floor.
+    """
+    metres = None if unit is None else _metres(unit)
+    if metres is None:
+        metres, said = skeletons.find_unit(motion, path, stated)
+        notes = [*notes, said]
+    if up is None:
+        up, said = skeletons.find_up(motion)
+        notes = [*notes, said]
+    elif up not in UPS:
+        raise MocapError(f"{path}: up {up!r}; expected one of {', '.join(UPS)}")
+    turn, rest_turn = UPS[up], UPS[skeletons.rest_up(motion) or up]
+    positions, rest = motion.positions @ turn.T, motion.rest @ rest_turn.T
+    if grounded:  # files disagree on whether the root's OFFSET is to be added
+        offset = turn @ motion.rest[motion.parents.index(-1)]
+        lowest = np.median(positions[..., 1].min(axis=1))
+        if abs(lowest - offset[1]) < abs(lowest):
+            positions = positions - offset
+    return replace(
+        motion,
+        positions=positions * metres,
+        rotations=turn @ motion.rotations @ rest_turn.T,
+        rest=rest * metres,
+        notes=tuple(f"{path}: {note}" for note in notes if note),
+    )
+
+
+def _metres(unit):
+    """Metres a unit of length, from a name in `UNITS` or a number."""
+    if isinstance(unit, str) and unit in UNITS:
+        return UNITS[unit]
+    try:
+        metres = _number(str(unit))
+    except ValueError:
+        metres = 0
+    if not metres > 0:
+        raise MocapError(
+            f"unit {unit!r}: expected one of {', '.join(UNITS)}, or metres a unit of length"
+        )
+    return metres
+
+
+def _warn(motion):
+    for note in motion.notes:
+        warnings.warn(note, MocapWarning, stacklevel=3)
+
+
 # --- ASF/AMC --------------------------------------------------------------------------------
 
 
-def read_amc(path, skeleton=None, fps=30.0):
+def read_amc(path, skeleton=None, fps=None, unit=None, up=None):
     """Play an AMC motion on its ASF skeleton.
 
     A joint here is the far *end* of an ASF bone, under the bone's name; "root" is where the first
@@ -188,28 +412,37 @@ def read_amc(path, skeleton=None, fps=30.0):
 
     Args:
         path: an `.amc` file.
-        skeleton: its `.asf` file; None: the one beside it, `07.asf` for `07_02.amc`, or the only
-            one in the folder.
-        fps: frames a second; the format does not say. (CMU recorded 120 a second.)
+        skeleton: its `.asf` file; None: the one beside it whose name the motion's begins with,
+            `07.asf` for `07_02.amc`, `HDM_bd.asf` for `HDM_bd_01-01_01_120.amc`, or the only one in
+            the folder.
+        fps: frames a second; the format does not say. None: HDM05's names do (`..._120.amc`); 30
+            otherwise. (CMU recorded 120 a second.)
+        unit, up: as for `read_bvh`. None: the unit that the ASF states (CMU's: inches / 0.45) if
+            people of its size are believable, and the axis along which they stand.
 
     Returns:
-        `Motion`.
+        `Motion`, with all whole frames; see `read_bvh` for warnings.
 
     Raises:
         MocapError: no such file, a damaged one, or bones that the skeleton lacks.
     """
     path = Path(path)
-    bones, unit, degrees = _read_asf(_beside(path) if skeleton is None else Path(skeleton))
-    frames = _read_frames(path, bones)
-    count, names = len(frames["root"]), list(bones)
-    parents = tuple(names.index(bone.parent) if bone.parent else -1 for bone in bones.values())
+    bones, stated, degrees = _read_asf(_beside(path) if skeleton is None else Path(skeleton))
+    if fps is None:
+        told = re.fullmatch(r"HDM_.+_(\d{2,3})", path.stem, re.IGNORECASE)
+        fps = float(told[1]) if told else 30.0
+    frames, count, degrees, notes = _read_frames(path, bones, degrees)
+    _check_size(path, len(bones), count, sum(values.size for values in frames.values()))
+    names = list(bones)
+    index = {name: joint for joint, name in enumerate(names)}
+    parents = tuple(index[bone.parent] if bone.parent else -1 for bone in bones.values())
     positions, rotations = np.empty((count, len(names), 3)), np.empty((count, len(names), 3, 3))
     for joint, (name, bone) in enumerate(bones.items()):
         shift, turn = np.zeros((count, 3)), np.tile(np.eye(3), (count, 1, 1))
         for kind, values in zip(bone.dof, frames.get(name, np.empty((count, 0))).T, strict=False):
             if kind[0] == "t":
                 shift[:, "xyz".index(kind[1])] = values
-            else:  # each turns about a fixed axis, after those before it
+            elif kind[0] == "r":  # each turns about a fixed axis, after those before it
                 turn = (
                     Rotation.from_euler(kind[1], values[:, None], degrees=degrees).as_matrix()
                     @ turn
@@ -224,8 +457,10 @@ def read_amc(path, skeleton=None, fps=30.0):
     rest = np.zeros((len(names), 3))
     for joint, bone in enumerate(bones.values()):
         rest[joint] = bone.vector + (rest[parents[joint]] if parents[joint] >= 0 else 0)
-    motion = Motion(tuple(names), parents, positions, rotations, float(fps), rest)
-    return _scaled(motion, unit)
+    motion = Motion(tuple(names), parents, positions, rotations, _rate(fps), rest)
+    motion = _settled(path, motion, unit, up, notes, stated=stated)
+    _warn(motion)
+    return motion
 
 
 class _Bone(NamedTuple):
@@ -239,99 +474,152 @@ class _Bone(NamedTuple):
 
 def _read_asf(path):
     """Bones by name, parents first; metres a unit of length; whether angles are in degrees."""
-    text = re.sub(r"#.*", "", _read_text(path))
-    sections = {
-        name.lower(): content
-        for name, content in re.findall(r"^:(\w+)(.*?)(?=^:|\Z)", text, re.DOTALL | re.MULTILINE)
-    }
+    sections = {}
+    for line in _read_text(path).splitlines():
+        words = line.partition("#")[0].split()
+        if words and words[0][0] == ":":
+            lines = sections[words[0][1:].lower()] = [words[1:]]
+        elif words and sections:
+            lines.append(words)
     missing = {"units", "root", "bonedata", "hierarchy"} - set(sections)
     if missing:
         raise MocapError(f"{path}: expected an ASF skeleton; it lacks {', '.join(sorted(missing))}")
     try:
-        length = float(re.search(r"length\s+(\S+)", sections["units"])[1])
-        degrees = "rad" not in re.search(r"angle\s+(\S+)", sections["units"])[1].lower()
-        root = sections["root"]
-        dof = tuple(re.search(r"order\s+(.*)", root)[1].lower().split())
-        turn = _numbers_after("orientation", root)
-        axes = _asf_axes(re.search(r"axis\s+(\w+)", root)[1], turn, degrees)
-        bones = {"root": _Bone(_numbers_after("position", root), axes, dof, None)}
-        found = {}
-        for block in re.findall(r"begin(.*?)end", sections["bonedata"], re.DOTALL):
-            name = re.search(r"name\s+(\S+)", block)[1]
-            direction = _numbers_after("direction", block)
-            vector = direction * float(re.search(r"length\s+(\S+)", block)[1])
-            order = re.search(r"axis(?:\s+\S+){3}\s+(\w+)", block)[1]
-            dof = re.search(r"dof\s+(.*)", block)
-            dof = tuple(dof[1].lower().split()) if dof else ()
-            axes = _asf_axes(order, _numbers_after("axis", block), degrees)
-            found[name] = (vector, axes, dof)
-        for line in sections["hierarchy"].replace("begin", "").replace("end", "").splitlines():
-            parent, *children = line.split() or [None]
+        units = _asf_entries(sections["units"])
+        degrees = "rad" not in "".join(units.get("angle", ["deg"])).lower()
+        length = _number(units.get("length", ["1.0"])[0])
+        if not length > 0:
+            raise ValueError(f"its unit of length is {length:g}")
+        bones = {"root": _asf_root(_asf_entries(sections["root"]), degrees)}
+        found = _asf_bones(sections["bonedata"], degrees)
+        for parent, *children in filter(None, sections["hierarchy"]):
             for child in children:
                 if parent not in bones:
-                    raise KeyError(f"{child} comes before its parent {parent}")
-                bones[child] = _Bone(*found[child], parent)
-    except (TypeError, ValueError, KeyError) as error:
-        raise MocapError(f"{path}: the ASF skeleton is damaged ({error})") from error
+                    raise ValueError(f"{child} comes before its parent {parent}")
+                if child in bones:
+                    raise ValueError(f"{child} has two parents, or is its own ancestor")
+                if child not in found:
+                    raise ValueError(f"bonedata has no {child}")
+                bones[child] = found[child]._replace(parent=parent)
+        if len(bones) > _MOST_JOINTS:
+            raise ValueError(f"{len(bones)} bones; expected {_MOST_JOINTS} at most")
+    except (ValueError, KeyError, IndexError) as error:
+        why = (
+            f"an entry is missing or too short: {error}"
+            if isinstance(error, LookupError)
+            else error
+        )
+        raise MocapError(f"{path}: the ASF skeleton is damaged ({why})") from error
     return bones, INCH / length, degrees
 
 
-def _numbers_after(word, text):
-    return np.array(re.search(rf"{word}((?:\s+\S+){{3}})", text)[1].split(), float)
+def _asf_entries(lines):
+    """First word, in lower case, -> the others."""
+    return {words[0].lower(): words[1:] for words in lines if words}
+
+
+def _asf_root(entries, degrees):
+    dof = _asf_dof(entries["order"])
+    axes = _asf_axes(entries["axis"][0], entries["orientation"], degrees)
+    return _Bone(_three(entries["position"]), axes, dof, None)
+
+
+def _asf_bones(lines, degrees):
+    """Name -> `_Bone` without a parent, of what stands between lines "begin" and "end"."""
+    found, bone = {}, None
+    for words in filter(None, lines):
+        if words[0].lower() == "begin":
+            bone = []
+        elif words[0].lower() == "end" and bone is not None:
+            entries, bone = _asf_entries(bone), None
+            name = entries["name"][0]
+            if name in found:
+                raise ValueError(f"two bones are called {name}")
+            vector = _three(entries["direction"]) * _number(entries["length"][0])
+            axis = entries.get("axis", ["0", "0", "0", "XYZ"])
+            axes = _asf_axes(axis[3], axis[:3], degrees)
+            found[name] = _Bone(vector, axes, _asf_dof(entries.get("dof", [])), None)
+        elif bone is not None:
+            bone.append(words)
+    return found
+
+
+def _asf_dof(words):
+    dof = tuple(word.lower() for word in words)
+    wrong = [word for word in dof if not re.fullmatch("[tr][xyz]|l", word)]
+    if wrong:
+        raise ValueError(f"unknown degree of freedom {wrong[0]!r}")
+    return dof
+
+
+def _three(words):
+    if len(words) < 3:
+        raise ValueError(f"expected three numbers, found {' '.join(words)!r}")
+    return np.array([_number(word) for word in words[:3]])
 
 
 def _asf_axes(order, angles, degrees):
     """A bone's own axes at rest (3, 3): turns about fixed axes, in the order that is written."""
-    return Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix()
+    return Rotation.from_euler(order.lower(), _three(angles), degrees=degrees).as_matrix()
 
 
-def _read_frames(path, bones):
-    """Name of a bone -> its values (T, degrees of freedom)."""
-    frames, values = {name: [] for name, bone in bones.items() if bone.dof}, None
-    count = 0
+def _read_frames(path, bones, degrees):
+    """Name of a bone -> its values (T, degrees of freedom); T, whether in degrees, and notes."""
+    frames, problem, notes = [], "", []
     for number, line in enumerate(_read_text(path).splitlines(), start=1):
         words = line.split()
-        if not words or words[0][0] in "#:":
+        if not words or words[0][0] == "#":
             continue
-        if len(words) == 1 and words[0].isdigit():
-            count += 1
-            continue
-        name, *values = words
-        if name not in frames or len(values) != len(bones[name].dof) or not count:
-            wanted = (
-                f"{len(bones[name].dof)} values" if name in frames else "a bone of the skeleton"
-            )
-            raise MocapError(
-                f"{path}, line {number}: {name!r} with {len(values)}: expected {wanted}"
-            )
-        try:
-            frames[name].append([float(value) for value in values])
-        except ValueError as error:
-            raise MocapError(f"{path}, line {number}: {error}") from error
-    uneven = [name for name, rows in frames.items() if rows and len(rows) != count]
-    if count == 0 or uneven or not frames["root"]:
-        raise MocapError(f"{path}: {count} frames, but {uneven or 'no root'} do not have as many")
-    frames = {name: np.array(rows) for name, rows in frames.items() if rows}
-    if not all(np.isfinite(rows).all() for rows in frames.values()):
-        raise MocapError(f"{path}: NaN or infinity among its values")
-    return frames
+        if problem:  # in a frame that is not the last
+            raise MocapError(problem)
+        if words[0][0] == ":":
+            degrees = {":DEGREES": True, ":RADIANS": False}.get(words[0].upper(), degrees)
+        elif len(words) == 1 and words[0].isdigit():
+            lacking = frames and frames[0].keys() - frames[-1].keys()
+            if lacking:
+                raise MocapError(f"{path}, line {number}: the frame before lacks {sorted(lacking)}")
+            frames.append({})
+        else:
+            problem = _amc_line(words, frames, bones)
+            problem = problem and f"{path}, line {number}: {problem}"
+    if frames and (problem or frames[0].keys() != frames[-1].keys()):
+        frames.pop()
+        notes.append(f"its last frame is cut off and was left out; {len(frames)} were taken")
+    if not frames or "root" not in frames[0]:
+        raise MocapError(problem or f"{path}: {len(frames)} frames, or a first one without root")
+    values = {name: np.array([frame[name] for frame in frames]) for name in frames[0]}
+    return values, len(frames), degrees, notes
+
+
+def _amc_line(words, frames, bones):
+    """Take a bone's values into the last frame; or what is wrong with them."""
+    name, values = words[0], words[1:]
+    dof = bones[name].dof if name in bones else ()
+    if not dof or len(values) != len(dof) or not frames:
+        wanted = f"{len(dof)} values" if dof else "a bone of the skeleton that moves"
+        return f"{name[:80]!r} with {len(values)}: expected {wanted}"
+    if name in frames[-1] or (len(frames) > 1 and name not in frames[0]):
+        return f"{name!r} for the second time in a frame, or for the first time in a later one"
+    try:
+        frames[-1][name] = [_number(value) for value in values]
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _beside(path):
     """The skeleton of an AMC file that was given alone."""
-    own = path.with_name(f"{path.stem.split('_')[0]}.asf")
-    if own.is_file():
-        return own
-    found = sorted(path.parent.glob("*.asf"))
-    if len(found) != 1:
-        raise MocapError(f"{path}: expected its skeleton {own.name} beside it, found {len(found)}")
-    return found[0]
+    found = sorted(p for p in path.parent.glob("*") if p.suffix.lower() == ".asf")
+    own = [p for p in found if re.match(rf"{re.escape(p.stem)}(?![A-Za-z0-9])", path.stem, re.I)]
+    if not own and len(found) != 1:
+        raise MocapError(
+            f"{path}: expected its skeleton {path.stem.split('_')[0]}.asf beside it, found "
+            f"{len(found)} others and none whose name its own begins with"
+        )
+    return max(own, key=lambda p: len(p.stem)) if own else found[0]
 
 
 # --- any of them ----------------------------------------------------------------------------
-
-UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "inch": INCH, "CMU": INCH / 0.45}
-REACH = 1.25  # metres from the root to the farthest tip
 
 
 def read_motion(path, **options):
@@ -344,21 +632,26 @@ def read_motion(path, **options):
 
 
 def guess_unit(motion, path="the motion"):
-    """Metres a unit of length: the one of `UNITS` in which the skeleton has the size of people.
+    """Metres a unit of length of a motion that is in its file's: see `skeletons.find_unit`."""
+    return skeletons.find_unit(motion, path)[0]
 
-    Its longest chain of bones, from the root to the tip of a hand or a foot, is some 1.25 m.
+
+def _rate(fps, path=""):
+    """Frames a second as a float.
 
     Raises:
-        MocapError: it is not between 0.7 and 2 m in any unit.
+        MocapError: nobody records or plays so slowly or fast.
     """
-    lengths, reach = motion.bone_lengths()[0], np.zeros(len(motion.parents))
-    for joint, parent in enumerate(motion.parents):
-        reach[joint] = lengths[joint] + (reach[parent] if parent >= 0 else 0)
-    longest = reach.max()
-    unit = min(UNITS.values(), key=lambda metres: abs(np.log(max(longest, 1e-9) * metres / REACH)))
-    if not 0.7 < longest * unit < 2:
-        raise MocapError(f"{path}: a skeleton of {longest:g} units is no person's; give `unit`")
-    return unit
+    try:
+        rate = float(fps)
+    except (TypeError, ValueError):
+        rate = np.nan
+    if not RATES[0] <= rate <= RATES[1]:
+        where = f"{path}: " if path else ""
+        raise MocapError(
+            f"{where}{fps!r:.40} frames a second; expected {RATES[0]:g} to {RATES[1]:g}"
+        )
+    return rate
 
 
 def resampled(motion, fps):
@@ -367,7 +660,7 @@ def resampled(motion, fps):
     Args:
         fps: frames a second.
     """
-    count = len(motion.positions)
+    fps, count = _rate(fps), len(motion.positions)
     end = (count - 1) / motion.fps
     times = np.arange(int(np.floor(end * fps + 1e-6)) + 1) / fps * motion.fps  # in old frames
     before = np.minimum(times.astype(int), max(count - 2, 0))
@@ -388,170 +681,16 @@ def _scaled(motion, unit):
 
 
 def _read_text(path):
+    """A text file, with or without a byte order mark."""
     path = Path(path)
     if not path.is_file():
         raise MocapError(f"{path}: no such file")
-    return path.read_text("utf-8", errors="replace")
-
-
-# --- whose joint is which -------------------------------------------------------------------
-
-
-def _both_sides(middle, sides, left, right):
-    """A map with "left_x" and "right_x" for each x in `sides`; "{}" there becomes left, right."""
-    joints = dict(middle)
-    for ours, theirs in sides.items():
-        for side, word in (("left", left), ("right", right)):
-            if isinstance(theirs, dict):
-                named = {name.format(word): share for name, share in theirs.items()}
-            else:
-                named = theirs.format(word)
-            joints[f"{side}_{ours}"] = named
-    return joints
-
-
-_THORAX = {"Chest2+y": 1.1, "Chest2": -1.1}  # what the bone that is missing adds: 0.11 m
-_FACE = {"upperneck": 1.0, "head+z": 1.0, "head": -1.0}  # in front of the skull's base
-SKELETONS = {
-    # The skeleton of CMU's database, as ASF/AMC: a joint is the far end of the bone of its name.
-    "cmu-asf": _both_sides(
-        {"pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": "thorax"}
-        | {"neck": "lowerneck", "head": "upperneck", "head_top": "head", "nose": _FACE},
-        {"hip": "{}hipjoint", "knee": "{}femur", "ankle": "{}tibia", "foot": "{}foot"}
-        | {"toe": "{}toes", "shoulder": "{}clavicle", "elbow": "{}humerus", "wrist": "{}wrist"}
-        | {"hand": "{}fingers", "thumb": "{}thumb"},
-        "l",
-        "r",
-    ),
-    # A conversion of it to BVH that gave three bones no length: the thorax, and the lower third of
-    # the forearms (in the ASF files always half as long as the upper part). They are put back.
-    "cmu-bvh": _both_sides(
-        {"pelvis": "Hips", "spine1": "Chest", "spine2": "Chest2"}
-        | {"spine3": {"Chest2+y": 1.1, "Chest2": -0.1}, "neck": {"Neck": 1.0} | _THORAX}
-        | {"head": {"Head": 1.0} | _THORAX, "head_top": {"Head_end": 1.0} | _THORAX}
-        | {"nose": {"Head+z": 1.0} | _THORAX},
-        {"hip": "{}Hip", "knee": "{}Knee", "ankle": "{}Ankle", "foot": "{}Toe", "toe": "{}Toe_end"}
-        | {"shoulder": {"{}Shoulder": 1.0} | _THORAX, "elbow": {"{}Elbow": 1.0} | _THORAX}
-        | {"wrist": {"{}Wrist": 1.5, "{}Elbow": -0.5} | _THORAX},
-        "Left",
-        "Right",
-    ),
-    # As Biovision's first files name joints; the ends of feet say nothing of where toes point.
-    "biovision": _both_sides(
-        {
-            "pelvis": "Hips",
-            "spine1": "Chest",
-            "neck": "Neck",
-            "head": "Head",
-            "head_top": "Head_end",
-        },
-        {"hip": "{}Hip", "knee": "{}Knee", "ankle": "{}Ankle", "collar": "{}Collar"}
-        | {"shoulder": "{}Shoulder", "elbow": "{}Elbow", "wrist": "{}Wrist", "hand": "{}Wrist_end"},
-        "Left",
-        "Right",
-    ),
-    # As DAZ Studio and Poser name joints.
-    "daz": _both_sides(
-        {"pelvis": "hip", "spine1": "abdomen", "spine2": "chest", "neck": "neck", "head": "head"},
-        {"hip": "{}Thigh", "knee": "{}Shin", "ankle": "{}Foot", "foot": "{}Foot_end"}
-        | {"collar": "{}Collar", "shoulder": "{}Shldr", "elbow": "{}ForeArm", "wrist": "{}Hand"}
-        | {"hand": "{}Mid1", "thumb": "{}Thumb2_end"},
-        "l",
-        "r",
-    )
-    | {"left_eye": "leftEye", "right_eye": "rightEye"},
-    # As Reallusion's Character Creator names them.
-    "character-creator": _both_sides(
-        {"pelvis": "CC_Base_Hip", "spine1": "CC_Base_Waist", "spine2": "CC_Base_Spine01"}
-        | {"spine3": "CC_Base_Spine02", "neck": "CC_Base_NeckTwist01", "head": "CC_Base_Head"},
-        {"hip": "CC_Base_{}_Thigh", "knee": "CC_Base_{}_Calf", "ankle": "CC_Base_{}_Foot"}
-        | {"foot": "CC_Base_{}_ToeBase", "toe": "CC_Base_{}_MidToe1", "eye": "CC_Base_{}_Eye"}
-        | {"collar": "CC_Base_{}_Clavicle", "shoulder": "CC_Base_{}_Upperarm"}
-        | {"elbow": "CC_Base_{}_Forearm", "wrist": "CC_Base_{}_Hand", "hand": "CC_Base_{}_Mid1"}
-        | {"thumb": "CC_Base_{}_Thumb3"},
-        "L",
-        "R",
-    ),
-}
-"""Our point (`fitting.SITE_NAMES`) -> the skeleton's: a joint's name, or shares of several joints.
-"Head+z" is the point 0.1 m from the joint Head along its own z axis."""
-
-LIMBS_AND_TORSO = (
-    *(
-        f"{side}_{joint}"
-        for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
-        for side in ("left", "right")
-    ),
-    "neck",
-)
-# joints that all skeletons put in one place; others get a constant offset, found for each skeleton
-_HINGES = ("knee", "ankle", "elbow", "wrist")
-_SLIGHT = 0.2  # how much the points count that are not of limbs and torso
-
-
-def joint_map(motion, joints=None):
-    """Which points of a motion are which of ours.
-
-    Args:
-        joints: a name in `SKELETONS`, or a dict like theirs; None: the first that fits the names.
-
-    Returns:
-        its name in `SKELETONS` ("" for one's own), and a dict like those there.
-
-    Raises:
-        MocapError: nothing fits, or the map names joints that the motion lacks.
-    """
-    if joints is None:
-        known = [(n, m) for n, m in SKELETONS.items() if _sources(m) <= set(motion.names)]
-        if not known:
-            raise MocapError(
-                f"no known skeleton ({', '.join(SKELETONS)}) has these joints: "
-                f"{', '.join(motion.names)}. Give `joints`, a dict from our points "
-                f"({', '.join(fitting.SITE_NAMES)}) to them"
-            )
-        return known[0]
-    if isinstance(joints, str) and joints not in SKELETONS:
-        raise MocapError(f"unknown skeleton {joints!r}; known are {', '.join(SKELETONS)}")
-    name, joints = (joints, SKELETONS[joints]) if isinstance(joints, str) else ("", joints)
-    strange = set(joints) - set(fitting.SITE_NAMES)
-    missing = _sources(joints) - set(motion.names)
-    if strange or missing:
-        raise MocapError(
-            f"the map names {sorted(strange)}, which are not ours ({', '.join(fitting.SITE_NAMES)})"
-            if strange
-            else f"the motion has no {sorted(missing)}; it has {', '.join(motion.names)}"
-        )
-    return name, joints
-
-
-def _sources(joints):
-    """The names of the motion's joints that a map speaks of."""
-    parts = [[p] if isinstance(p, str) else list(p) for p in joints.values()]
-    return {name.split("+")[0] for part in parts for name in part}
-
-
-def mapped(motion, joints):
-    """The motion's points by our names: dict -> (T, 3) metres, and the same at rest -> (3,)."""
-    still = np.eye(3)[None, None].repeat(len(motion.names), axis=1)
-    rest = replace(motion, positions=motion.rest[None], rotations=still)
-    return _mapped(motion, joints), {n: p[0] for n, p in _mapped(rest, joints).items()}
-
-
-def _mapped(motion, joints):
-    index = {name: j for j, name in enumerate(motion.names)}
-
-    def place(name):
-        name, _, axis = name.partition("+")
-        j = index[name]
-        point = motion.positions[:, j]
-        return point + 0.1 * motion.rotations[:, j, :, "xyz".index(axis)] if axis else point
-
-    return {
-        ours: place(theirs)
-        if isinstance(theirs, str)
-        else sum(share * place(name) for name, share in theirs.items())
-        for ours, theirs in joints.items()
-    }
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MocapError(f"{path}: cannot be read ({error.strerror or error})") from error
+    coding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return data.decode(coding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 # --- retargeting ----------------------------------------------------------------------------
@@ -578,6 +717,7 @@ class Retargeted(NamedTuple):
         return np.mean([self.errors[n] for n in LIMBS_AND_TORSO if n in self.errors], axis=0)
 
 
+_SIDES = ("left", "right")
 _LIMBS = [
     (f"{side}_{a}", f"{side}_{b}")
     for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
@@ -601,6 +741,7 @@ _AT_REST = {
     "biovision": (*_PELVIS, "neck", "head", "top"),
     "daz": (*_PELVIS, "neck", "eye"),
 }
+_SLIGHT = 0.2  # how much the points count that are not of limbs and torso
 _STUDIED = 64  # frames, spread over the clip, from which offsets are found
 _ROUNDS = 2
 _STEPS = 12
@@ -641,7 +782,8 @@ def retarget(motion, body, joints=None, betas=None):
         }
         scale = [0.01 if pair in _LIMBS else 0.02 for pair in bones]
         betas = fitting.fit_shape(body, lengths, scale=scale)
-    given = _given_offsets(points, rest, _AT_REST.get(family, ()), body, betas)
+    alike = _AT_REST.get(family, (*_PELVIS, "neck") if _stands(rest) else ())
+    given = _given_offsets(points, rest, alike, body, betas)
     weights = np.array(
         [
             1.0 if name in LIMBS_AND_TORSO else _SLIGHT if site in given else 0.0
@@ -677,6 +819,18 @@ def retarget(motion, body, joints=None, betas=None):
     away = np.linalg.norm(_without(fit, offsets) - target, axis=-1)
     errors = {name: away[:, fitting.SITE_NAMES.index(name)] for name in points}
     return Retargeted(fit.pose, np.asarray(betas), fit.translation, errors, offsets)
+
+
+def _stands(rest):
+    """Whether a rest pose stands upright and faces +z, as ours does."""
+
+    def turned(there, here, axis):  # cosine of the angle to an axis, of both sides' mean
+        bone = np.mean([rest[a] - rest[b] for a, b in zip(there, here, strict=True)], axis=0)
+        return bone[axis] / max(np.linalg.norm(bone), 1e-9)
+
+    hips, knees, shoulders = ([f"{s}_{n}" for s in _SIDES] for n in ("hip", "knee", "shoulder"))
+    across = min(turned(pair[:1], pair[1:], 0) for pair in (hips, shoulders))
+    return min(across, turned(shoulders, hips, 1), turned(hips, knees, 1)) > 0.94
 
 
 def _given_offsets(points, rest, at_rest, body, betas):
@@ -743,18 +897,29 @@ def _unstuck(fit, again, target):
 # --- the library ----------------------------------------------------------------------------
 
 LIBRARY_FPS = 30.0
-# what NumPy raises for a file that is missing, cut off, or something else
-_BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+SMPL_PELVIS = (0.0, -0.22, 0.03)
+"""Metres, where SMPL's bodies have their pelvis at rest: y is -0.21 for women, -0.24 for men."""
+_RATE_NAMES = ("mocap_framerate", "mocap_frame_rate", "framerate", "frame_rate", "fps")
 
 
-def read_amass(path, fps=LIBRARY_FPS):
+def read_amass(path, fps=LIBRARY_FPS, body=None, up="z"):
     """A clip of AMASS (Mahmood et al. 2019): poses of SMPL's kin, which need no retargeting.
 
+    A body turns about its pelvis, which in SMPL's files is not the origin: there the pelvis is at
+    J0 + trans, with J0 its place at rest. So with U that turns the vertical to y, the pelvis of
+    the result is at U (J0 + trans), and its translation U (J0 + trans) - J0', with J0' that of the
+    body it is for.
+
     Args:
-        path: `.npz` with poses (T, 72 or more) axis-angle, trans (T, 3) metres, z up, and
-            mocap_framerate (or mocap_frame_rate). The first 22 joints are SMPL's; its fingers
-            are left at rest.
+        path: `.npz` with poses (T, 66 or more) axis-angle, or root_orient (T, 3) and pose_body
+            (T, 63); trans (T, 3) metres; and mocap_framerate, mocap_frame_rate or fps. The first
+            22 joints are SMPL's; of 72 numbers also its hands; fingers are left at rest. What else
+            the file holds is not read, and objects never.
         fps: frames a second of the result; the nearest frames are taken.
+        body: `hmrlib.Body` that the result is for; one whose pelvis is where SMPL's is is taken for
+            SMPL's kin, and J0 = J0' is its pelvis with the file's betas. For another (the open
+            body) J0 is `SMPL_PELVIS` and J0' its own. None: SMPL's mean body.
+        up: the file's vertical axis, a name in `UPS`.
 
     Returns:
         pose (T', 24, 3), translation (T', 3): y up.
@@ -762,24 +927,76 @@ def read_amass(path, fps=LIBRARY_FPS):
     Raises:
         MocapError: no such file, or not such arrays.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            poses, translation = np.asarray(file["poses"], float), np.asarray(file["trans"], float)
-            name = next(name for name in file.files if name.startswith("mocap_frame"))
-            rate = float(file[name])
-    except (*_BROKEN, KeyError, StopIteration) as error:
-        raise MocapError(f"{path}: expected poses, trans and mocap_framerate ({error})") from error
+    return _read_amass(path, fps, body, up)[:2]
+
+
+def _read_amass(path, fps, body, up):
+    """As `read_amass`, and betas (10,) where they are of the body's own shape space, else 0."""
+    fps = _rate(fps)
+    arrays = _amass_arrays(path)
+    poses, translation, rate = arrays["poses"], arrays["trans"], _rate(arrays["rate"], path)
     if poses.ndim != 2 or poses.shape[1] < 66 or translation.shape != (len(poses), 3):
         raise MocapError(f"{path}: poses {poses.shape} and trans {translation.shape} do not fit")
-    if not (np.isfinite(poses).all() and np.isfinite(translation).all() and rate > 0):
-        raise MocapError(f"{path}: NaN or infinity, or a frame rate of {rate:g}")
+    sane = (np.abs(poses) < 1000).all() and (np.abs(translation) < 1e6).all()  # radians, metres
+    if not len(poses) or not sane:
+        raise MocapError(f"{path}: no frames, or NaN, infinity or numbers of no motion among them")
+    if up not in UPS:
+        raise MocapError(f"{path}: up {up!r}; expected one of {', '.join(UPS)}")
     frames = np.rint(np.arange(int((len(poses) - 1) / rate * fps + 1e-6) + 1) / fps * rate)
     poses, translation = poses[frames.astype(int)], translation[frames.astype(int)]
-    pose = np.zeros((len(poses), 24, 3))
-    pose[:, :22] = poses[:, :66].reshape(-1, 22, 3)
-    upright = Rotation.from_euler("x", -90, degrees=True)  # z up -> y up
+    pose, known = np.zeros((len(poses), 24, 3)), 24 if poses.shape[1] == 72 else 22
+    pose[:, :known] = poses[:, : 3 * known].reshape(-1, known, 3)
+    upright = Rotation.from_matrix(UPS[up])
     pose[:, 0] = (upright * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
-    return pose, upright.apply(translation)
+    recorded, ours, betas = _pelvises(body, arrays["betas"])
+    return pose, upright.apply(recorded + translation) - ours, betas
+
+
+def _pelvises(body, betas):
+    """The pelvis at rest that a recording means, that of our body, and our body's betas (10,)."""
+    smpl, kept = np.array(SMPL_PELVIS), np.zeros(10)
+    if body is None:
+        return smpl, smpl, kept
+    regressor = body.J_regressor.toarray()[0] @ body.v_template  # (3,)
+    if np.linalg.norm(regressor - smpl) > 0.05:
+        return smpl, regressor, kept
+    count = min(len(betas), body.shapedirs.shape[2], len(kept))
+    kept[:count] = betas[:count]
+    directions = np.einsum("v,vcs->cs", body.J_regressor.toarray()[0], body.shapedirs[..., :count])
+    pelvis = regressor + directions @ kept[:count]
+    return pelvis, pelvis, kept
+
+
+def _amass_arrays(path):
+    """poses, trans, rate and betas of a file; objects in it are not opened."""
+    names = {"poses", "root_orient", "pose_body", "trans", "betas", *_RATE_NAMES}
+    try:
+        found = read_npz(path, lambda file: np.array("objects"), names.__contains__)
+    except (ArchiveError, OSError, MemoryError) as error:
+        raise MocapError(f"{path}: expected a clip of AMASS, an .npz ({error})") from error
+    numbers = {n: np.asarray(a, float) for n, a in found.items() if a.dtype.kind in "fiu"}
+    body = ("root_orient", "pose_body")
+    if "poses" not in found and all(numbers.get(n, np.zeros(0)).ndim == 2 for n in body):
+        halves = [numbers[n] for n in body]
+        if len(halves[0]) == len(halves[1]):
+            numbers["poses"] = np.concatenate(halves, axis=1)
+    rates = {
+        float(numbers[n].ravel()[0]) for n in _RATE_NAMES if n in numbers and numbers[n].size == 1
+    }
+    if not {"poses", "trans"} <= set(numbers) or len(rates) != 1:
+        raise MocapError(
+            f"{path}: expected numbers in poses, trans and mocap_framerate; found "
+            f"{', '.join(f'{n} {a.dtype} {a.shape}' for n, a in found.items()) or 'none of them'}"
+            + (f", frame rates {sorted(rates)}" if len(rates) > 1 else "")
+        )
+    betas = numbers.get("betas", np.zeros(0)).ravel()[:10]
+    betas = betas if (np.abs(betas) < 100).all() else np.zeros(0)
+    return {
+        "poses": numbers["poses"],
+        "trans": numbers["trans"],
+        "rate": rates.pop(),
+        "betas": betas,
+    }
 
 
 def mirrored_pose(pose):
@@ -787,84 +1004,189 @@ def mirrored_pose(pose):
     return np.asarray(pose)[..., list(JOINT_MIRROR), :] * np.array([1.0, -1.0, -1.0])
 
 
-def build_library(folder, out, body, fps=LIBRARY_FPS, joints=None):
+def build_library(folder, out, body, fps=LIBRARY_FPS, joints=None, unit=None, up=None):
     """Retarget every clip below a folder, and gather them into one pose library.
 
-    A clip that cannot be used is skipped and reported. Each finished clip is kept in `out/clips`;
-    the same call after an interruption goes on from there.
+    A clip that cannot be used, whatever is wrong with it, is skipped and reported. Each finished
+    clip is kept in `out/clips`, with a key of all that it was made from: the same call after an
+    interruption goes on from there, and a clip whose file, skeleton, settings or body has changed
+    is made again.
 
     Args:
         folder: with `.amc` (and their `.asf`), `.bvh`, AMASS `.npz`, at any depth.
         out: gets `library.npz` and `errors.md`. The library: pose (N, 24, 3), each frame and its
             mirror image; translation (N, 3) and error (N,) metres; clip (N,), mirrored (N,); of
             each clip clip_names, clip_folders, betas (C, 10); fps.
-        joints: a map for skeletons that are not known, see `joint_map`.
+        joints: for skeletons that are not known, see `joint_map`: one map for all clips, the name
+            of a family, or a dict from patterns ("*.bvh", "dances/*") to what holds for the files
+            of that name: a map, or a dict of any of joints, unit, up, fps (the file's own frames a
+            second, for `.amc`). The first pattern that fits counts.
+        unit, up: of all clips whose pattern does not say, as for `read_bvh`; None guesses (AMASS is
+            in metres, z up).
 
     Returns:
         path of the library, and the table of errors as Markdown.
 
     Raises:
-        MocapError: no clip is found, or none can be used.
+        MocapError: no clip is found, none can be used, or `joints`, `unit`, `up` or `fps` are
+            themselves wrong.
+        FolderInUseError: another run writes into `out`.
     """
-    folder, out = Path(folder), Path(out)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".amc", ".bvh", ".npz"))
+    folder, out, fps = Path(folder), Path(out), _rate(fps)
+    rules = _rules(joints, {"unit": unit, "up": up})
+    paths = [p for p in folder.rglob("*") if p.suffix.lower() in (".amc", ".bvh", ".npz")]
+    paths = sorted(p for p in paths if not p.resolve().is_relative_to(out.resolve()))
     if not paths:
         raise MocapError(f"{folder}: no .amc, .bvh or .npz below it")
-    clips, skipped = {}, {}
+    with locked(out):
+        clips, skipped = _clips(folder, paths, out, body, fps, rules)
+        if not clips:
+            reasons = "; ".join(list(skipped.values())[:3])
+            raise MocapError(f"{folder}: none of {len(paths)} clips could be used: {reasons}")
+        _write_library(out / "library.npz", clips, fps)
+        table = _error_table(clips, skipped)
+        with atomic_write(out / "errors.md") as file:
+            file.write(table.encode())
+    return out / "library.npz", table
+
+
+def _clips(folder, paths, out, body, fps, rules):
+    """Clips by name, kept or made, and by name why others were skipped."""
+    clips, skipped, shape = {}, {}, _digest(body)
     with tqdm(paths, desc="mocap", unit="clip") as bar:
         for path in bar:
             name = path.relative_to(folder).as_posix()
             kept = out / "clips" / f"{name}.npz"
             try:
-                clips[name] = _kept_clip(kept) or _make_clip(kept, path, body, fps, joints)
-            except MocapError as error:
-                skipped[name] = str(error)
-                tqdm.write(f"skipped: {error}")
+                rule = _rule(rules, name)
+                key = _key(path, shape, fps, rule)
+                clip = _kept_clip(kept, key)
+                if made := clip is None:
+                    clip = _make_clip(path, body, fps, rule)
+            except Exception as error:  # whatever one clip does, the others go on
+                known = isinstance(error, MocapError)
+                skipped[name] = str(error) if known else f"{path}: {type(error).__name__}: {error}"
+                tqdm.write(f"skipped: {skipped[name]}")
+                continue
+            if made:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(kept) as file:
+                    np.savez_compressed(file, key=key, **clip)
+                for note in clip["notes"]:
+                    tqdm.write(f"note: {note}")
+            clips[name] = clip
             bar.set_postfix_str(name)
-    if not clips:
-        raise MocapError(f"{folder}: none of {len(paths)} clips could be used")
-    _write_library(out / "library.npz", clips, fps)
-    table = _error_table(clips, skipped)
-    with atomic_write(out / "errors.md") as file:
-        file.write(table.encode())
-    return out / "library.npz", table
+    return clips, skipped
 
 
-def _make_clip(kept, path, body, fps, joints):
-    """Retarget one clip and keep it."""
-    began = time.perf_counter()
+_MADE_BY = 2  # raised when clips of the same file and settings come out otherwise
+_RULES = ("joints", "unit", "up", "fps")
+
+
+def _rules(joints, common):
+    """(pattern, dict of `_RULES`) in order; `common` is what a pattern does not say.
+
+    Raises:
+        MocapError: a map, a unit or an axis that cannot be.
+    """
+    patterns = {"*": {"joints": joints}}
+    if isinstance(joints, dict) and joints and all(set("*?[./") & set(key) for key in joints):
+        patterns = {
+            key: rule if isinstance(rule, dict) and set(rule) <= set(_RULES) else {"joints": rule}
+            for key, rule in joints.items()
+        } | ({} if "*" in joints else {"*": {}})
+    rules = [(pattern, common | rule) for pattern, rule in patterns.items()]
+    for pattern, rule in rules:
+        try:
+            _check_rule(**rule)
+        except MocapError as error:
+            raise (
+                error if len(rules) == 1 else MocapError(f"pattern {pattern!r}: {error}")
+            ) from None
+    return rules
+
+
+def _check_rule(joints=None, unit=None, up=None, fps=None):
+    if isinstance(joints, str):
+        if joints not in SKELETONS:
+            raise MocapError(f"unknown skeleton {joints!r}; known are {', '.join(SKELETONS)}")
+    elif joints is not None:
+        skeletons.check_map(joints)
+    if unit is not None:
+        _metres(unit)
+    if not (up is None or (isinstance(up, str) and up in UPS)):
+        raise MocapError(f"up {up!r}; expected one of {', '.join(UPS)}")
+    if fps is not None:
+        _rate(fps)
+
+
+def _rule(rules, name):
+    """What holds for a clip: of the first pattern that fits its name below the folder."""
+    return next(
+        rule
+        for pattern, rule in rules
+        if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(Path(name).name, pattern)
+    )
+
+
+def _digest(body):
+    """Of all that a clip takes from a body."""
+    digest = hashlib.sha256()
+    for array in (body.v_template, body.shapedirs, body.weights, body.J_regressor.toarray()):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _key(path, shape, fps, rule):
+    """Names what a clip is made from: its file and skeleton, the settings, the body."""
+    if not path.is_file():
+        raise MocapError(f"{path}: no such file")
+    digest = hashlib.sha256(json.dumps([_MADE_BY, fps, rule, shape], sort_keys=True).encode())
+    for source in (path, _beside(path)) if path.suffix.lower() == ".amc" else (path,):
+        digest.update(hashlib.sha256(source.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _make_clip(path, body, fps, rule):
+    """Retarget one clip."""
+    began, notes = time.perf_counter(), ()
     if path.suffix.lower() == ".npz":
-        pose, translation = read_amass(path, fps)
-        betas, errors, known = np.zeros(10), np.zeros((len(pose), 0)), []
+        pose, translation, betas = _read_amass(path, fps, body, rule["up"] or "z")
+        errors, known = np.zeros((len(pose), 0)), []
     else:
-        motion = read_motion(path)
+        options = {"unit": rule["unit"], "up": rule["up"]}
+        if path.suffix.lower() == ".amc":
+            options["fps"] = rule.get("fps")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MocapWarning)  # they are in its notes
+            motion = read_motion(path, **options)
+        notes = motion.notes
         if abs(motion.fps - fps) > 0.5:
             motion = resampled(motion, fps)
-        made = retarget(motion, body, joints)
+        made = retarget(motion, body, rule.get("joints"))
         pose, translation, betas = made.pose, made.translation, made.betas
         known = list(made.errors)
         errors = np.stack([made.errors[name] for name in known], axis=1)
-    clip = {
+    if not (np.isfinite(pose).all() and np.isfinite(translation).all()):
+        raise MocapError(f"{path}: no finite pose explains it")
+    return {
         "pose": pose.astype("float32"),
         "translation": translation.astype("float32"),
         "betas": betas.astype("float32"),
         "errors": errors.astype("float32"),  # (T, points) metres
         "points": np.array(known, "U32"),
+        "notes": np.array(notes, "U"),
         "seconds": np.float64(time.perf_counter() - began),
     }
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(kept) as file:
-        np.savez_compressed(file, **clip)
-    return clip
 
 
-def _kept_clip(path):
-    """A clip that an earlier run finished, or None."""
+def _kept_clip(path, key):
+    """A clip that an earlier run made from the same, or None."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except _BROKEN:
+        clip = read_npz(path)
+    except (ArchiveError, OSError, MemoryError):
         return None
+    return clip if str(clip.pop("key", "")) == key and "notes" in clip else None
 
 
 def _write_library(path, clips, fps):
@@ -906,8 +1228,12 @@ def _error_table(clips, skipped):
         "| folder | clips | frames | mean joint error, mm | 95 % of frames below | worst clip | "
         "frames/s |\n|:--|--:|--:|--:|--:|--:|--:|"
     )
-    notes = [f"- skipped `{name}`: {reason}" for name, reason in skipped.items()]
-    notes.insert(0, "\nDistances from the file's joints to the body's, over limbs and torso.")
+    notes = ["\nDistances from the file's joints to the body's, over limbs and torso."]
+    if skipped:
+        notes.append(f"\n{len(skipped)} of {len(skipped) + len(clips)} clips were skipped:\n")
+    notes += [f"- skipped `{name}`: {reason}" for name, reason in skipped.items()]
+    noted = [f"- `{name}`: {note}" for name, clip in clips.items() for note in clip["notes"]]
+    notes += ["\nMended or guessed:\n", *noted] if noted else []
     return "\n".join([head, *rows, *notes]) + "\n"
 
 
