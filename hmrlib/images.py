@@ -7,6 +7,7 @@ white, the first frame of an animation.
 """
 
 import io
+import os
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -34,7 +35,8 @@ LARGEST = 128e6  # pixels of a picture: what the largest phones take, but not th
 # Fewer are always read. More must be in the file: 1,000 to a byte is what PNG makes of one colour
 ALWAYS, TO_A_BYTE = 25e6, 1000
 ORIENTATION = 0x0112  # EXIF's tag: how the stored picture is to be turned to stand upright
-_UPRIGHT = {
+_TURNS = {
+    1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -132,7 +134,7 @@ def to_rgb(picture, upright=True):
         ImageError: its numbers have no white (32 bits, floats), or its colours are of a kind that
             Pillow does not convert.
     """
-    turn = _UPRIGHT.get(orientation(picture)) if upright else None
+    turn = _TURNS[orientation(picture)] if upright else None
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     elif picture.mode in ("I", "F"):
@@ -156,17 +158,19 @@ def to_rgb(picture, upright=True):
 def orientation(picture):
     """EXIF's number, 1 to 8, of how a picture is to be turned; 1, as it is, where none is said."""
     try:
-        return picture.getexif().get(ORIENTATION, 1)
+        number = picture.getexif().get(ORIENTATION)
     except Exception:  # a damaged block of EXIF; the pixels are whole
-        return 1
+        number = None
+    return number if number in _TURNS else 1
 
 
-def below(folder, name):
+def below(folder, name, links=False):
     """The file that a name out of a file means: below a folder, and nowhere else.
 
     Args:
         folder: the folder; it may itself be a link.
         name: relative, its parts set apart by "/", or "\\\\" as Windows writes it.
+        links: follow the links in the folder wherever they lead, as its user has set them.
 
     Returns:
         Path of it. It need not exist.
@@ -184,7 +188,8 @@ def below(folder, name):
     path = folder / name
     if not path.exists():  # "\" may be a letter of a name where Windows is not
         path = folder.joinpath(*given.parts)
-    if not path.resolve().is_relative_to(folder.resolve()):
+    whole = os.path.abspath if links else os.path.realpath
+    if not Path(whole(path)).is_relative_to(whole(folder)):
         raise ValueError(f"{name!r:.80} leads out of {folder.name}")
     return path
 

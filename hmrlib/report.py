@@ -178,7 +178,7 @@ def _draw(figure):
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    image = Image.open(buffer)
+    image = Image.open(buffer, formats=["PNG"])
     opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
     return image.convert("RGB") if opaque else image
 
@@ -202,7 +202,7 @@ def _open_image(data):
     """A PIL image from the bytes of a PNG."""
     from PIL import Image
 
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    return Image.open(io.BytesIO(data), formats=["PNG"]).convert("RGB")
 
 
 def _jpg(name, image):

@@ -1,7 +1,9 @@
 """Data sets: miniatures in the official layouts, written here, read by the converters."""
 
 import json
+import os
 import pickle
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -36,12 +38,18 @@ def picture(path, size=(120, 90)):
 
 def converted(name, source, out, **options):
     """The index, and {id: sample}."""
-    index = convert(name, source, out, progress=False, **options)
-    read = {sample["id"]: sample for sample in records.open_records(out)}
-    assert len(read) == index["samples"]
+    index, read = read_back(name, source, out, **options)
     if name in datasets.KNOWN and not options.get("pseudo_3d"):
         found = set(index["known"]) | ({"occluded"} if _any_hidden(read) else set())
         assert found == set(datasets.KNOWN[name])
+    return index, read
+
+
+def read_back(name, source, out, **options):
+    """The same, whatever is known."""
+    index = convert(name, source, out, progress=False, **options)
+    read = {sample["id"]: sample for sample in records.open_records(out)}
+    assert len(read) == index["samples"]
     return index, read
 
 
@@ -543,6 +551,348 @@ def test_a_folder_of_ones_own(own_folder, tmp_path):
     png = read["in/b.png/2"]
     assert png["has_betas"] and not png["has_pose"] and png["occluded"].sum() == 1
     assert png["occluded"][NAMES.index("nose")] == 1
+
+
+SHOWN = np.array([[40 + 3 * i, 30 + 2 * i, 1.0] for i in range(17)])  # 17 points of a person
+GOOD = {"image": "a.jpg", "keypoints": SHOWN.tolist()}
+
+
+def own(source, people, names="coco-17"):
+    """Labels of one's own, beside whatever pictures are there."""
+    source.mkdir(parents=True, exist_ok=True)
+    labels = {"keypoints": names, "people": people}
+    (source / "labels.json").write_text(json.dumps(labels), "utf-8")
+    return source
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"),
+    [
+        ({"keypoints": SHOWN.tolist()}, "no name of an image"),
+        ({"image": 3, "keypoints": SHOWN.tolist()}, "leads out|no name of an image"),
+        ({"image": "a.jpg"}, "no keypoints"),
+        ({"image": "a.jpg", "keypoints": None}, "no keypoints"),
+        ({"image": "a.jpg", "keypoints": "many"}, "not numbers"),
+        ({"image": "a.jpg", "keypoints": {}}, "not numbers"),
+        ({"image": "a.jpg", "keypoints": [[1, 2, 1]] * 16 + [[1, 2]]}, "not numbers"),
+        (GOOD | {"box": [1, 2, 3]}, "a box of shape"),
+        (GOOD | {"box": [1, 2, float("inf"), 3]}, "a box that is not finite"),
+        (GOOD | {"box": ["a", 2, 3, 4]}, "not numbers"),
+        (GOOD | {"box": [1e30, 2, 3, 4]}, "finite"),
+        (GOOD | {"occluded": [0, 1]}, "occluded of shape"),
+        (GOOD | {"occluded": [7] * 17}, "breaks the schema"),
+        (GOOD | {"pose": [[0, 0, None]] * 24}, "breaks the schema"),
+        (GOOD | {"camera": [1e400, 1, 1]}, "breaks the schema"),
+        (GOOD | {"keypoints": (SHOWN * [1, 1, 2]).tolist()}, "breaks the schema"),
+        (GOOD | {"keypoints": (SHOWN * [np.inf, 1, 1]).tolist()}, "not finite"),
+        (GOOD | {"split": 1}, "a split that is none"),
+        (GOOD | {"split": ["train"]}, "a split that is none"),
+        (GOOD | {"split": "../victim/train"}, "a split that is none"),
+        (["a.jpg", SHOWN.tolist()], "no object of JSON"),
+        (None, "no object of JSON"),
+    ],
+)
+def test_one_bad_person_is_counted_and_the_others_converted(person, reason, tmp_path):
+    source = own(tmp_path / "mine", [GOOD, person, GOOD])
+    picture(source / "a.jpg")
+    index, _ = converted("folder", source, tmp_path / "out")
+    assert index["samples"] == 2 and index["splits"] == {"train": 2}
+    ((found, count),) = index["skipped"].items()
+    assert re.search(reason, found) and count == 1
+    summary = json.loads((tmp_path / "out" / "train-00000.json").read_text("utf-8"))
+    assert "1" in summary["examples"][0]  # which one it was
+
+
+def test_small_liberties_of_labels_are_taken(tmp_path):
+    flat = {"image": "in\\a.jpg", "keypoints": SHOWN.ravel().tolist(), "split": "val"}
+    detected = np.where(np.arange(17)[:, None] == 3, -1, SHOWN * [1, 1, 1.03])
+    people = [
+        flat,
+        {"image": "in/a.jpg", "keypoints": detected.tolist(), "split": None, "box": [1, 2, 0, 0]},
+    ]
+    source = own(tmp_path / "mine", people)
+    picture(source / "in" / "a.jpg")
+    index, read = converted("folder", source, tmp_path / "out")
+    assert index["splits"] == {"train": 1, "validation": 1} and not index["skipped"]
+    points = named(read["in/a.jpg/1"])
+    assert len(points) == 16 and points["nose"][2] == 1
+    np.testing.assert_allclose(read["in/a.jpg/1"]["size"], 1.1 * 48)  # of the points, no box
+
+
+@pytest.mark.parametrize("names", ["coco17", 3, None, ["a", "b"], ["nose", "nose"], ["nose", 1]])
+def test_points_without_a_known_name_are_refused(names, tmp_path):
+    with pytest.raises(
+        DataSetError, match=r"labels\.json: expected keypoints to be one of smpl-24"
+    ):
+        convert("folder", own(tmp_path / "mine", [GOOD], names), tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"people": []}', "[" * 10**5, "\udcff"])
+def test_labels_that_are_no_labels_are_refused(text, tmp_path):
+    (tmp_path / "labels.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataSetError, match=r"labels\.json: expected JSON"):
+        convert("folder", tmp_path, tmp_path / "out", progress=False)
+
+
+def test_no_name_in_labels_leads_out(tmp_path):
+    picture(tmp_path / "secret.jpg")
+    names = ["../secret.jpg", str(tmp_path / "secret.jpg"), "..\\secret.jpg", "C:\\secret.jpg"]
+    source = own(tmp_path / "mine", [{**GOOD, "image": name} for name in [*names, "link.jpg"]])
+    (source / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    index, _ = converted("folder", source, tmp_path / "out")
+    assert index["samples"] == 0
+    assert index["skipped"] == {"an image's name that leads out of its folder": 5}
+    assert [path.name for path in tmp_path.glob("*/*.tfrecord")] == ["train-00000.tfrecord"]
+
+
+def lying(path, shown, number=6):
+    """A phone's file: what is to be shown, stored lying."""
+    exif = Image.Exif()
+    exif[0x0112] = number
+    path.parent.mkdir(parents=True, exist_ok=True)
+    turned = shown.transpose(Image.Transpose.ROTATE_90)
+    turned.save(path, quality=95, exif=exif)
+
+
+def upright_photo():
+    shown = Image.new("RGB", (90, 120), "gray")
+    shown.paste("red", (36, 26, 45, 35))  # around the nose of SHOWN
+    return shown
+
+
+def under_the_nose(sample):
+    x, y = named(sample)["nose"][:2].astype(int)
+    return sample["image"][y, x].astype(int)
+
+
+def test_ones_own_labels_are_of_the_picture_as_it_is_seen(tmp_path):
+    source = own(tmp_path / "mine", [GOOD])
+    lying(source / "a.jpg", upright_photo())
+    _, read = converted("folder", source, tmp_path / "out")
+    red, green, _ = under_the_nose(read["a.jpg/0"])
+    assert red > 150 and green < 100
+
+
+# --- COCO's form ---
+
+
+def coco_person(number, image=1, points=SHOWN, **more):
+    """An annotation; what is None is left out."""
+    person = {
+        "id": number, "image_id": image, "category_id": 1, "iscrowd": 0,
+        "keypoints": (np.asarray(points) * [1, 1, 2]).ravel().tolist(), "bbox": [30, 20, 65, 50],
+        **more,
+    }  # fmt: skip
+    return {name: value for name, value in person.items() if value is not None}
+
+
+def coco_folder(source, people, file="annotations/person_keypoints_train2017.json", **more):
+    images = [{"id": 1, "file_name": "a.jpg", "width": 120, "height": 90}]
+    labels = {"images": images, "annotations": people, "categories": [{"id": 1}], **more}
+    path = source / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(labels), "utf-8")
+    return source
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"),
+    [
+        (coco_person(2, keypoints=None, category_id=18), "no keypoints"),
+        (coco_person(2, points=SHOWN[:14]), "14 points, which no category names"),
+        (coco_person(2) | {"keypoints": [None, None, 2] * 17}, "not finite"),
+        (coco_person(2) | {"keypoints": [None, None, 0] * 17}, "fewer than 6 points"),
+        (coco_person(2) | {"keypoints": ["x"] * 51}, "not numbers"),
+        (coco_person(2) | {"keypoints": 3}, "not as they should be"),
+        (coco_person(2, bbox=[1, 2]), "a box of shape"),
+        (coco_person(2, image=99), "an image that is not listed"),
+        (coco_person(2, image=[1]), "an image that is not listed"),
+        (coco_person(2, iscrowd=1), "a crowd"),
+        ("person", "an image that is not listed"),
+        (None, "an image that is not listed"),
+    ],
+)
+def test_one_bad_annotation_is_counted_and_the_others_converted(person, reason, tmp_path):
+    source = coco_folder(tmp_path / "coco", [coco_person(1), person, coco_person(3)])
+    picture(source / "train2017" / "a.jpg")
+    index, read = read_back("coco", source, tmp_path / "out")
+    assert set(read) == {"1", "3"}
+    ((found, count),) = index["skipped"].items()
+    assert re.search(reason, found) and count == 1
+
+
+def test_ids_of_any_kind_and_boxes_of_no_area(tmp_path):
+    people = [
+        coco_person(1.0, image=1.0),
+        coco_person("2", image="1", bbox=None),
+        coco_person("p3", bbox=[0, 0, 0, 0]),
+        coco_person(4, bbox=[], segmentation={"counts": [1, 2], "size": [90, 120]}),
+    ]
+    source = coco_folder(tmp_path / "coco", people)
+    picture(source / "train2017" / "a.jpg")
+    _, read = read_back("coco", source, tmp_path / "out")
+    assert set(read) == {"1", "2", "p3", "4"}
+    for number in ("2", "p3", "4"):
+        np.testing.assert_allclose(read[number]["size"], 1.1 * 48)
+
+
+CROWDPOSE = [
+    *(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist") for side in ("left", "right")),
+    *(f"{side}_{joint}" for joint in ("hip", "knee", "ankle") for side in ("left", "right")),
+    "head",
+    "neck",
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "image", "names", "split"),
+    [
+        ("annotations/person_keypoints_default.json", "images/a.jpg", None, "train"),
+        ("annotations/person_keypoints_Test.json", "images/Test/a.jpg", None, "test"),
+        ("my labels.json", "photos/a.jpg", None, "train"),
+        ("latest.json", "a.jpg", None, "train"),
+        ("valid/_annotations.coco.json", "valid/a.jpg", None, "validation"),
+        ("json/crowdpose_val.json", "images/a.jpg", CROWDPOSE, "validation"),
+        ("a.json", "images/a.jpg", [f"R {n}" if n % 2 else f"l_{n}" for n in range(6)], None),
+    ],
+)
+def test_cocos_form_under_other_names(file, image, names, split, tmp_path):
+    points = SHOWN if names is None else SHOWN[: len(names)]
+    categories = [{"id": 1, "name": "x"} | ({} if names is None else {"keypoints": names})]
+    people = [coco_person(1, points=points)]
+    source = coco_folder(tmp_path / "x", people, file, categories=categories)
+    picture(source / image)
+    (source / "annotations").mkdir(exist_ok=True)
+    (source / "annotations" / "instances.json").write_text('{"images": [], "annotations": []}')
+    index, read = read_back("coco", source, tmp_path / "out")
+    if split is None:
+        assert index["samples"] == 0 and "no category names" in str(index["skipped"])
+        return
+    assert index["splits"] == {split: 1}
+    if names == CROWDPOSE:
+        points = named(read["1"])
+        assert set(points) == set(KEYPOINT_SETS["lsp-14"].names)
+        for name, number in (("left_shoulder", 0), ("right_ankle", 11), ("head_top", 12)):
+            np.testing.assert_allclose(points[name][:2], SHOWN[number, :2] + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ("left_eye", "left_eye"),
+        ("Left Shoulder", "left_shoulder"),
+        ("RShoulder", "right_shoulder"),
+        ("r_ear", "right_ear"),
+        ("rear", "right_ear"),
+        ("leftKnee", "left_knee"),
+        ("hip.L", "left_hip"),
+        ("Nose", "nose"),
+        ("mid_hip", "pelvis"),
+        ("top_head", "head_top"),
+        ("head", "head"),
+        ("shoulder", "shoulder"),
+        ("left front paw", "left_front_paw"),
+    ],
+)
+def test_points_go_by_many_names(given, ours):
+    assert datasets.point_names([given]) == (ours,)
+
+
+def test_two_files_of_cocos_form_may_number_alike(tmp_path):
+    source = tmp_path / "coco"
+    for kind, left in (("train", 0), ("val", 10)):
+        person = coco_person(1, points=SHOWN + np.array([left, 0, 0]))
+        coco_folder(source, [person], f"annotations/person_keypoints_{kind}.json")
+        picture(source / "images" / kind / "a.jpg")
+    index = convert("coco", source, tmp_path / "out", progress=False)
+    assert index["splits"] == {"train": 1, "validation": 1}
+    train, validation = (
+        records.open_records(tmp_path / "out", split)[0] for split in index["splits"]
+    )
+    moved = named(validation)["nose"] - named(train)["nose"]
+    np.testing.assert_allclose(moved, (10, 0, 0))
+
+
+def test_no_file_name_of_coco_leads_out(tmp_path):
+    picture(tmp_path / "secret.jpg")
+    names = ["../secret.jpg", "../../secret.jpg", str(tmp_path / "secret.jpg"), None, 3]
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    people = [coco_person(number, image=number) for number in range(5)]
+    source = coco_folder(tmp_path / "coco", people, images=images)
+    (source / "train2017").mkdir()
+    index, _ = read_back("coco", source, tmp_path / "out")
+    assert index["samples"] == 0 and sum(index["skipped"].values()) == 5
+
+
+@pytest.mark.parametrize("declared", ["stored", "upright"])
+def test_cocos_points_are_of_the_picture_of_the_size_it_says(declared, tmp_path):
+    size = {"stored": (120, 90), "upright": (90, 120)}[declared]
+    images = [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}]
+    source = coco_folder(tmp_path / "coco", [coco_person(1)], images=images)
+    shown = upright_photo()
+    if declared == "stored":  # drawn on what is stored, whatever EXIF says of it
+        shown = upright_photo().transpose(Image.Transpose.ROTATE_270)
+        shown.paste("gray", (0, 0, 120, 90))
+        shown.paste("red", (36, 26, 45, 35))
+        shown = shown.transpose(Image.Transpose.ROTATE_270)
+    lying(source / "train2017" / "a.jpg", shown)
+    _, read = read_back("coco", source, tmp_path / "out")
+    red, green, _ = under_the_nose(read["1"])
+    assert red > 150 and green < 100
+
+
+# --- what is damaged ---
+
+
+def test_a_damaged_matlab_file_is_named(tmp_path):
+    (tmp_path / "joints.mat").write_bytes(b"MATLAB 5.0, but not much of it" * 9)
+    with pytest.raises(DataSetError, match=r"joints\.mat: .*pydoc"):
+        convert("lsp", tmp_path, tmp_path / "out", progress=False)
+    savemat(tmp_path / "joints.mat", {"joints": np.array(["text"])})
+    with pytest.raises(DataSetError, match=r"joints\.mat: expected joints \(3, 14, 'N'\)"):
+        convert("lsp", tmp_path, tmp_path / "out", progress=False)
+    savemat(tmp_path / "joints.mat", {"joints": np.full((3, 14, 2), np.nan)})
+    for number in (1, 2):
+        picture(tmp_path / "images" / f"im{number:04d}.jpg")
+    index = convert("lsp", tmp_path, tmp_path / "out", progress=False)
+    assert index["skipped"] == {"a box or points that are not finite, or of no extent": 2}
+    np.savez(tmp_path / "blazepose.npz", world=np.zeros((2, 33, 3)), score=np.zeros(2))
+    with pytest.raises(DataSetError, match=r"blazepose\.npz: expected .*missing visibility"):
+        convert("lsp", tmp_path, tmp_path / "other", progress=False, pseudo_3d=True)
+
+
+def test_a_name_in_matlabs_file_leads_nowhere_else(tmp_path):
+    picture(tmp_path / "secret.jpg")
+    points = [mpii_point(i, 20 + i, 30 + i, 1) for i in range(16)]
+    rect = _matlab_points({"scale": 1.0, "annopoints": {"point": points}})
+    annolist = np.zeros((1, 2), [("image", object), ("annorect", object)])
+    for i, name in enumerate(("../../secret.jpg", str(tmp_path / "secret.jpg"))):
+        annolist[0, i] = ({"name": name}, rect)
+    source = tmp_path / "mpii"
+    (source / "images").mkdir(parents=True)
+    release = {"annolist": annolist, "img_train": np.array([[1, 1]])}
+    savemat(source / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": release})
+    index, _ = read_back("mpii", source, tmp_path / "out")
+    assert index["skipped"] == {"an image's name that leads out of its folder": 2}
+
+
+def test_labels_of_a_sequence_are_read_once_damaged_or_not(tmp_path):
+    calls = []
+
+    @datasets._labels(keep=2)
+    def read(path):
+        calls.append(path)
+        return path.read_text("utf-8")[10]
+
+    path = tmp_path / "a.txt"
+    path.write_text("short")
+    for _ in range(3):
+        with pytest.raises(datasets.LeftOut, match="labels that cannot be read"):
+            read(path)
+    assert len(calls) == 1
+    path.write_text("long enough")  # mended: read again
+    os.utime(path, ns=(1, 1))
+    assert [read(path), read(path)] == ["h", "h"] and len(calls) == 2
 
 
 # --- the way of all -----------------------------------------------------------------------------

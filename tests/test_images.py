@@ -71,7 +71,7 @@ def test_a_picture_that_is_stored_lying_stands_upright(kind, number):
     upright = Image.new("RGB", (40, 64), "white")
     upright.paste("red", (0, 0, 16, 8))
     back = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    turn = back.get(number, images._UPRIGHT.get(number))  # the others undo themselves
+    turn = back.get(number, images._TURNS[number])  # the others undo themselves
     stored = upright if turn is None else upright.transpose(turn)
     exif = Image.Exif()
     exif[images.ORIENTATION] = number
@@ -179,8 +179,9 @@ def test_a_name_out_of_a_file_means_one_below_the_folder(tmp_path, name):
 )
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     (tmp_path / "in").mkdir()
-    with pytest.raises(ValueError, match=r"expected the name|relative to|leads out of"):
-        below(tmp_path, name)
+    for links in (False, True):
+        with pytest.raises(ValueError, match=r"expected the name|relative to|leads out of"):
+            below(tmp_path, name, links)
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path):
@@ -193,4 +194,5 @@ def test_a_link_that_leads_out_is_refused(tmp_path):
     for name in ("a.jpg", "folder/a.jpg"):
         with pytest.raises(ValueError, match="leads out of"):
             below(inside, name)
+        assert below(inside, name, links=True).exists()  # its user's own
     assert below(tmp_path / "link", "b.jpg").name == "b.jpg"

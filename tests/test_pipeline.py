@@ -381,6 +381,29 @@ def test_a_damaged_record_gives_way_and_is_counted(tmp_path):
     assert mix.skipped.total() >= 1 and "record 1" in next(iter(mix.skipped))
 
 
+def test_a_damaged_picture_is_black_with_nothing_known(tmp_path, monkeypatch):
+    records.write_shard(tmp_path / "train-0.tfrecord", [make_sample(i) for i in range(3)])
+    source = records.open_records(tmp_path)
+    whole = Mix(source, 3, once=True, segmentation=True)[0]
+    read = source.read
+
+    def cut_short(index, images=True):
+        sample = read(index, images)
+        half = len(sample["image"]) // 2
+        changed = {"image": sample["image"][:half]} if index == 1 else {"segmentation": b"PNG"}
+        return sample | (changed if index else {})
+
+    monkeypatch.setattr(source, "read", cut_short)
+    mix = Mix(source, 3, once=True, segmentation=True)
+    batch = mix[0]
+    for name in batch:
+        np.testing.assert_array_equal(batch[name][0], whole[name][0])
+    assert not batch["image"][1].any() and not batch["has_pose"][1]
+    assert not batch["keypoints_2d"][1].any() and not batch["keypoints_3d"][1].any()
+    assert batch["image"][2].any() and batch["has_pose"][2]
+    assert batch["has_segmentation"].tolist() == [1, 1, 0] and mix.skipped.total() == 2
+
+
 def test_poses_come_beside(folder, tmp_path):
     poses = np.arange(4 * 72, dtype=np.float32).reshape(4, 24, 3)
     np.savez(tmp_path / "poses.npz", pose=poses)

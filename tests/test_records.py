@@ -259,6 +259,118 @@ def test_what_is_no_record_is_refused(tmp_path):
         records.open_records(tmp_path)[0]
 
 
+def rewritten(path, change):
+    """Write a shard's first record again, changed, with checksums that fit; without its .json."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    message = records._example()()
+    message.ParseFromString(data[12 : 12 + length])
+    change(message.features.feature)
+    changed, rest = message.SerializeToString(), data[16 + length :]
+    head = struct.pack("<Q", len(changed))
+    head += struct.pack("<I", records._checksum(head))
+    path.write_bytes(head + changed + struct.pack("<I", records._checksum(changed)) + rest)
+    path.with_suffix(".json").unlink()
+    return path
+
+
+def number(field, value, index=0):
+    def change(feature):
+        feature[field].float_list.value[index] = value
+
+    return change
+
+
+def file(field, data):
+    def change(feature):
+        feature[field].bytes_list.value[0] = data
+
+    return change
+
+
+def flag(field, value):
+    def change(feature):
+        feature[field].int64_list.value[0] = value
+
+    return change
+
+
+def saved(image, kind):
+    target = io.BytesIO()
+    image.save(target, kind)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *((number(name, float("nan")), "not finite") for name in records.FLOATS),
+        (number("pose", float("inf")), "not finite"),
+        (number("betas", 1e30), "out of range"),
+        (number("size", -1.0), "a box of positive size"),
+        (number("keypoints_2d", 3.0, index=2), "confidences from 0 to 1"),
+        (number("camera", 0.0), "a positive focal length"),
+        (flag("occluded", 2), "neither 0 nor 1"),
+        (flag("has_pose", 300), "has_pose is damaged"),
+        (flag("has_pose", -1), "has_pose is damaged"),
+        (file("recipe", b"\xff"), "recipe is damaged"),
+        (lambda feature: feature["pose"].float_list.value.pop(), "pose is damaged"),
+        (lambda feature: feature["image"].Clear(), "image is damaged"),
+        (file("image", b"\xff\xd8\xff\xe0"), "the image cannot be read"),
+        (file("image", saved(Image.new("RGB", (64, 48)), "EPS")), "the image cannot be read"),
+        (file("segmentation", b"PNG"), "the segmentation cannot be read"),
+        (file("segmentation", saved(Image.new("RGB", (64, 48)), "PNG")), "segmentation is of mode"),
+        (file("segmentation", saved(Image.new("L", (9, 9)), "PNG")), "not of the image's size"),
+        (file("segmentation", saved(Image.new("1", (20000, 10000)), "PNG")), "200 megapixels"),
+    ],
+)
+def test_a_right_checksum_is_no_warrant(folder, change, message):
+    path = rewritten(folder / "train-00000.tfrecord", change)
+    read = records.open_records(path)
+    with pytest.raises(RecordError, match=message):
+        read[0]
+    assert len(list(read)) == 3 and read.skipped.total() == 1
+
+
+@pytest.mark.parametrize("length", [2**60, 2**64 - 1, 1000])
+def test_a_length_that_is_not_there_is_passed_over(folder, length):
+    path = folder / "train-00000.tfrecord"
+    head = struct.pack("<Q", length)
+    with open(path, "ab") as file:
+        file.write(head + struct.pack("<I", records._checksum(head)))
+    with pytest.warns(UserWarning, match="ends in the middle of a record"):
+        assert len(records.open_records(path)) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lengths": [2**60]},
+        {"lengths": [-16, 16]},
+        {"lengths": "many"},
+        {"lengths": [1.5]},
+        {"lengths": None},
+        {"samples": 10**9},
+        {"known": {"pose": "all"}},
+        {"skipped": None},
+        {"bytes": "1"},
+    ],
+)
+def test_what_a_shard_is_said_to_be_is_not_trusted(folder, change):
+    path = folder / "train-00000.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
+    assert records.finished(path.with_suffix(".tfrecord")) is None  # so it would be made again
+    assert len(records.open_records(folder, "train")) == 7
+    assert records.write_index(folder)["samples"] == 5
+    path.write_text("[" * 10**5, "utf-8")
+    assert records.finished(path.with_suffix(".tfrecord")) is None
+
+
+def test_tensorflow_leaves_out_what_is_not_finite(folder):
+    path = rewritten(folder / "train-00000.tfrecord", number("translation", float("nan")))
+    assert len(list(records.tf_dataset(path))) == 3
+
+
 def test_no_shards_is_an_error_that_says_what_there_is(folder, tmp_path):
     with pytest.raises(RecordError, match=r"no records of the split 'val'; there are test, train"):
         records.open_records(folder, "val")

@@ -4,37 +4,52 @@ One function a data set. Its docstring draws the layout that its authors publish
 it and under which licence; it lists what there is, and `convert` writes it, shard by shard. None of
 the data sets comes with hmrlib.
 
-Keypoints go by name to the records' 22 (`skeleton.correspondence`). A person far larger than the
+What the files of a data set say is not trusted. A name in them is looked for below its folder
+(`images.below`); MATLAB's files are read in a process of their own (`foreign`); a picture or person
+of whom anything is not as it should be is skipped, and counted with the reason.
+
+Keypoints go by name to the records' 22 (`point_names`). A person far larger than the
 network's input is stored cropped and reduced, with its labels and camera (`crop_to_person`).
 """
 
-import io
 import json
 import os
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from hmrlib import images
 from hmrlib.body import safe_pickle
-from hmrlib.data import records
+from hmrlib.data import foreign, records
 from hmrlib.data.pipeline import apply_affine, rest_pelvis
 from hmrlib.data.records import SampleError, Skip
+from hmrlib.io import ArchiveError, read_npz
 from hmrlib.skeleton import KEYPOINT_SETS, correspondence
 
 MAX_BOX = 270  # a larger box is reduced to this side, pixels
 CONTEXT = 2.4  # stored around the box, in its sides: what the largest augmentation can show
 MIN_POINTS = 6  # a person of whom fewer points are known is left out, where boxes are annotated
 SHARD = 500  # images a shard
+POINTS_MARGIN = 1.1  # side of a box that is taken from points, in what they span
+FAR = 1e7  # pixels that no picture has
+SPLITS = {  # the words for them in names of files, and what they are here
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 
 
 class DataSetError(ValueError):
@@ -46,10 +61,14 @@ class LeftOut(Exception):
 
 
 class Listing(NamedTuple):
-    """What a data set holds: `splits` {split: items}, and `load`, item -> samples and `Skip`s."""
+    """What a data set holds: `splits` {split: items}, and `load`, item -> samples and `Skip`s.
+
+    `name`: item -> what it is called where it is skipped.
+    """
 
     splits: dict
     load: object
+    name: object = str
 
 
 # --- the way of every data set -------------------------------------------------------------------
@@ -88,6 +107,8 @@ def convert(name, source, out, shard=SHARD, threads=None, progress=True, **optio
     except FileNotFoundError as error:
         message = f"{source}: expected {error.filename or error} there. {_how_to_obtain(name)}"
         raise DataSetError(message) from error
+    except foreign.ForeignFileError as error:
+        raise DataSetError(f"{error}. {_how_to_obtain(name)}") from error
     about = {
         "source": name,
         "licence": LICENCES[name],
@@ -107,7 +128,9 @@ def convert(name, source, out, shard=SHARD, threads=None, progress=True, **optio
                 path = out / f"{split}-{number:05d}.tfrecord"
                 if records.finished(path) is None:
                     notes = Counter()
-                    stream = _samples(pool.map(_tried(listing.load), chunk), notes, bar)
+                    stream = _samples(
+                        pool.map(_tried(listing.load, listing.name), chunk), notes, bar
+                    )
                     records.write_shard(path, stream, notes=notes)
                 else:
                     bar.update(len(chunk))
@@ -118,7 +141,8 @@ def _check_same(out, about):
     """Records that lie there already must come from the same source in the same way."""
     index = out / "index.json"
     if index.exists():
-        before = json.loads(index.read_text("utf-8"))
+        before = read_json(index)
+        before = before if isinstance(before, dict) else {}
         for field, value in json.loads(json.dumps(about)).items():
             if before.get(field) != value:
                 raise DataSetError(
@@ -129,16 +153,22 @@ def _check_same(out, about):
         raise DataSetError(f"{out}: holds records of unknown origin; take another folder")
 
 
-def _tried(load):
+def _tried(load, name=str):
     """`load`, with what may be wrong with one image or person turned into counted skips."""
 
     def tried(item):
         try:
             return load(item)
         except LeftOut as reason:
-            return [Skip(str(reason), str(item)[:200])]
+            return [Skip(str(reason), name(item)[:200])]
+        except images.ImageError as error:
+            return [Skip(error.reason, f"{name(item)}: {error.detail}"[:200])]
         except SampleError as error:
             return [Skip("breaks the schema", str(error))]
+        except (safe_pickle.UnsafePickleError, ModuleNotFoundError, MemoryError):
+            raise
+        except Exception as error:  # there may be anything in the place of anything
+            return [Skip("labels that are not as they should be", f"{name(item)}: {error!r}"[:200])]
 
     return tried
 
@@ -158,7 +188,7 @@ def _how_to_obtain(name):
     return f"`python -m pydoc hmrlib.data.datasets.{function}` draws the layout and says who has it"
 
 
-def crop_to_person(sample, by_hand=False):
+def crop_to_person(sample, by_hand=False, upright=False):
     """A sample as it is stored: cropped around its person, and reduced if that is large.
 
     Args:
@@ -166,17 +196,21 @@ def crop_to_person(sample, by_hand=False):
             own size, is kept bit by bit.
         by_hand: its 2D points were set by hand, so one outside the picture is a slip and becomes
             unknown. (Projected points may well lie outside.)
+        upright: whether its labels were drawn on the picture as its EXIF orientation turns it, or
+            the (width, height) of the picture that they were drawn on.
 
     Raises:
-        LeftOut: the image is damaged, or does not show the box.
+        images.ImageError: the image is damaged, too large, or of a kind that is not read.
+        LeftOut: the image does not show the box.
     """
     sample, notes = dict(sample), []
-    data = sample["image"]
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-    except Exception as error:  # Pillow has many for a damaged file
-        raise LeftOut("the image is damaged") from error
+    box = np.array([*sample["center"], sample["size"]], float)
+    if not (np.abs(box).max() < FAR and sample["size"] > 0):  # a NaN is not, either
+        raise LeftOut("a box or points that are not finite, or of no extent")
+    picture = images.load(sample["image"])
+    turned = _is_turned(picture, upright)
+    a_jpeg = picture.format == "JPEG" and picture.mode in ("RGB", "L") and not turned
+    picture = images.to_rgb(picture, turned)
     size = np.array(picture.size)
     if by_hand:
         points = np.array(sample["keypoints_2d"], float)
@@ -190,30 +224,55 @@ def crop_to_person(sample, by_hand=False):
     if (high - low).min() < 2:
         raise LeftOut("the image does not show the box")
     scale = min(1.0, MAX_BOX / sample["size"])
-    whole = scale == 1 and np.prod(high - low) > 0.6 * np.prod(size)
-    if whole and picture.format == "JPEG" and picture.mode in ("RGB", "L"):
+    if a_jpeg and scale == 1 and np.prod(high - low) > 0.6 * np.prod(size):
         return {**sample, "notes": notes}
     to = np.maximum((scale * (high - low)).astype(int), 1)
     box = (*low.tolist(), *np.minimum(low + to / scale, size).tolist())
-    picture = picture.convert("RGB").resize(
-        to.tolist(), Image.Resampling.BICUBIC, box, reducing_gap=3.0
-    )
+    picture = picture.resize(to.tolist(), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
     checked = records.check_sample({**sample, "image": np.asarray(picture)})
     affine = np.array([[scale, 0, -scale * low[0]], [0, scale, -scale * low[1]]])
     checked |= apply_affine(checked, affine)
     return {**checked, "notes": notes}
 
 
-def read_image(path):
-    """The bytes of an image file.
+def _is_turned(picture, upright):
+    """Whether labels were drawn on a picture turned as its EXIF orientation says."""
+    number = images.orientation(picture)
+    if isinstance(upright, bool):
+        return upright and number != 1
+    lying = number >= 5  # these change width and height
+    return lying and tuple(upright) == picture.size[::-1] != picture.size
+
+
+def read_image(folder, name):
+    """The bytes of an image file, of a name that stands in a file or follows from one.
 
     Raises:
-        LeftOut: it is not there.
+        LeftOut: it is not there, or the name leads out of the folder.
     """
     try:
-        return Path(path).read_bytes()
+        path = images.below(folder, name)
+    except ValueError as error:
+        told = "an image's name that leads out of its folder" if name else "no name of an image"
+        raise LeftOut(told) from error
+    try:
+        if not path.is_file():
+            raise LeftOut("no image")
+        return path.read_bytes()
     except OSError as error:
         raise LeftOut("no image") from error
+
+
+def read_json(path):
+    """What a JSON file holds, in any of Unicode's encodings.
+
+    Raises:
+        DataSetError: it is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataSetError(f"{path}: expected JSON ({error})") from error
 
 
 def to_union(points, names):
@@ -222,6 +281,83 @@ def to_union(points, names):
     union = np.zeros((records.K, points.shape[1]), np.float32)
     union[to] = np.asarray(points)[of]
     return union
+
+
+_SIDED = re.compile(
+    "(left|right|l|r)?(shoulder|elbow|wrist|hip|knee|ankle|eye|ear)(left|right|l|r)?"
+)
+_MIDDLE = {
+    "tophead": "head_top",
+    "topofhead": "head_top",
+    "headtop": "head_top",
+    "upperneck": "neck",
+    "midhip": "pelvis",
+}
+
+
+def point_names(names):
+    """The points' names of a tool or another data set, as hmrlib calls them.
+
+    Sides and joints are recognized in "Left Shoulder", "l_shoulder", "LShoulder", "shoulder.L".
+    CrowdPose's "head" is the top of it. A name of which nothing is known stays as it is, and its
+    point is not used.
+    """
+    ours = tuple(_point_name(name) for name in names)
+    with_top = ["head_top" if name == "head" else name for name in ours]
+    crowdpose = sorted(with_top) == sorted(KEYPOINT_SETS["lsp-14"].names)
+    return tuple(with_top) if crowdpose else ours
+
+
+def _point_name(name):
+    letters = re.sub("[^a-z0-9]", "", name.lower())
+    sided = _SIDED.fullmatch(letters)
+    if sided and bool(sided[1]) != bool(sided[3]):
+        side = {"l": "left", "r": "right"}[(sided[1] or sided[3])[0]]
+        return f"{side}_{sided[2]}"
+    return _MIDDLE.get(letters, name.strip().lower().replace(" ", "_"))
+
+
+def _named_points(names):
+    """`point_names` of a list out of a file; None where it is no list of different names, or
+    none of them is known."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    ours = point_names(names)
+    known = set(ours) & set(KEYPOINT_SETS[records.KEYPOINTS].names)
+    return ours if known and len(set(ours)) == len(ours) else None
+
+
+def _numbers(value, what, shape):
+    """Numbers out of a file as an array (shape); null becomes NaN.
+
+    Raises:
+        LeftOut: they are ragged, text, or of another shape.
+    """
+    try:
+        array = np.array(value, float)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise LeftOut(f"{what} that are not numbers in rows of equal length") from error
+    if array.shape == (np.prod(shape),):
+        array = array.reshape(shape)  # all in one row
+    if array.shape != shape:
+        raise LeftOut(f"{what} of shape {array.shape}, not {shape}")
+    return array
+
+
+def _box_corners(box):
+    """[left, top, width, height] -> (2, 3) its corners, as known points; none of no area.
+
+    Raises:
+        LeftOut: it is not four finite numbers.
+    """
+    if box is None or box == []:
+        return np.zeros((0, 3))
+    left, top, width, height = _numbers(box, "a box", (4,)).tolist()
+    if not np.isfinite([left, top, width, height]).all():
+        raise LeftOut("a box that is not finite")
+    if not (width > 0 and height > 0):
+        return np.zeros((0, 3))
+    return np.array([[left, top, 1], [left + width, top + height, 1]])
 
 
 def fit_camera(points_2d, points_3d, within=5.0):
@@ -250,14 +386,39 @@ def fit_camera(points_2d, points_3d, within=5.0):
     return camera.astype(np.float32) if np.median(miss) <= within and camera[0] > 0 else None
 
 
-def _labels(read, *arguments):
-    """`read(*arguments)`, the labels of a sequence; a file that is damaged is left out."""
+def _labels(keep):
+    """Decorates what reads the labels of a sequence: `keep` of them are remembered.
+
+    However many threads ask, a file is read once, and not again if it is damaged: then all that
+    belongs to it is left out.
+    """
+
+    def decorate(read):
+        slots = lru_cache(keep)(lambda arguments, changed: (Lock(), []))
+
+        @wraps(read)
+        def remembered(*arguments):
+            lock, kept = slots(arguments, arguments[0].stat().st_mtime_ns)
+            with lock:
+                if not kept:
+                    kept.append(_result_or_error(read, arguments))
+            result, error = kept[0]
+            if isinstance(error, safe_pickle.UnsafePickleError | ModuleNotFoundError | MemoryError):
+                raise error
+            if error is not None:
+                raise LeftOut("labels that cannot be read") from error
+            return result
+
+        return remembered
+
+    return decorate
+
+
+def _result_or_error(read, arguments):
     try:
-        return read(*arguments)
-    except (safe_pickle.UnsafePickleError, ModuleNotFoundError):
-        raise
+        return read(*arguments), None
     except Exception as error:  # each library has its own for a damaged file
-        raise LeftOut("labels that cannot be read") from error
+        return None, error
 
 
 def _frames(folder):
@@ -277,8 +438,13 @@ def _require(path):
     return path
 
 
-def _matlab(path):
-    return loadmat(_require(path), squeeze_me=True, struct_as_record=False)
+def _matlab(path, *names):
+    return foreign.read("mat", names, _require(path))
+
+
+def _list(value):
+    """MATLAB's struct array or cell array, of which it makes no list where there is but one."""
+    return value if isinstance(value, list) else [value]
 
 
 # --- photographs with 2D keypoints ---------------------------------------------------------------
@@ -301,13 +467,11 @@ def lsp(source, pseudo_3d=False):
         pseudo_3d: take guesses of BlazePose as 3D points, from a `blazepose.npz` beside the
             images; such samples are marked `pseudo_3d`. See `_blazepose`.
     """
-    joints = _matlab(source / "joints.mat")["joints"]  # (3, 14, N)
-    if joints.ndim != 3 or joints.shape[:2] != (3, 14):
-        raise DataSetError(f"expected joints (3, 14, N) in joints.mat, found {joints.shape}")
+    joints = _joints(source, (3, 14))
     guesses = _blazepose(source) if pseudo_3d else None
 
     def load(index):
-        image = read_image(source / "images" / f"im{index + 1:04d}.jpg")
+        image = read_image(source / "images", f"im{index + 1:04d}.jpg")
         x, y, hidden = joints[:, :, index]
         if not (x.any() or y.any()):
             raise LeftOut("no joints")
@@ -315,7 +479,7 @@ def lsp(source, pseudo_3d=False):
         return [_sports(image, points, hidden, "lsp", index, guesses)]
 
     indices = np.arange(joints.shape[2]).tolist()
-    return Listing({"train": indices[:1000], "test": indices[1000:]}, load)
+    return Listing({"train": indices[:1000], "test": indices[1000:]}, load, _sports_name)
 
 
 def lsp_extended(source, pseudo_3d=False):
@@ -333,20 +497,33 @@ def lsp_extended(source, pseudo_3d=False):
     Args:
         pseudo_3d: as for `lsp`.
     """
-    joints = _matlab(source / "joints.mat")["joints"]  # (14, 3, N)
-    if joints.ndim != 3 or joints.shape[:2] != (14, 3):
-        raise DataSetError(f"expected joints (14, 3, N) in joints.mat, found {joints.shape}")
+    joints = _joints(source, (14, 3))
     guesses = _blazepose(source) if pseudo_3d else None
 
     def load(index):
-        image = read_image(source / "images" / f"im{index + 1:05d}.jpg")
+        image = read_image(source / "images", f"im{index + 1:05d}.jpg")
         points = joints[:, :, index]
         if not (points[:, 2] > 0).any():
             raise LeftOut("no joints")
         hidden = np.zeros(14)
         return [_sports(image, points, hidden, "lsp_extended", index, guesses)]
 
-    return Listing({"train": list(range(joints.shape[2]))}, load)
+    return Listing({"train": list(range(joints.shape[2]))}, load, _sports_name)
+
+
+def _joints(source, shape):
+    """LSP's labels: (*shape, N)."""
+    joints = np.asarray(_matlab(source / "joints.mat", "joints")["joints"])
+    if joints.shape[:-1] != shape or joints.dtype.kind not in "biuf":
+        raise DataSetError(
+            f"{source / 'joints.mat'}: expected joints {(*shape, 'N')}, found {joints.shape} "
+            f"of {joints.dtype}"
+        )
+    return joints.astype(float)
+
+
+def _sports_name(index):
+    return f"im{index + 1:05d}"
 
 
 def _sports(image, points, hidden, name, index, guesses):
@@ -360,7 +537,7 @@ def _sports(image, points, hidden, name, index, guesses):
         "keypoints_2d": points,
         "occluded": to_union(hidden[:, None], "lsp-14")[:, 0],
         "source": name,
-        "id": f"im{index + 1:05d}",
+        "id": _sports_name(index),
     }
     if guesses is not None:
         sample |= guesses(index)
@@ -384,8 +561,8 @@ def _blazepose(source):
 
     A person scored below 0.5 and a point whose visibility is below 0.5 remain unknown.
     """
-    with np.load(_require(source / "blazepose.npz"), allow_pickle=False) as archive:
-        world, visibility, score = (archive[name] for name in ("world", "visibility", "score"))
+    shapes = {"world": (33, 3), "visibility": (33,), "score": ()}
+    world, visibility, score = _arrays(source / "blazepose.npz", shapes)
 
     def guesses(index):
         known = (visibility[index] >= 0.5) & (score[index] >= 0.5)
@@ -397,8 +574,24 @@ def _blazepose(source):
     return guesses
 
 
+def _arrays(path, shapes):
+    """The arrays of an .npz by these names, each (N, *shape)."""
+    try:
+        archive = read_npz(_require(path))
+    except ArchiveError as error:
+        raise DataSetError(f"{path}: {error}") from error
+    missing = [name for name in shapes if name not in archive]
+    if missing:
+        raise DataSetError(f"{path}: expected {', '.join(shapes)}; missing {', '.join(missing)}")
+    arrays = [archive[name] for name in shapes]
+    for array, (name, shape) in zip(arrays, shapes.items(), strict=True):
+        if array.shape != (*arrays[0].shape[:1], *shape) or array.dtype.kind not in "biuf":
+            raise DataSetError(f"{path}: expected {name} {('N', *shape)}, found {array.shape}")
+    return arrays
+
+
 def coco(source, min_points=MIN_POINTS):
-    """COCO keypoints 2017: some 150,000 people in photographs, 17 points each.
+    """COCO keypoints 2017: some 150,000 people in photographs, 17 points each; or any of its form.
 
         coco/
           train2017/000000000009.jpg ...
@@ -409,52 +602,143 @@ def coco(source, min_points=MIN_POINTS):
     Splits as published: train2017 and val2017 (validation); the test labels are not public.
     Groups of people (`iscrowd`) and people with fewer points than `min_points` are skipped.
 
+    Other people's labels in COCO's form are read too (CVAT, CrowdPose): any .json of such content
+    in the folder or in one below it, its split by the word train, val or test in its name, or else
+    in its folder's (train if there is none); any points that the categories name, see
+    `point_names`. The images are looked for in folders of the same name, in images/, beside the
+    .json and in the folder itself. Labels were drawn on a picture that EXIF turns if `width` and
+    `height` say so. A box of no area is taken from the points.
+
     Source: Lin et al., ECCV 2014; cocodataset.org, no registration. Licence: annotations CC BY
     4.0; the images are Flickr's, under their owners' terms.
     """
-    splits, images = {}, {}
-    for split, folder in (("train", "train2017"), ("validation", "val2017")):
-        path = source / "annotations" / f"person_keypoints_{folder}.json"
-        if not path.exists():
-            continue
-        labels = json.loads(path.read_text("utf-8"))
-        paths = {image["id"]: source / folder / image["file_name"] for image in labels["images"]}
-        people = {}
-        for person in labels["annotations"]:
-            people.setdefault(person["image_id"], []).append(person)
-        splits[split] = sorted(people)
-        images |= {image: (paths[image], people[image]) for image in people}
-    if not splits:
+    files = _coco_files(source)
+    if not files:
         _require(source / "annotations" / "person_keypoints_train2017.json")
+    splits = {}
+    for file, labels in enumerate(files):
+        keys = sorted(labels.people, key=lambda key: (str(type(key)), key))
+        splits.setdefault(labels.split, []).extend((file, key) for key in keys)
 
     def load(item):
-        path, people = images[item]
-        return [_tried(lambda one: [_coco_person(path, one, min_points)])(p)[0] for p in people]
+        labels, key = files[item[0]], item[1]
+        image = labels.images.get(key)
+        if key is None or image is None:
+            called = f"{labels.path.name}: image {key}"
+            return [Skip("an image that is not listed", called) for _ in labels.people[key]]
+        read = cache(lambda: _coco_image(labels.folders, image.get("file_name")))
+        tried = _tried(
+            lambda numbered: [_coco_person(labels, image, read, *numbered, min_points)],
+            lambda numbered: f"{labels.path.name}: annotations[{numbered[0]}]",
+        )
+        return [tried(numbered)[0] for numbered in labels.people[key]]
 
-    return Listing(splits, load)
+    return Listing(splits, load, lambda item: f"{files[item[0]].path.name}: image {item[1]}")
 
 
-def _coco_person(path, person, min_points):
+class _CocoFile(NamedTuple):
+    """A file of COCO's form: images by id, (number, annotation) by image, names by category."""
+
+    path: Path
+    split: str
+    folders: list
+    images: dict
+    people: dict
+    names: dict
+
+
+def _coco_files(source):
+    """The files of COCO's form in a folder and the ones below it."""
+    found = {}
+    for path in sorted([*source.glob("*.json"), *source.glob("*/*.json")]):
+        if b'"keypoints"' in path.read_bytes():  # COCO's other labels are large, and have none
+            labels = read_json(path)
+            fields = (labels.get(name) for name in ("images", "annotations"))
+            if all(isinstance(field, list) for field in fields):
+                found[path] = labels
+    return [_coco_file(source, path, labels, len(found) == 1) for path, labels in found.items()]
+
+
+def _coco_file(source, path, labels, alone):
+    kind = path.stem.removeprefix("person_keypoints_")
+    folders = [source / kind, source / "images" / kind, source / "images", path.parent, source]
+    labels_in = (path.parent, source / "annotations")
+    others = [entry for entry in source.iterdir() if entry.is_dir() and entry not in labels_in]
+    folders += others if alone and len(others) == 1 else []
+    people = {}
+    for number, person in enumerate(labels["annotations"]):
+        key = _key(person.get("image_id")) if isinstance(person, dict) else None
+        people.setdefault(key, []).append((number, person))
+    categories = labels.get("categories")
+    names = {
+        _key(category.get("id")): _named_points(category.get("keypoints"))
+        for category in (categories if isinstance(categories, list) else [])
+        if isinstance(category, dict)
+    }
+    listed = {_key(one.get("id")): one for one in labels["images"] if isinstance(one, dict)}
+    folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    return _CocoFile(path, _split_of(path), folders, listed, people, names)
+
+
+def _split_of(path):
+    """The split that the name of a file says, or else its folder's."""
+    for name in (path.stem, path.parent.name):
+        for word in re.findall("[a-z]+", name.lower()):
+            if word in SPLITS:
+                return SPLITS[word]
+    return "train"
+
+
+def _key(value):
+    """An id: 1, 1.0 and "1" are the same. None where it is no id."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) else None
+
+
+def _coco_image(folders, name):
+    """The bytes of an image, from the first of the folders that has it."""
+    missing = LeftOut("no image")
+    for folder in folders:
+        try:
+            return read_image(folder, name)
+        except LeftOut as error:
+            missing = error
+    raise missing
+
+
+def _coco_person(labels, image, read, number, person, min_points):
     if person.get("iscrowd"):
         raise LeftOut("a crowd")
-    points = np.array(person["keypoints"], float).reshape(17, 3)
+    if not person.get("keypoints"):
+        raise LeftOut("no keypoints")
+    given = len(person["keypoints"]) // 3
+    names = labels.names.get(_key(person.get("category_id")))
+    if names is None and given == 17:
+        names = KEYPOINT_SETS["coco-17"].names
+    if names is None:
+        raise LeftOut(f"{given} points, which no category names as points of a body")
+    points = _numbers(person["keypoints"], "keypoints", (len(names), 3))
     flag = points[:, 2]  # 0 not labelled, 1 labelled but hidden, 2 visible
     if (flag > 0).sum() < min_points:
         raise LeftOut(f"fewer than {min_points} points")
     points = np.stack([points[:, 0] + 0.5, points[:, 1] + 0.5, flag > 0], 1)
-    left, top, width, height = person["bbox"]
-    corners = [[left, top, 1], [left + width, top + height, 1]]
-    center, size = records.box_around(np.concatenate([points, corners]), margin=1.0)
+    corners = _box_corners(person.get("bbox"))
+    margin = 1.0 if len(corners) else POINTS_MARGIN
+    center, size = records.box_around(np.concatenate([points, corners]), margin)
     sample = {
-        "image": read_image(path),
+        "image": read(),
         "center": center,
         "size": size,
-        "keypoints_2d": to_union(points, "coco-17"),
-        "occluded": to_union((flag == 1)[:, None], "coco-17")[:, 0],
+        "keypoints_2d": to_union(points, names),
+        "occluded": to_union((flag == 1)[:, None], names)[:, 0],
         "source": "coco",
-        "id": str(person["id"]),
+        "id": str(_key(person.get("id")) if "id" in person else f"{labels.path.name}/{number}"),
     }
-    return crop_to_person(sample, by_hand=True)
+    drawn_on = (image.get("width"), image.get("height"))
+    return crop_to_person(sample, by_hand=True, upright=drawn_on)
 
 
 def mpii(source, min_points=MIN_POINTS):
@@ -474,43 +758,55 @@ def mpii(source, min_points=MIN_POINTS):
     """
     name = "mpii_human_pose_v1_u12_1.mat"
     nested = source / "mpii_human_pose_v1_u12_2" / name
-    release = _matlab(nested if nested.exists() else source / name)["RELEASE"]
-    images = np.atleast_1d(release.annolist)
-    training = np.atleast_1d(release.img_train)
+    path = nested if nested.exists() else source / name
+    release = _matlab(path, "RELEASE")["RELEASE"]
+    try:
+        entries = _list(release["annolist"])
+        training = np.atleast_1d(release["img_train"]).astype(bool)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataSetError(f"{path}: expected RELEASE.annolist and .img_train") from error
 
     def load(index):
         if not training[index]:
             return [Skip("a test image: its labels are not public")]
-        image = images[index]
-        people = [one for one in np.atleast_1d(image.annorect) if hasattr(one, "_fieldnames")]
+        entry = entries[index]
+        people = [one for one in _list(entry["annorect"]) if isinstance(one, dict)]
         if not people:
             return [Skip("no person")]
-        path = source / "images" / str(image.image.name)
-        tried = _tried(lambda one: [_mpii_person(path, *one, min_points)])
+        file = entry["image"]["name"]
+        tried = _tried(
+            lambda one: [_mpii_person(source / "images", file, *one, min_points)],
+            lambda one: f"{file}/{one[0]}",
+        )
         return [tried(numbered)[0] for numbered in enumerate(people)]
 
-    return Listing({"train": list(range(len(images)))}, load)
+    return Listing(
+        {"train": list(range(len(entries)))}, load, lambda index: f"annolist({index + 1})"
+    )
 
 
-def _mpii_person(path, number, person, min_points):
+def _mpii_person(folder, file, number, person, min_points):
     points, hidden = np.zeros((16, 3)), np.zeros((16, 1))
-    annotated = getattr(person, "annopoints", None)
-    for point in np.atleast_1d(getattr(annotated, "point", [])):
-        points[int(point.id)] = (point.x - 0.5, point.y - 0.5, 1)  # MATLAB counts from 1
-        flag = str(getattr(point, "is_visible", ""))  # "" for neck and head, which always are
-        hidden[int(point.id)] = flag == "0"
+    annotated = person.get("annopoints")
+    for point in _list(annotated["point"]) if isinstance(annotated, dict) else []:
+        row = int(point["id"])
+        if not 0 <= row < 16:
+            raise LeftOut("a point that is none of the 16")
+        points[row] = (point["x"] - 0.5, point["y"] - 0.5, 1)  # MATLAB counts from 1
+        flag = str(point.get("is_visible", ""))  # "" for neck and head, which always are
+        hidden[row] = flag == "0"
     if points[:, 2].sum() < min_points:
         raise LeftOut(f"fewer than {min_points} points")
     points = to_union(points, "mpii-16")
     center, size = records.box_around(points)
     sample = {
-        "image": read_image(path),
+        "image": read_image(folder, file),
         "center": center,
         "size": size,
         "keypoints_2d": points,
         "occluded": to_union(hidden, "mpii-16")[:, 0],
         "source": "mpii",
-        "id": f"{path.stem}/{number}",
+        "id": f"{Path(file).stem}/{number}",
     }
     return crop_to_person(sample, by_hand=True)
 
@@ -558,6 +854,7 @@ def mpi_inf_3dhp(source, every=10):
     train, test = [], []
     for path in sorted(source.glob("S*/Seq*/annot.mat")):
         videos = sorted(path.parent.glob("imageFrames/video_*"))
+        videos = [video for video in videos if re.fullmatch(r"video_\d{1,3}", video.name)]
         train += [] if videos else [(path, None, 0, None)]
         for video in videos:
             frames = [frame for frame in _frames(video) if frame[0] % every == 0]
@@ -571,11 +868,17 @@ def mpi_inf_3dhp(source, every=10):
         path, video, number, image = item
         if image is None:
             return [Skip("no frames extracted from the videos", str(path))]
-        sequence = _labels(_3dhp_test, path) if video is None else _labels(_3dhp_train, path, video)
+        sequence = _3dhp_test(path) if video is None else _3dhp_train(path, video)
         name = f"{path.parent.relative_to(source)}/{'test' if video is None else video}/{number}"
         return [_studio_sample(sequence, number, image, "mpi_inf_3dhp", name)]
 
-    return Listing({"train": train, "test": test}, load)
+    return Listing({"train": train, "test": test}, load, _frame_name)
+
+
+def _frame_name(item):
+    """What a frame of a sequence is called where it is skipped, from (labels, ..., image)."""
+    labels, *_, image = item
+    return str(labels if image is None else Path(*image.parts[-3:]))
 
 
 class Sequence(NamedTuple):
@@ -594,33 +897,34 @@ def _sequence(names, points_2d, millimetres, valid=None):
     if len(points_2d) != len(points_3d):
         raise DataSetError(f"{len(points_2d)} frames in 2D and {len(points_3d)} in 3D")
     valid = np.ones(len(points_2d), bool) if valid is None else np.asarray(valid).ravel() > 0
-    some = np.flatnonzero(valid)[:: max(1, int(valid.sum()) // 100)]
+    if len(valid) != len(points_2d):
+        raise DataSetError(f"{len(points_2d)} frames, and {len(valid)} marks of which are valid")
+    finite = np.isfinite(points_2d).all((1, 2)) & np.isfinite(points_3d).all((1, 2))
+    some = np.flatnonzero(valid & finite & (points_3d[..., 2] > 0).all(1))
+    some = some[:: max(1, len(some) // 100)]
     camera = None
     if some.size:
         camera = fit_camera(points_2d[some].reshape(-1, 2), points_3d[some].reshape(-1, 3))
     return Sequence(names, points_2d, points_3d, camera, valid)
 
 
-@lru_cache(maxsize=4)
+@_labels(keep=4)
 def _3dhp_annotation(path):
-    return loadmat(path, squeeze_me=False)
+    values = foreign.read("mat", ["annot2", "annot3"], path)
+    return _list(values["annot2"]), _list(values["annot3"])
 
 
-@lru_cache(maxsize=32)
+@_labels(keep=32)
 def _3dhp_train(path, video):
-    annotation = _3dhp_annotation(path)
-    return _sequence(
-        _3DHP_28.split(), annotation["annot2"].ravel()[video], annotation["annot3"].ravel()[video]
-    )
+    pixels, millimetres = _3dhp_annotation(path)
+    return _sequence(_3DHP_28.split(), pixels[video], millimetres[video])
 
 
-@lru_cache(maxsize=8)
+@_labels(keep=8)
 def _3dhp_test(path):
-    import h5py  # comes with Keras; these files are MATLAB's version 7.3, which is HDF5
-
-    with h5py.File(path, "r") as file:
-        parts = [np.asarray(file[name]) for name in ("annot2", "annot3", "valid_frame")]
-    return _sequence(_3DHP_17.split(), *parts)
+    names = ["annot2", "annot3", "valid_frame"]  # MATLAB's version 7.3 is HDF5
+    values = foreign.read("hdf5", names, path)
+    return _sequence(_3DHP_17.split(), *(values[name] for name in names))
 
 
 def _studio_sample(sequence, number, image, source, name):
@@ -635,7 +939,7 @@ def _studio_sample(sequence, number, image, source, name):
     )
     center, size = records.box_around(points_2d)
     sample = {
-        "image": read_image(image),
+        "image": read_image(image.parent, image.name),
         "center": center,
         "size": size,
         "keypoints_2d": points_2d,
@@ -692,18 +996,21 @@ def h36m(source, every=10):
         if image is None:
             return [Skip("no frames extracted from the video", str(path))]
         name = f"{path.relative_to(source).parts[0]}/{path.stem}/{number}"
-        return [_studio_sample(_labels(_h36m_sequence, path), number, image, "h36m", name)]
+        return [_studio_sample(_h36m_sequence(path), number, image, "h36m", name)]
 
-    return Listing(splits, load)
+    return Listing(splits, load, _frame_name)
 
 
-@lru_cache(maxsize=16)
+@_labels(keep=16)
 def _h36m_sequence(path):
-    from cdflib import CDF
-
-    flat = path.parents[1] / "D2_Positions" / path.name
-    in_2d = np.asarray(CDF(_require(flat)).varget("Pose")).reshape(-1, 32, 2)
-    in_3d = np.asarray(CDF(path).varget("Pose")).reshape(-1, 32, 3)
+    if find_spec("cdflib") is None:
+        raise ModuleNotFoundError('to read .cdf files: pip install "hmrlib[h36m]"')
+    flat = _require(path.parents[1] / "D2_Positions" / path.name)
+    values = foreign.read("cdf", ["Pose"], flat, path)
+    in_2d, in_3d = (
+        np.asarray(value["Pose"]).reshape(-1, 32, axes)
+        for value, axes in zip(values, (2, 3), strict=True)
+    )
     names = list(KEYPOINT_SETS["h36m-17"].names)
     return _sequence(names, in_2d[:, _H36M_OF_32], in_3d[:, _H36M_OF_32])
 
@@ -740,8 +1047,8 @@ def threedpw(source):
     for split in splits:
         for path in sorted((source / "sequenceFiles" / split).glob("*.pkl")):
             try:
-                length = _labels(_3dpw_length, path)
-            except LeftOut:
+                length = len(_3dpw_sequence(path)["cam_poses"])
+            except (LeftOut, LookupError, TypeError):
                 length = 1  # where the reason is counted
             splits[split] += [(path, frame) for frame in range(length)]
     if not any(splits.values()):
@@ -749,26 +1056,24 @@ def threedpw(source):
 
     def load(item):
         path, frame = item
-        labels = _labels(_3dpw_sequence, path)
+        labels = _3dpw_sequence(path)
         image = source / "imageFiles" / path.stem / f"image_{frame:05d}.jpg"
-        tried = _tried(lambda person: [_3dpw_person(labels, frame, person, image)])
+        tried = _tried(
+            lambda person: [_3dpw_person(labels, frame, person, image)],
+            lambda person: f"{path.stem}/{person}/{frame}",
+        )
         return [tried(person)[0] for person in range(len(labels["poses"]))]
 
-    return Listing(splits, load)
+    return Listing(splits, load, lambda item: f"{item[0].stem}/{item[1]}")
 
 
-@lru_cache(maxsize=4)
+@_labels(keep=4)
 def _3dpw_sequence(path):
     with open(path, "rb") as file:
         try:
             return safe_pickle.load(file)
         except safe_pickle.UnsafePickleError as error:
             raise safe_pickle.UnsafePickleError(f"{path}: {error}") from error
-
-
-@cache
-def _3dpw_length(path):
-    return len(_3dpw_sequence(path)["cam_poses"])
 
 
 def _3dpw_person(labels, frame, person, image):
@@ -792,7 +1097,7 @@ def _3dpw_person(labels, frame, person, image):
     known = np.concatenate([joints, np.ones((24, 1))], 1)
     betas = np.ravel(labels["betas"][person])[:10].tolist()
     sample = {
-        "image": read_image(image),
+        "image": read_image(image.parent, image.name),
         "center": center,
         "size": size,
         "keypoints_2d": to_union(detected, _OPENPOSE_18.split()),
@@ -854,52 +1159,82 @@ def folder(source):
             "keypoints_3d": [[x, y, z, known], ...],
             "pose": [[...] x 24], "betas": [...], "translation": [...], "camera": [...]}]}
 
-    Pixels are counted so that the first pixel's centre is (0.5, 0.5); all else is as in
-    `hmrlib.data.records`. Licence: yours to say.
+    Pixels are counted so that the first pixel's centre is (0.5, 0.5), in the picture as viewers and
+    labelling tools show it: turned as its EXIF orientation says. A split is train, validation or
+    test. A box of no area is taken from the points. All else is as in `hmrlib.data.records`.
+    Licence: yours to say.
     """
     path = _require(source / "labels.json")
-    try:
-        labels = json.loads(path.read_text("utf-8"))
-        names, people = labels["keypoints"], labels["people"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataSetError(
-            f'{path}: expected JSON {{"keypoints": ..., "people": [...]}} ({error!r})'
-        ) from error
+    labels = read_json(path)
+    people = labels.get("people") if isinstance(labels, dict) else None
+    if not isinstance(people, list) or "keypoints" not in labels:
+        raise DataSetError(f'{path}: expected JSON {{"keypoints": ..., "people": [...]}}')
+    names = _own_names(path, labels["keypoints"])
     splits = {}
     for number, person in enumerate(people):
-        splits.setdefault(person.get("split", "train"), []).append(number)
+        splits.setdefault(_own_split(person) or "train", []).append(number)
 
     def load(number):
-        person = people[number]
-        points = np.array(person["keypoints"], float)
-        count = len(KEYPOINT_SETS[names]) if isinstance(names, str) else len(names)
-        if points.shape != (count, 3):
-            raise LeftOut(f"keypoints of shape {points.shape}, not ({count}, 3)")
-        sample = {
-            "image": read_image(source / person["image"]),
-            "keypoints_2d": to_union(points, names),
-            "source": source.name,
-            "id": f"{person['image']}/{number}",
-        }
-        if "box" in person:
-            left, top, width, height = person["box"]
-            sample |= {
-                "center": (left + width / 2, top + height / 2),
-                "size": max(width, height),
-            }
-        elif (points[:, 2] > 0).any():
-            sample["center"], sample["size"] = records.box_around(points)
-        else:
-            raise LeftOut("neither a box nor a point")
-        if "occluded" in person:
-            sample["occluded"] = to_union(np.array(person["occluded"])[:, None], names)[:, 0]
-        if "keypoints_3d" in person:
-            sample["keypoints_3d"] = to_union(np.array(person["keypoints_3d"], float), names)
-        optional = ("pose", "betas", "translation", "camera")
-        sample |= {name: person[name] for name in optional if name in person}
-        return [crop_to_person(sample)]
+        return [_own_person(source, number, people[number], names)]
 
-    return Listing(splits, load)
+    return Listing(splits, load, lambda number: f"labels.json: people[{number}]")
+
+
+def _own_names(path, names):
+    """The names of the points of one's own labels."""
+    if isinstance(names, str) and names in KEYPOINT_SETS:
+        return KEYPOINT_SETS[names].names
+    ours = _named_points(names)
+    if ours is None:
+        raise DataSetError(
+            f"{path}: expected keypoints to be one of {', '.join(KEYPOINT_SETS)}, or a list of "
+            f"different names, some of them points of {records.KEYPOINTS}; found {names!r:.80}"
+        )
+    return ours
+
+
+def _own_split(person):
+    """train, validation or test; None where it is something else."""
+    given = person.get("split") if isinstance(person, dict) else None
+    return "train" if given is None else SPLITS.get(given) if isinstance(given, str) else None
+
+
+def _own_person(source, number, person, names):
+    if not isinstance(person, dict):
+        raise LeftOut("a person that is no object of JSON")
+    if _own_split(person) is None:
+        raise LeftOut("a split that is none of train, validation and test")
+    if person.get("keypoints") is None:
+        raise LeftOut("no keypoints")
+    count = len(names)
+    points = _numbers(person["keypoints"], "keypoints", (count, 3))
+    confidence = points[:, 2]  # of a detector: a little above 1 at times, -1 for what is not seen
+    points[:, 2] = np.where(confidence <= 1.1, np.clip(confidence, 0, 1), confidence)
+    image = read_image(source, person.get("image"))
+    corners = _box_corners(person.get("box"))
+    if not len(corners) and not (points[:, 2] > 0).any():
+        raise LeftOut("neither a box nor a point")
+    boxed = len(corners) > 0
+    center, size = records.box_around(corners if boxed else points, 1.0 if boxed else POINTS_MARGIN)
+    sample = {
+        "image": image,
+        "center": center,
+        "size": size,
+        "keypoints_2d": to_union(points, names),
+        "source": source.name,
+        "id": f"{person['image']}/{number}",
+    }
+    given = {name: value for name, value in person.items() if value is not None}
+    if "occluded" in given:
+        occluded = _numbers(given["occluded"], "occluded", (count, 1))
+        sample["occluded"] = to_union(occluded, names)[:, 0]
+    if "keypoints_3d" in given:
+        points_3d = _numbers(given["keypoints_3d"], "keypoints_3d", (count, 4))
+        sample["keypoints_3d"] = to_union(points_3d, names)
+    for field in ("pose", "betas", "translation", "camera"):
+        if field in given:
+            sample[field] = _numbers(given[field], field, records.FLOATS[field])
+    return crop_to_person(sample, upright=True)
 
 
 DATASETS = {

@@ -37,12 +37,14 @@ from hmrlib.data.records import (
     decode_segmentation,
     open_records,
 )
+from hmrlib.io import read_npz
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS
 
 SIZE = 224  # of the crop, pixels
 MARGIN = 1.2  # side of the crop, in sides of the person's box, before augmentation
 POINT_MIRROR = np.array(KEYPOINT_SETS[KEYPOINTS].mirror)
 LABELS = (*FLOATS, *FLAGS)
+KNOWN_BY = ("keypoints_2d", "keypoints_3d", "has_pose", "has_betas", "has_camera")  # 0: unknown
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ def warp(image, back, crop=SIZE, colour=None, fill=(0, 0, 0), out=None):
     """The crop of an image: bilinear, and `fill` outside.
 
     Args:
-        image: (H, W, 3) uint8, or the bytes of an image file.
+        image: (H, W, 3) uint8, or the bytes of a JPEG file.
         back: (2, 3) from the crop's pixels to the image's.
         colour: gain and offset (2, 3) of each channel, in grey levels, or None.
         out: (crop, crop, 3) uint8 that is written into, or None.
@@ -347,7 +349,7 @@ class Mix:
                                under a patch, and where a record has none
 
     A record that cannot be read gives way to the next one of its source, and is counted in
-    `skipped`.
+    `skipped`; so is one whose picture turns out to be damaged, which is black, with nothing known.
 
     Args:
         sources: a folder of records or `Records`; or {folder or Records: share of each batch}.
@@ -484,15 +486,25 @@ class Mix:
         shape = (len(encoded), self.crop, self.crop)
         images = np.empty((*shape, 3), np.uint8)
         for i, (data, _) in enumerate(encoded):
-            warp(data, labels["affine"][i], self.crop, colours[i], out=images[i])
-            paint(images[i], patches[i])
+            try:
+                warp(data, labels["affine"][i], self.crop, colours[i], out=images[i])
+                paint(images[i], patches[i])
+            except RecordError as error:  # its checksum fits, so that it came as far as this
+                self.skipped[str(error)] += 1
+                images[i] = 0
+                for name in KNOWN_BY:
+                    labels[name][i] = 0
         if self.segmentation:
             maps = labels["segmentation"] = np.zeros(shape, np.uint8)
             known = [data is not None for _, data in encoded]
             labels["has_segmentation"] = np.array(known, np.float32)
             for i in np.flatnonzero(known):
-                maps[i] = warp_segmentation(encoded[i][1], labels["affine"][i], self.crop)
-                paint(maps[i], patches[i], colour=0)
+                try:
+                    maps[i] = warp_segmentation(encoded[i][1], labels["affine"][i], self.crop)
+                    paint(maps[i], patches[i], colour=0)
+                except RecordError as error:
+                    self.skipped[str(error)] += 1
+                    labels["has_segmentation"][i] = 0
         return {"image": images, **labels}
 
     def batches(self, first=0, steps=None, threads=None):
@@ -551,8 +563,10 @@ def _counts(shares, batch_size):
 
 def _read_poses(poses):
     if isinstance(poses, str | Path):
-        with np.load(poses, allow_pickle=False) as archive:
-            poses = archive["pose"]
+        archive = read_npz(poses)
+        if "pose" not in archive:
+            raise ValueError(f"{poses}: expected the array pose; found {', '.join(archive)}")
+        poses = archive["pose"]
     if poses is None or hasattr(poses, "sample"):
         return poses
     poses = np.asarray(poses, np.float32)

@@ -50,6 +50,7 @@ import google_crc32c
 import numpy as np
 from PIL import Image
 
+from hmrlib import images as pictures
 from hmrlib.io import atomic_write
 from hmrlib.skeleton import KEYPOINT_SETS
 
@@ -178,7 +179,8 @@ def box_around(points, margin=1.1):
     if not len(known):
         return np.full(2, np.nan), np.nan
     low, high = known.min(0), known.max(0)
-    return (low + high) / 2, max(margin * (high - low).max(), 1.0)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
+        return (low + high) / 2, max(margin * (high - low).max(), 1.0)
 
 
 def _check_ranges(name, sample):
@@ -210,10 +212,8 @@ def _check_image(name, image):
         return image
     if isinstance(image, bytes):
         try:
-            with Image.open(io.BytesIO(image), formats=["JPEG"]) as picture:
-                picture.load()
-                mode = picture.mode
-        except Exception as error:  # Pillow has many for a damaged file
+            mode = pictures.load(image, ["JPEG"]).mode
+        except pictures.ImageError as error:
             raise SampleError(f"{name}: the image is not a whole JPEG file ({error})") from error
         if mode not in ("RGB", "L"):
             raise SampleError(f"{name}: expected a JPEG in colour or grey, found mode {mode}")
@@ -230,11 +230,10 @@ def _check_image(name, image):
 
 
 def image_shape(image):
-    """(H, W) of an image (H, W, 3), or of the bytes of one, from the file's header."""
+    """(H, W) of an image (H, W, 3), or of the bytes of a JPEG, from the file's header."""
     if isinstance(image, np.ndarray | Jpeg):
         return image.shape[:2]
-    with Image.open(io.BytesIO(image)) as picture:
-        return picture.size[::-1]
+    return pictures.shape_of(image, ["JPEG"])
 
 
 def encode_jpeg(image, quality=QUALITY):
@@ -260,15 +259,30 @@ def encode_segmentation(labels):
 
 
 def decode_segmentation(data):
-    """The bytes of a PNG file -> (H, W) uint8."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture)
+    """The bytes of a PNG file -> (H, W) uint8.
+
+    Raises:
+        RecordError: they are no such file, or it is damaged.
+    """
+    try:
+        picture = pictures.load(data, ["PNG"])
+    except pictures.ImageError as error:
+        raise RecordError(f"the segmentation cannot be read ({error})") from error
+    if picture.mode not in ("L", "P"):
+        raise RecordError(f"the segmentation is of mode {picture.mode}, not one number a pixel")
+    return np.asarray(picture)
 
 
 def decode_image(data):
-    """The bytes of an image file -> (H, W, 3) uint8."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    """The bytes of a JPEG file -> (H, W, 3) uint8, as it is stored: labels fit that.
+
+    Raises:
+        RecordError: they are no such file, or it is damaged.
+    """
+    try:
+        return np.asarray(pictures.to_rgb(pictures.load(data, ["JPEG"]), upright=False))
+    except pictures.ImageError as error:
+        raise RecordError(f"the image cannot be read ({error})") from error
 
 
 # --- the message -------------------------------------------------------------------------------
@@ -356,7 +370,8 @@ def decode_sample(data, images=True):
         images: False leaves `image` and `segmentation` as the bytes of their files.
 
     Raises:
-        RecordError: not such a message, or of another version.
+        RecordError: not such a message, of another version, or what `check_sample` refuses: numbers
+            that are not finite or out of range.
     """
     message = _example()()
     try:
@@ -380,21 +395,48 @@ def decode_sample(data, images=True):
             sample[field] = value.reshape(shape)
         for field in STRINGS:
             sample[field] = feature[field].bytes_list.value[0].decode()
-        image = feature["image"].bytes_list.value[0]
-    except (ValueError, IndexError) as error:
+        field = "image"
+        image = feature[field].bytes_list.value[0]
+    except (ValueError, IndexError, OverflowError) as error:
         raise RecordError(f"the field {field} is damaged ({error})") from error
+    _check_stored(sample)
     stored = feature["segmentation"].bytes_list.value
     segmentation = stored[0] if stored else None
     if images:
         image = decode_image(image)
         segmentation = decode_segmentation(segmentation) if stored else None
+        if stored and segmentation.shape != image.shape[:2]:
+            raise RecordError("the segmentation is not of the image's size")
     return sample | {"image": image, "segmentation": segmentation}
+
+
+# of every number in FLOATS, in their order
+_LIMITS = np.concatenate(
+    [
+        np.full(shape, LIMITS.get(field, np.finfo(np.float32).max), np.float32).ravel()
+        for field, shape in FLOATS.items()
+    ]
+)
+
+
+def _check_stored(sample):
+    """What came out of a file keeps to the schema's ranges: its checksum may fit all the same."""
+    numbers = np.concatenate([sample[field].ravel() for field in FLOATS])
+    if not (np.abs(numbers) <= _LIMITS).all():  # a NaN is not
+        raise RecordError("a number is not finite, or is out of range")
+    if not all((sample[field] <= 1).all() for field in FLAGS):
+        raise RecordError("a flag is neither 0 nor 1")
+    try:
+        _check_ranges("", sample)
+    except SampleError as error:
+        raise RecordError(str(error).removeprefix(": ")) from error
 
 
 # --- shards ------------------------------------------------------------------------------------
 
 # TFRecord: length (8 bytes), its checksum (4), the data, their checksum (4); little-endian
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
+_COUNTERS = ("known", "skipped", "notes")  # of a shard's .json
 
 
 def _checksum(data):
@@ -475,8 +517,13 @@ def finished(path):
     path = Path(path)
     try:
         summary = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        return summary if summary["bytes"] == path.stat().st_size else None
-    except (OSError, ValueError, KeyError):
+        lengths, size = summary["lengths"], path.stat().st_size
+        counts = [count for name in _COUNTERS for count in summary[name].values()]
+        described = all(type(n) is int and n >= 0 for n in (*lengths, *counts))
+        framed = sum(lengths) + len(lengths) * (_HEADER.size + _FOOTER.size)
+        fits = summary["bytes"] == size == framed and summary["samples"] == len(lengths)
+        return summary if described and fits else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -654,7 +701,7 @@ def tf_dataset(source, split=None):
     """The same samples as a `tf.data.Dataset` of dicts, for whoever goes on in TensorFlow.
 
     `image` is (H, W, 3) uint8, `segmentation` (H, W) or (0, 0). Records of another version are
-    left out.
+    left out, and those with numbers that are not finite.
 
     Raises:
         RecordError: there are no shards. A damaged shard raises TensorFlow's DataLossError.
@@ -672,6 +719,9 @@ def tf_dataset(source, split=None):
     def of_this_version(data):
         return tf.io.parse_single_example(data, version)["version"] == VERSION
 
+    def is_finite(sample):
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(sample[name])) for name in FLOATS])
+
     def parse(data):
         sample = tf.io.parse_single_example(data, features)
         sample |= {name: tf.cast(sample[name], tf.uint8) for name in FLAGS}
@@ -688,4 +738,5 @@ def tf_dataset(source, split=None):
     data = shards.interleave(
         tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=tf.data.AUTOTUNE
     )
-    return data.filter(of_this_version).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    parsed = data.filter(of_this_version).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    return parsed.filter(is_finite)

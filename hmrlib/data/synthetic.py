@@ -38,6 +38,7 @@ from hmrlib.body.files import default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
+from hmrlib.images import ImageError, below, load, to_rgb
 from hmrlib.io import atomic_write
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
@@ -1206,20 +1207,18 @@ def _surroundings(recipe, camera, photographs):
 
 @lru_cache(maxsize=64)
 def _photograph(path):
-    """A photograph, at most 640 pixels along a side; None if it cannot be read."""
+    """A photograph, upright, at most 640 pixels along a side; None if it cannot be read."""
     try:
-        with Image.open(path) as file:
-            file.draft("RGB", (640, 640))
-            image = file.convert("RGB")
-            image.thumbnail((640, 640))
-            return image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        image = to_rgb(load(path, reduce_to=(640, 640)))
+    except (OSError, ImageError):
         return None
+    image.thumbnail((640, 640))
+    return image
 
 
 def _crop(folder, size, name, at, side, flip):
     """A square of a photograph as background (H, W, 3), or None if the file cannot be read."""
-    image = _photograph(str(Path(folder or ".", name)))
+    image = _photograph(str(below(folder or ".", name, links=True)))
     if image is None or min(image.size) < 32:
         return None
     length = side * min(image.size)

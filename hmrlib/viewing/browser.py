@@ -282,7 +282,7 @@ def silhouette(png):
     import numpy as np
     from PIL import Image
 
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    pixels = np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")).astype(int)
     red, blue = pixels[..., 0], pixels[..., 2]
     return (red - blue >= 3) | (red < 180)  # the shadow, the darkest behind, has 198
 
