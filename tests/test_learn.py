@@ -49,6 +49,15 @@ def test_mesh_is_closed_oriented_and_of_genus_0(model):
     assert np.einsum("fc,fc->", a, np.cross(b, c)) / 6 > 0.05, "inside out"
 
 
+def test_faces_are_in_the_order_that_a_build_gives_them(model, mirror):
+    left, right = np.split(model["f"], 2)
+    np.testing.assert_array_equal(mesh.canonical_faces(left), left)
+    for faces, twins in ((left, right), (right, left)):
+        reflected = mirror[faces][:, ::-1]
+        turned = [np.roll(face, -face.argmin()) for face in reflected]
+        np.testing.assert_array_equal(turned, twins)
+
+
 def test_everything_is_exactly_symmetric(model, mirror):
     joints = list(skeleton.JOINT_MIRROR)
     flip = np.array([-1, 1, 1])

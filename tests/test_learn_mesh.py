@@ -111,6 +111,49 @@ def test_two_builds_are_equal(built, assets, bodies):
     assert abs(again.select - built.select).max() == 0
 
 
+def test_last_bits_choose_nothing(built, assets, bodies):
+    """As from another processor: sums in another order, thousands of last bits away."""
+    noise = 1e-12 * np.random.default_rng(0).standard_normal(bodies.shape)
+    noisy = bodies + (noise + makehuman.reflect(noise[:, assets.mirror])) / 2
+    again = mesh.build_mesh(noisy, assets.quads, assets.groups, assets.mirror)
+    np.testing.assert_array_equal(again.faces, built.faces)
+    assert abs(again.select - built.select).max() < 1e-6
+
+
+def test_faces_have_one_order_whatever_made_them(built):
+    half = built.faces[: mesh.NUM_FACES // 2]
+    rng = np.random.default_rng(0)
+    turned = [np.roll(face, rng.integers(3)) for face in rng.permutation(half)]
+    np.testing.assert_array_equal(mesh.canonical_faces(np.array(turned)), half)
+    quads = np.array([[5, 2, 7, 3], [1, 4, 0, 6]])
+    np.testing.assert_array_equal(mesh.canonical_faces(quads), [[0, 6, 1, 4], [2, 7, 3, 5]])
+    other = built.mirror[half]  # the right half: the same rows, mirrored
+    same = mesh.canonical_faces(other[:, ::-1])
+    np.testing.assert_array_equal(mesh.canonical_faces(built.faces[mesh.NUM_FACES // 2 :]), same)
+
+
+def test_quadrics_are_squared_distances_to_planes():
+    ball = trimesh.creation.icosphere(subdivisions=1, radius=0.1)
+    points = np.stack([ball.vertices + np.array([3, -2, 5]), 1.5 * ball.vertices])  # two bodies
+    faces, wanted = np.asarray(ball.faces), np.full(len(ball.vertices), 0.02)
+    quadrics = mesh._quadrics(points, faces, wanted)
+
+    def by_definition(u, place):  # place: (2, 3)
+        a, b, c = (points[:, faces[(faces == u).any(axis=1), k]] for k in range(3))
+        normal = np.cross(b - a, c - a)
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        to_planes = (((place[:, None] - a) * normal).sum(axis=-1) ** 2).sum(axis=1)
+        moved = ((place - points[:, u]) ** 2).sum(axis=1)
+        return (to_planes + mesh.SPREAD**2 * moved) / wanted[u] ** 2  # (2,)
+
+    u, v, x = 0, *np.setdiff1d(faces[(faces == 0).any(axis=1)], [0])[:2]
+    once = by_definition(u, points[:, v]).mean()
+    assert mesh._cost(quadrics, points, u, v) == pytest.approx(once, abs=1e-9)
+    mesh._add_quadric(quadrics, points, u, v)  # v stands for both now
+    both = (by_definition(u, points[:, x]) + by_definition(v, points[:, x])).mean()
+    assert mesh._cost(quadrics, points, v, x) == pytest.approx(both, abs=1e-9)
+
+
 def test_self_intersections_are_found():
     cube = trimesh.creation.box()
     tetrahedron = trimesh.creation.icosphere(subdivisions=0, radius=0.3)

@@ -148,6 +148,22 @@ def test_resampling_follows_the_survey():
         population.resample(stature[:100], weight[:100], male[:100], 90, rng)
 
 
+def test_last_bits_choose_nobody():
+    """Statures on a grid, so that many stand on the edge of a bin."""
+    rng = np.random.default_rng(0)
+    male = np.arange(8000) % 2 == 1
+    mean, std = (np.where(male, *(s[sex][k] for sex in ("male", "female")))
+                 for s in (population.STATURE,) for k in (0, 1))  # fmt: skip
+    stature = mean + std * rng.choice(np.linspace(-3, 3, 13), len(male))
+    weight = rng.uniform(17, 42, len(male)) * stature**2
+    rows = population.resample(stature, weight, male, 800, np.random.default_rng(1))
+    noise = 1 + 1e-13 * rng.standard_normal((2, len(male)))
+    again = population.resample(
+        stature * noise[0], weight * noise[1], male, 800, np.random.default_rng(1)
+    )
+    np.testing.assert_array_equal(again, rows)
+
+
 # --- rest pose ---------------------------------------------------------------------------------
 
 
@@ -275,6 +291,17 @@ def test_shape_space_equals_a_plain_svd(ellipsoids):
     assert np.all(grows > 0)
 
 
+def test_a_direction_that_neither_grows_nor_shrinks_has_a_sign_too():
+    mean = np.array([[1.0, 0, 0], [1.0, 0, 0]])
+    across = np.array([[0, 0.1, 0], [0, -3.0, 2.0]])[..., None]  # at right angles to the mean
+    for last_bits in (-1e-12, 1e-12):
+        noisy = across + last_bits * mean[..., None]
+        assert shape._signs(mean, noisy) == shape._signs(mean, noisy * 7) == -1
+        assert shape._signs(mean, -noisy) == 1
+    larger = across + 0.01 * mean[..., None]
+    assert shape._signs(mean, larger) == 1 and shape._signs(mean, -larger) == -1
+
+
 def test_shape_space_refuses_too_many_components(ellipsoids):
     bodies, mirror, _ = ellipsoids
     with pytest.raises(ValueError, match="between 1 and 79"):
@@ -302,3 +329,9 @@ def test_joint_regressor_finds_known_combinations(ellipsoids):
     error = np.einsum("jv,nvc->njc", dense, bodies[60:]) - joints[60:]
     assert np.linalg.norm(error, axis=-1).mean() < 2e-3  # in a cloud 6 across
     assert np.count_nonzero(dense, axis=1).max() <= 200  # local: the nearest and their twins
+
+    noise = 1e-12 * rng.standard_normal(bodies[:60].shape)  # last bits choose no other vertices
+    noisy = bodies[:60] + (noise + makehuman.reflect(noise[:, mirror])) / 2
+    again = shape.joint_regressor(noisy, joints[:60], mirror, nearest=100).toarray()
+    np.testing.assert_array_equal(again > 0, dense > 0)
+    np.testing.assert_allclose(again, dense, atol=1e-6)

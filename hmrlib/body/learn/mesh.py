@@ -15,6 +15,10 @@ A `Surface` holds no coordinates but a sparse matrix: each of its vertices is a 
 mean of base vertices (nearly always just one of them). So the same mesh fits *every* MakeHuman
 body, ``select @ base_vertices``, and MakeHuman's linear targets stay linear.
 
+What is as good but for the last bits of a float must not be chosen by them, or the mesh would
+depend on the processor. So what is compared is rounded (`DIGITS`), and of equals the first counts;
+and rows whose order says nothing have one order (`canonical_faces`).
+
 Lengths are in metres, the person's left is +x. ``n`` counts the vertices of a surface, ``K`` the
 bodies that it is judged on, 19158 is the size of the base topology.
 """
@@ -30,6 +34,7 @@ from numba import njit
 from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial.distance import cdist
 
 NUM_VERTICES = 6890  # SMPL's own counts; a closed surface of genus 0 has F = 2V - 4
 NUM_FACES = 13776
@@ -75,6 +80,8 @@ FLIP_ROUNDS = 10
 MIN_GAIN = 0.02  # in the worse triangle's quality, for an edge to be flipped
 MAX_FOLD = 0.97  # cosine of the fold at an edge that may be flipped
 
+DIGITS = 9  # decimals that lengths (m), costs and ratios are compared by
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -104,7 +111,8 @@ class Mesh:
 
     Attributes:
         select: (6890, 19158) sparse, rows sum to one; vertices are ``select @ base_vertices``.
-        faces: (13776, 3) triangles, counter-clockwise seen from outside; closed, genus 0.
+        faces: (13776, 3) triangles, counter-clockwise seen from outside; closed, genus 0. The left
+            half's first, ordered by `canonical_faces`, then their mirror images.
         mirror: (6890,) the vertex on the other side; midline vertices are their own.
     """
 
@@ -160,7 +168,8 @@ def left_half(bodies, quads, mirror) -> Surface:
             "Expected bodies whose midline lies at x = 0; the bodies are not symmetric."
         )
     select = sparse.eye_array(len(mirror), format="csr")
-    return _compact(select, quads[((x > 0) | midline)[quads].all(axis=1)], midline)
+    left = x.round(DIGITS) > 0
+    return _compact(select, quads[(left | midline)[quads].all(axis=1)], midline)
 
 
 def edge_loop(quads, first, second) -> list[int]:
@@ -234,6 +243,7 @@ def _longest_strip(half: Surface, bodies, wanted) -> tuple[np.ndarray, float]:
     length = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
     excess = np.bincount(strip, length / wanted[ends].mean(axis=1)) / np.bincount(strip)
     excess[np.concatenate([crossing, at_a_hole])] = 0  # these stay as they are
+    excess = excess.round(DIGITS)
     return ends[strip == excess.argmax()], excess.max()
 
 
@@ -271,7 +281,8 @@ def triangulate(half: Surface, bodies) -> Surface:
         triangle_quality(points, pair.reshape(-1, 3)).reshape(len(points), -1, 2).min(axis=(0, 2))
         for pair in (a, b)
     ]
-    faces = np.where((worst[0] >= worst[1])[:, None], a, b).reshape(-1, 3)
+    better = np.round(worst[0] - worst[1], DIGITS) >= 0
+    faces = np.where(better[:, None], a, b).reshape(-1, 3)
     return Surface(half.select, faces, half.border)
 
 
@@ -292,11 +303,11 @@ def cap_eye(half: Surface, bodies, loop, eyeball) -> Surface:
     turns = [np.roll(rim, -k) for k in range(count)]
     upper, lower = min(  # the way to fold the rim that brings both lids' x together
         ((turn[:count], turn[: count - 1 : -1]) for turn in turns),
-        key=lambda fold: np.square(points[fold[0], 0] - points[fold[1], 0]).sum(),
+        key=lambda fold: np.square(points[fold[0], 0] - points[fold[1], 0]).sum().round(DIGITS),
     )
     columns, extra = [], []
     for u, v in zip(upper, lower, strict=True):
-        steps = int(np.linalg.norm(points[u] - points[v]) / 0.002 - 0.5)
+        steps = int(round(np.linalg.norm(points[u] - points[v]) / 0.002 - 0.5, DIGITS))
         column = [u]
         for t in (np.arange(steps) + 0.5) / max(steps, 1):
             ray = (1 - t) * points[u] + t * points[v] - centre
@@ -316,7 +327,7 @@ def cap_mouth(half: Surface, bodies, loop) -> Surface:
     lips = [rows.get(v) for v in loop]
     right = lips.index(None)  # the left of the loop is one run between two midline vertices
     run = [v for v in lips[right:] + lips[:right] if v is not None]
-    corner = int(points[run, 0].argmax())
+    corner = int(points[run, 0].round(DIGITS).argmax())
     return _add_strips(half, bodies, [run[corner::-1], run[corner:]])
 
 
@@ -337,7 +348,7 @@ def wanted_edge_lengths(half: Surface, bodies, groups, eye, mouth) -> np.ndarray
         ]
     )
     points = half.select @ body
-    wanted = by_joint[cKDTree(centres).query(points)[1]]
+    wanted = by_joint[cdist(points, centres).round(DIGITS).argmin(axis=1)]
     rows = _rows_of(half)
     wanted[[rows[v] for v in eye]] = EYELID_EDGE_LENGTH
     wanted[[rows[v] for v in mouth if v in rows]] = LIP_EDGE_LENGTH
@@ -354,6 +365,8 @@ def wanted_edge_lengths(half: Surface, bodies, groups, eye, mouth) -> np.ndarray
 
 def decimate(half: Surface, bodies, wanted, num_vertices) -> Surface:
     """Collapse edges, cheapest first, until the whole mesh would have ``num_vertices``.
+
+    Of collapses that cost the same up to rounding, the one with the lowest u, then v, comes first.
 
     A collapse moves vertex u onto its neighbour v. Its cost is u's quadric at v's place, in the
     mean over the bodies: the squared distances to the planes of the triangles that u stands for
@@ -379,7 +392,7 @@ def decimate(half: Surface, bodies, wanted, num_vertices) -> Surface:
     total = 2 * np.count_nonzero(alive & ~border) + np.count_nonzero(alive & border)
     if total != num_vertices:
         raise ValueError(f"Expected to reach {num_vertices} vertices, stopped at {total}.")
-    return _compact(half.select, faces, border)
+    return _compact(half.select, canonical_faces(faces), border)
 
 
 def reflect_half(half: Surface, mirror) -> Mesh:
@@ -389,7 +402,8 @@ def reflect_half(half: Surface, mirror) -> Mesh:
     own = np.empty(len(order), dtype=np.int64)  # half's vertex -> mesh vertex
     own[order] = np.arange(len(order))
     twin = np.where(half.border, own, own + len(order))
-    faces = np.concatenate([own[half.faces], twin[half.faces][:, ::-1]])
+    rows = canonical_faces(own[half.faces])
+    faces = np.concatenate([rows, _from_smallest(twin[order][rows][:, ::-1])])
 
     here, there = half.select[order], half.select[left]
     # Same order of summation on both sides: the result is symmetric to the last bit.
@@ -397,6 +411,15 @@ def reflect_half(half: Surface, mirror) -> Mesh:
     select = sparse.vstack([here, there], format="csr")
     twins = np.concatenate([twin[order], own[left]])
     return Mesh(select, faces, twins)
+
+
+def canonical_faces(faces) -> np.ndarray:
+    """The same faces (F, 3) or (F, 4) in the one order that their vertices alone decide.
+
+    Each starts at its smallest vertex and keeps its orientation; rows are in ascending order.
+    """
+    faces = _from_smallest(faces)
+    return faces[np.lexsort(faces.T[::-1])]
 
 
 def triangle_quality(points, faces) -> np.ndarray:
@@ -497,6 +520,12 @@ def _compact(select, faces, border) -> Surface:
     return Surface(select[used], np.searchsorted(used, faces), border[used])
 
 
+def _from_smallest(faces) -> np.ndarray:
+    """Each face turned so that its smallest vertex comes first."""
+    corners = faces.argmin(axis=1)[:, None] + np.arange(faces.shape[1])
+    return np.take_along_axis(faces, corners % faces.shape[1], axis=1)
+
+
 def _rows_of(half: Surface) -> dict[int, int]:
     """base vertex -> vertex of the half, for the vertices that are base vertices themselves."""
     single = np.flatnonzero(np.diff(half.select.indptr) == 1)
@@ -538,7 +567,7 @@ def _exit_point(hull, ball, centre, ray) -> tuple[np.ndarray, np.ndarray]:
     weights = np.linalg.solve(
         corners.transpose(0, 2, 1), np.broadcast_to(ray, (len(corners), 3))[..., None]
     )[..., 0]
-    inside = weights.min(axis=1)
+    inside = weights.min(axis=1).round(DIGITS)
     face = inside.argmax()  # all weights positive, up to rounding, in the one triangle that is hit
     return hull.simplices[face], np.maximum(weights[face], 0) / np.maximum(weights[face], 0).sum()
 
@@ -558,7 +587,7 @@ def _add_strips(half: Surface, bodies, chains) -> Surface:
         for i, j in np.ndindex(*square.shape):
             if i + j:
                 came = min(best[i - 1, j] if i else np.inf, best[i, j - 1] if j else np.inf)
-                best[i, j] = came + square[i, j]
+                best[i, j] = round(came + square[i, j], 2 * DIGITS)
         i, j = len(left) - 1, len(right) - 1
         while i or j:
             if j == 0 or (i and best[i - 1, j] <= best[i, j - 1]):
@@ -575,35 +604,49 @@ def _add_strips(half: Surface, bodies, chains) -> Surface:
 
 
 def _quadrics(points, faces, wanted) -> np.ndarray:
-    """(n, K, 4, 4) quadrics Q: the error of moving a vertex to x is [x, 1] Q [x, 1]."""
+    """(n, K, 4, 4) quadrics Q: the error of moving a vertex by d is [d, 1] Q [d, 1].
+
+    Each is written about the vertex's own place, where the planes meet: the terms stay as small
+    as the errors that they add up to, and rounding with them.
+    """
     bodies, count = points.shape[:2]
     a, b, c = (points[:, faces[:, k]] for k in range(3))  # (K, F, 3)
     normal = np.cross(b - a, c - a)
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-30)
-    plane = np.concatenate([normal, -(normal * a).sum(axis=-1, keepdims=True)], axis=-1)
-    per_face = np.einsum("kfi,kfj->fkij", plane, plane)
-    place = points.transpose(1, 0, 2)  # (n, K, 3)
+    per_face = np.einsum("kfi,kfj->fkij", normal, normal)
     quadrics = np.zeros((count, bodies, 4, 4))
-    quadrics[..., :3, :3] = np.eye(3)  # |x - place|^2
-    quadrics[..., :3, 3] = quadrics[..., 3, :3] = -place
-    quadrics[..., 3, 3] = np.square(place).sum(axis=-1)
-    quadrics *= SPREAD**2
+    quadrics[..., :3, :3] = SPREAD**2 * np.eye(3)  # of |d|^2
     for k in range(3):
-        np.add.at(quadrics, faces[:, k], per_face)
+        np.add.at(quadrics[..., :3, :3], faces[:, k], per_face)
     return quadrics / wanted[:, None, None, None] ** 2
 
 
 @njit(cache=True)
 def _cost(quadrics, points, u, v):
-    """Mean over the bodies of [p_v, 1] Q_u [p_v, 1]."""
+    """Mean over the bodies of [d, 1] Q_u [d, 1] with d = p_v - p_u, rounded."""
     total = 0.0
-    x = np.ones(4)
+    d = np.ones(4)
     for k in range(points.shape[0]):
-        x[:3] = points[k, v]
+        d[:3] = points[k, v] - points[k, u]
         for i in range(4):
             for j in range(4):
-                total += quadrics[u, k, i, j] * x[i] * x[j]
-    return total / points.shape[0]
+                total += quadrics[u, k, i, j] * d[i] * d[j]
+    return round(total / points.shape[0], DIGITS)
+
+
+@njit(cache=True)
+def _add_quadric(quadrics, points, u, v):
+    """Add Q_u to Q_v, written about p_v: [x, 1] = [[I, p_v - p_u], [0, 1]] [d, 1]."""
+    shift = np.eye(4)
+    for k in range(points.shape[0]):
+        shift[:3, 3] = points[k, v] - points[k, u]
+        for i in range(4):
+            for j in range(4):
+                total = 0.0
+                for m in range(4):
+                    for n in range(4):
+                        total += shift[m, i] * quadrics[u, k, m, n] * shift[n, j]
+                quadrics[v, k, i, j] += total
 
 
 @njit(cache=True)
@@ -665,7 +708,8 @@ def _may_collapse(u, v, faces, at, points, border, wanted):
             after, q_after = _shape(
                 points, k, v if a == u else a, v if b == u else b, v if c == u else c
             )
-            if (before * after).sum() < MIN_TURN or q_after < min(MIN_QUALITY, q_before):
+            least = min(MIN_QUALITY, q_before) - 1e-9
+            if (before * after).sum() < MIN_TURN or q_after < least:
                 return False
     return True
 
@@ -725,7 +769,7 @@ def _collapse(faces, points, quadrics, border, wanted, alive, target, settled):
         at[u].clear()
         alive[u] = False
         total -= 1 if border[u] else 2
-        quadrics[v] += quadrics[u]
+        _add_quadric(quadrics, points, u, v)
         ring = _ring_of(v, faces, at)
         ring.append(v)
         for x in ring:

@@ -123,7 +123,7 @@ class Targets:
 
     Attributes:
         base: (P, 3) the points on MakeHuman's base mesh, metres.
-        offsets: (T, P, 3) float32 displacement by each target at weight one.
+        offsets: (T, P, 3) displacement by each target at weight one, metres.
         macros: the corner of the grid that target t stands at, as {parameter: label}.
             Targets after the last macro come in pairs, modifier k at -1 and at +1.
         modifiers: names of the K local modifiers.
@@ -145,7 +145,7 @@ def read_targets(assets: makehuman.Assets) -> Targets:
     matrix = makehuman.target_matrix(assets.path, names, assets.mirror)
     return Targets(
         base=assets.vertices,
-        offsets=matrix.astype(np.float32).toarray().reshape(len(names), -1, 3),
+        offsets=matrix.toarray().reshape(len(names), -1, 3),
         macros=list(corners.values()),
         modifiers=[low.split("|")[0].split("/")[1].rsplit("-", 1)[0] for low, _, _ in modifiers],
         modifier_std=np.array([std for _, _, std in modifiers]),
@@ -155,7 +155,7 @@ def read_targets(assets: makehuman.Assets) -> Targets:
 def project(targets: Targets, points: sparse.sparray) -> Targets:
     """The same targets on other points, rows of a sparse (P, 19158) matrix that sum to one."""
     rows = targets.offsets.transpose(1, 0, 2).reshape(targets.offsets.shape[1], -1)
-    moved = (points.astype(np.float32) @ rows).reshape(points.shape[0], -1, 3)
+    moved = (points @ rows).reshape(points.shape[0], -1, 3)
     offsets = np.ascontiguousarray(moved.transpose(1, 0, 2))
     return replace(targets, base=points @ targets.base, offsets=offsets)
 
@@ -224,9 +224,13 @@ def target_weights(assets: makehuman.Assets, targets: Targets, parameters: dict)
 
 
 def build_bodies(targets: Targets, weights: np.ndarray) -> np.ndarray:
-    """Base plus weighted targets: the kept points (N, P, 3) of N bodies in MakeHuman's A-pose."""
-    moved = weights @ targets.offsets.reshape(len(targets.offsets), -1)
-    return targets.base.astype(np.float32) + moved.reshape(len(weights), *targets.base.shape)
+    """Base plus weighted targets: the kept points (N, P, 3) of N bodies in MakeHuman's A-pose.
+
+    Summed in double precision and rounded to single at the end: the order of a sum, which is the
+    processor's, hardly ever shows (once in a billion numbers).
+    """
+    moved = weights.astype(np.float64) @ targets.offsets.reshape(len(targets.offsets), -1)
+    return (targets.base + moved.reshape(len(weights), *targets.base.shape)).astype(np.float32)
 
 
 def rest_bodies(
@@ -281,7 +285,7 @@ def measure(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     the corners times the signed area of the triangle's shadow.
     """
     stature = np.ptp(vertices[:, :, 1], axis=1)
-    x, y, z = np.ascontiguousarray(vertices.transpose(2, 0, 1))
+    x, y, z = np.ascontiguousarray(vertices.transpose(2, 0, 1), np.float64)
     a, b, c = faces.T
     shadow = (x[:, b] - x[:, a]) * (y[:, c] - y[:, a]) - (x[:, c] - x[:, a]) * (y[:, b] - y[:, a])
     height = z[:, a] + z[:, b] + z[:, c]
@@ -332,7 +336,7 @@ def resample(
         ("male", np.flatnonzero(male), count // 2),
     ):
         mean, std = log_statistics(sex)
-        z = (features[rows] - mean) / std
+        z = np.round((features[rows] - mean) / std, 9)  # nobody is at a bin's edge by a last bit
         inside = np.all(np.abs(z) < 3.0, axis=1)
         rows, z = rows[inside], z[inside]
         if len(rows) <= wanted:
@@ -346,7 +350,7 @@ def resample(
         ratio = np.exp(-0.5 * (z**2).sum(axis=1)) / histogram[tuple(cell)]
         chance = _scale_to_sum(ratio, wanted)
         # Systematic sampling: step through the summed chances with a stride of one.
-        ticks = np.floor(np.cumsum(chance) + rng.uniform()).astype(int)
+        ticks = np.floor(np.round(np.cumsum(chance) + rng.uniform(), 9)).astype(int)
         chosen.append(rows[np.diff(ticks, prepend=0) > 0])
     return np.sort(np.concatenate(chosen))
 

@@ -91,7 +91,7 @@ def build_skeleton(
 
 
 def rest(points: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Bring N bodies from the A-pose to the T-pose.
+    """Bring N bodies from the A-pose to the T-pose, in double precision.
 
     Args:
         points: (N, V + Q, 3) vertices and joint centres, as `Skeleton.points` orders them.
@@ -101,13 +101,14 @@ def rest(points: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray
         metres, the pelvis joint at the origin.
     """
     count = len(skeleton.weights)
-    vertices, centres = points[:, :count], points[:, count:] + skeleton.joint_offset
+    vertices = points[:, :count].astype(np.float64)
+    centres = points[:, count:] + skeleton.joint_offset
     rotations, translations = rest_transforms(skeleton.joint_names, centres)
     posed = skin(vertices, skeleton.weights, rotations, translations)
     centres = skin_joints(skeleton.joint_names, centres, rotations, translations)
     joints = rig.model_joints(skeleton.joint_names, centres)
     pelvis = joints[:, :1]
-    return posed - pelvis.astype(posed.dtype), joints - pelvis
+    return (posed - pelvis).astype(points.dtype), joints - pelvis
 
 
 def joint_centres(
@@ -140,6 +141,7 @@ def joint_centres(
         axis = np.array([0.0, 1.0, 0.0]) if up else _unit(centres[ring.towards] - centre)
         along = (body - centre) @ axis
         radius = np.linalg.norm(body - centre - along[:, None] * axis, axis=1)
+        along, radius = along.round(9), radius.round(9)  # a last bit moves nobody in or out
         chosen = (abs(along) < ring.half_width) & (radius < ring.radius)
         if ring.back:
             chosen &= body[:, 2] < centre[2]
@@ -215,8 +217,8 @@ def skin(
     """Linear blend skinning of N bodies (N, V, 3) with weights (V, D) by N × D rigid motions."""
     count, segments = rotations.shape[:2]
     motion = np.concatenate([rotations, translations[..., None]], axis=-1)  # (N, D, 3, 4)
-    motion = motion.reshape(count, segments, 12).transpose(0, 2, 1).astype(vertices.dtype)
-    blended = motion.reshape(-1, segments) @ weights.T.astype(vertices.dtype)  # (N · 12, V)
+    motion = motion.reshape(count, segments, 12).transpose(0, 2, 1)
+    blended = motion.reshape(-1, segments) @ weights.T  # (N · 12, V)
     blended = blended.reshape(count, 3, 4, -1)
     out = np.einsum("nijv,nvj->nvi", blended[:, :, :3], vertices)
     return out + blended[:, :, 3].transpose(0, 2, 1)

@@ -111,7 +111,8 @@ def smooth_weights(weights, vertices, faces, mirror, iterations: int = 8) -> np.
         weights = (weights + neighbours @ weights) / 2
     weights = (weights + weights[mirror][:, list(JOINT_MIRROR)]) / 2
     # Strictly more than the fifth largest: of two equals (left and right on the midline) either
-    # both stay or both go.
+    # both stay or both go. Rounded, so that no last bit decides.
+    weights = weights.round(9)
     fifth = np.sort(weights, axis=1)[:, -5:-4]
     weights = np.where(weights > fifth + 1e-6, weights, 0)
     weights = np.where(weights > 1e-3, weights, 0)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg, optimize, sparse
-from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from hmrlib.body.learn.makehuman import reflect
@@ -45,7 +44,7 @@ def shape_space(bodies: np.ndarray, mirror: np.ndarray, components: int) -> Shap
     variance off the midline and adds nothing. The components are found in the (N, N) matrix of
     inner products, which is smaller than the covariance, and are mirrored exactly at the end.
     Each is turned so that a positive beta makes the body larger (its inner product with the mean
-    body is positive).
+    body is positive); one that does neither has its first large entry positive (`_signs`).
 
     Args:
         bodies: (N, V, 3) vertices in metres.
@@ -60,7 +59,7 @@ def shape_space(bodies: np.ndarray, mirror: np.ndarray, components: int) -> Shap
     mean = bodies.mean(axis=0, dtype=np.float64)
     mean = (mean + reflect(mean[mirror])) / 2
     midline = mirror == np.arange(len(mirror))
-    left = np.flatnonzero((mean[:, 0] > 0) & ~midline | midline)
+    left = np.flatnonzero(np.arange(len(mirror)) <= mirror)  # one of each pair
     scale = np.where(midline[left], 1.0, np.sqrt(2.0))[:, None]
     x = (bodies[:, left] - mean[left]) * scale  # (N, L, 3) float64
     x = x.reshape(len(bodies), -1)
@@ -71,12 +70,25 @@ def shape_space(bodies: np.ndarray, mirror: np.ndarray, components: int) -> Shap
     variance, u = variance[::-1], u[:, ::-1]
     # Columns of x^T u have length sqrt(variance (N - 1)); one beta is one standard deviation.
     half = (x.T @ u / np.sqrt(len(bodies) - 1)).reshape(len(left), 3, components) / scale[..., None]
-    half *= np.sign(np.einsum("lc,lcs->s", mean[left] * scale**2, half))
+    half *= _signs(mean[left] * scale**2, half)
     half[midline[left], 0] = 0
     shapedirs = np.empty((*mean.shape, components))
     shapedirs[mirror[left]] = half * np.array([-1.0, 1.0, 1.0])[:, None]
     shapedirs[left] = half
     return ShapeSpace(mean, shapedirs, np.sqrt(variance), variance / total)
+
+
+def _signs(mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """1 or -1 (S,) for directions (L, 3, S): the sign of the inner product with ``mean`` (L, 3).
+
+    Of a direction that stands on the mean body at right angles, up to rounding, the first entry
+    that is at least half of the largest decides.
+    """
+    flat = directions.reshape(-1, directions.shape[-1])
+    larger = mean.ravel() @ flat / np.linalg.norm(mean) / np.linalg.norm(flat, axis=0)
+    big = np.abs(flat) > 0.5 * np.abs(flat).max(axis=0)
+    first = flat[big.argmax(axis=0), np.arange(flat.shape[1])]
+    return np.where(np.where(np.abs(larger) > 1e-7, larger, first) < 0, -1.0, 1.0)
 
 
 def fit_betas(space: ShapeSpace, bodies: np.ndarray, count: int) -> np.ndarray:
@@ -117,21 +129,21 @@ def joint_regressor(
     Returns:
         (24, V) sparse, rows summing to one.
     """
-    mean, mean_joints = bodies.mean(axis=0), joints.mean(axis=0)
-    tree = cKDTree(mean)
+    mean, mean_joints = bodies.mean(axis=0, dtype=np.float64), joints.mean(axis=0)
     regressor = np.zeros((len(JOINT_NAMES), len(mean)))
     for j, name in enumerate(tqdm(JOINT_NAMES, desc=progress, disable=progress is None)):
         if name.startswith("right_"):
             regressor[j] = regressor[JOINT_MIRROR[j]][mirror]  # left joints come first
             continue
-        _, ids = tree.query(mean_joints[j], k=min(nearest, len(mean)))
+        distance = np.linalg.norm(mean - mean_joints[j], axis=1).round(9)
+        ids = np.argsort(distance, kind="stable")[:nearest]  # of two as near, the first
         if JOINT_MIRROR[j] == j:
             ids = np.union1d(ids, mirror[ids])
         row = _convex_fit(bodies[:, ids], joints[:, j])
         regressor[j, ids] = row
         if JOINT_MIRROR[j] == j:
             regressor[j] = (regressor[j] + regressor[j][mirror]) / 2
-    regressor[regressor < 1e-4] = 0
+    regressor[regressor.round(9) < 1e-4] = 0
     return sparse.csc_array(regressor / regressor.sum(axis=1, keepdims=True))
 
 
