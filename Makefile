@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-backends lab app viewer body bench fuzz lint lock clean
+.PHONY: help report test test-backends lab app viewer body bench processors fuzz lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ bench: .venv/backends ## measure the body model beside other packages, the raste
 	$(PY) benchmarks/data.py
 	$(PY) benchmarks/network.py
 	$(PY) benchmarks/viewer.py
+
+processors: .venv/ready ## make the fast body and some samples as other processors would: the same?
+	$(PY) benchmarks/processors.py
 
 fuzz: .venv/ready ## feed every reader with 100,000 changed files, or for 10 minutes; Linux
 	$(PY) -m tests.fuzz
