@@ -204,9 +204,9 @@ def read_npz(path, read_object=None, wanted=None):
                 for name, member in members.items()
                 if wanted is None or wanted(name)
             }
-        except (ArchiveError, OSError, MemoryError):
+        except (ArchiveError, MemoryError):
             raise
-        except Exception as error:  # zlib, zipfile and NumPy each have their own for damage
+        except Exception as error:  # zlib, zipfile, NumPy, and the system for a place below 0
             raise ArchiveError(f"the archive is damaged ({error!r:.200})") from error
     for name, array in arrays.items():
         if isinstance(array, io.BytesIO):
@@ -221,9 +221,9 @@ def bounded_zip(path):
     """A `zipfile.ZipFile` whose members together are not many times the archive's size."""
     try:
         archive = zipfile.ZipFile(path)
-    except OSError:
-        raise
     except Exception as error:  # struct's, Unicode's and zipfile's own
+        if isinstance(error, OSError) and error.filename is not None:  # it could not be opened
+            raise
         raise ArchiveError(
             f"no whole archive: truncated, or another kind of file ({error!r:.200})"
         ) from error

@@ -193,19 +193,19 @@ def _library_files():
     return [{"library.npz": library}]
 
 
-@reader(_library_files, *NPZ, errors=("hmrlib.data.prior:PriorError",))
+@reader(_library_files, *NPZ, errors=("hmrlib.data.pipeline:PoseError",))
 def library(path):
     from hmrlib.data import prior
 
     return prior.read_library(path)[:2]
 
 
-@reader(_library_files, *NPZ, errors=("hmrlib.data.pipeline:PipelineError",))
+@reader(_library_files, *NPZ, errors=("hmrlib.data.pipeline:PoseError",))
 def poses(path):
     """The adversary's real poses."""
     from hmrlib.data import pipeline
 
-    return pipeline._read_poses(path)
+    return pipeline.read_poses(path)
 
 
 def _prior_files():
@@ -221,7 +221,7 @@ def _prior_files():
     return [{"prior.npz": npz(np.savez_compressed, **arrays)}, {"prior.npz": npz(**arrays)}]
 
 
-@reader(_prior_files, *NPZ, errors=("hmrlib.data.prior:PriorError",))
+@reader(_prior_files, *NPZ, errors=("hmrlib.data.pipeline:PoseError",))
 def prior(path):
     from hmrlib.data import prior
 

@@ -22,7 +22,18 @@ from tests import fuzz, fuzz_mutations
 from tests.fuzz_readers import READERS, Reader
 
 COUNT = 100
-TESTED = ("bvh", "amc", "torch", "body_npz", "body_pkl", "body", "keras")
+TESTED = (
+    "bvh",
+    "amc",
+    "torch",
+    "body_npz",
+    "body_pkl",
+    "body",
+    "keras",
+    "library",
+    "poses",
+    "prior",
+)
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,11 @@ from scipy.special import logsumexp
 
 import hmrlib
 from hmrlib import fitting, geometry, skeleton
+from hmrlib.data.pipeline import PoseError
 from hmrlib.io import atomic_write, read_npz
 
 ASSET = Path(__file__).with_name("assets") / "pose_prior.npz"
+_HUGE = 1e6
 DIMENSIONS = 3 * (fitting.NUM_JOINTS - 1)  # 69
 # what NumPy raises for a file that is missing, cut off, or something else
 _BROKEN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
@@ -102,7 +104,7 @@ def load_prior(path=None):
     """The prior that ships, or one that `train` wrote.
 
     Raises:
-        ValueError: no such file, or it is damaged.
+        PoseError: no such file, or it is damaged.
     """
     path = Path(path or ASSET)
     try:
@@ -125,13 +127,13 @@ def load_prior(path=None):
         covariances = lower @ lower.transpose(0, 2, 1)
         return Prior(weights / weights.sum(), means, covariances, joints, card)
     except (*_BROKEN, IndexError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a pose prior ({error})") from error
+        raise PoseError(f"{path}: expected a pose prior ({error})") from error
 
 
 def _finite(name, array):
-    """As float64, all of them finite."""
-    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN, infinity or something else than numbers")
+    """As float64, all of them finite, and of the size that angles, metres and weights have."""
+    if array.dtype.kind not in "fiu" or not (np.abs(array.astype(float)) < _HUGE).all():
+        raise ValueError(f"{name} holds NaN, infinity, huge numbers or something else than numbers")
     return array.astype(float)
 
 
@@ -251,22 +253,22 @@ def read_library(path):
     """Angles (N, 69), clips' names (N,) and errors (N,) in metres, of a library by `mocap`.
 
     Raises:
-        ValueError: no such file, or not a pose library.
+        PoseError: no such file, or not a pose library.
     """
     try:
         file = read_npz(path)
         pose, clip, names = _finite("pose", file["pose"]), file["clip"], file["clip_names"]
         error = file["error"]
     except _BROKEN as error:
-        raise ValueError(
-            f"{path}: expected a pose library of `hmr data mocap` ({error})"
-        ) from error
+        raise PoseError(f"{path}: expected a pose library of `hmr data mocap` ({error})") from error
     if pose.ndim != 3 or pose.shape[1:] != (fitting.NUM_JOINTS, 3) or clip.shape != pose.shape[:1]:
-        raise ValueError(f"{path}: pose {pose.shape} and clip {clip.shape} do not fit")
+        raise PoseError(f"{path}: pose {pose.shape} and clip {clip.shape} do not fit")
+    if error.dtype.kind != "f" or error.shape != clip.shape:
+        raise PoseError(f"{path}: error {error.dtype} {error.shape} does not fit")
     if clip.dtype.kind not in "iu" or names.dtype.kind != "U" or names.ndim != 1:
-        raise ValueError(f"{path}: expected clips' numbers and names, found others")
+        raise PoseError(f"{path}: expected clips' numbers and names, found others")
     if not len(clip) or clip.min() < 0 or clip.max() >= len(names):
-        raise ValueError(f"{path}: expected clips of {len(names)} names, or there is none at all")
+        raise PoseError(f"{path}: expected clips of {len(names)} names, or there is none at all")
     return np.asarray(pose_angles(pose)), names[clip], error
 
 

@@ -38,7 +38,7 @@ from hmrlib.body.files import default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
-from hmrlib.images import ImageError, below, load, to_rgb
+from hmrlib.data.pipeline import read_poses
 from hmrlib.io import atomic_write
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
@@ -75,7 +75,7 @@ def pose_pool(library=None, count=4000):
         count: how many of the prior's and the hand-made ones together.
 
     Raises:
-        ValueError: the library has no such array, or one that is not finite.
+        PoseError: the library has no such array, or one that is not finite.
         FileNotFoundError: there is no such file.
     """
     from hmrlib.data.prior import load_prior  # takes Keras along
@@ -88,14 +88,7 @@ def pose_pool(library=None, count=4000):
     pool = _on_its_feet(np.concatenate([drawn, loosened]))
     if library is None:
         return pool
-    with np.load(library, allow_pickle=False) as file:
-        if "pose" not in file:
-            raise ValueError(f"{library}: expected an array `pose` (N, 24, 3), found {file.files}")
-        poses = file["pose"]
-    if poses.ndim != 3 or poses.shape[1:] != (24, 3) or not np.isfinite(poses).all():
-        raise ValueError(
-            f"{library}: expected `pose` (N, 24, 3), finite; found {poses.dtype} {poses.shape}"
-        )
+    poses = read_poses(library)
     poses = poses[np.random.default_rng(0).permutation(len(poses))[:count]]
     return np.concatenate([pool, poses]).astype(np.float32)
 
