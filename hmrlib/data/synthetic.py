@@ -39,6 +39,7 @@ from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
 from hmrlib.data.pipeline import read_poses
+from hmrlib.images import ImageError, below, load, to_rgb
 from hmrlib.io import atomic_write
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
