@@ -43,14 +43,14 @@ def test_sites_are_the_bodys_own_points(body, people):
     betas, pose, translation, out = people
     state = fitting._state(pose, betas)._replace(translation=ops.convert_to_tensor(translation))
     points, _, world = fitting._kinematics(state, rest(body), fitting.SITE_OWNERS)
-    np.testing.assert_allclose(np.asarray(points)[:, :24], np.asarray(out.joints), atol=2e-6)
+    np.testing.assert_allclose(np.asarray(points)[:, :24], np.asarray(out.joints), atol=1e-5)
     # the head's landmarks move rigidly with it, up to skinning weights and correctives
     head = body.keypoints(out, fitting.body_keypoints.LANDMARK_NAMES)
     away = np.linalg.norm(np.asarray(points)[:, 24:30] - np.asarray(head), axis=-1)
     assert away.max() < 0.006
     placed, turns, found = fitting._place(fitting.SITE_OWNERS, None, state, rest(body))
-    np.testing.assert_allclose(np.asarray(placed), np.asarray(points), atol=1e-6)
-    np.testing.assert_allclose(np.asarray(turns), np.asarray(world), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(placed), np.asarray(points), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(turns), np.asarray(world), atol=1e-5)
     matrices = [np.asarray(geometry.axis_angle_to_matrix(p)) for p in (found, pose)]
     np.testing.assert_allclose(*matrices, atol=1e-5)
 

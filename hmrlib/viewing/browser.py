@@ -18,7 +18,7 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-TIMEOUT = 120  # seconds to wait for anything; a busy machine is slow
+TIMEOUT = 600  # seconds to wait for anything; a busy machine is slow
 FLAGS = (
     "--no-sandbox",  # which does not work for root
     "--use-angle=swiftshader",  # WebGL in software
