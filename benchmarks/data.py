@@ -94,15 +94,15 @@ def reading():
 def synthetic_people(shards=8, workers=None):
     """Finished samples of synthetic people, encoded into records | >= 250 samples/s on 2 cores"""
     workers = workers or os.cpu_count()
-    with tempfile.TemporaryDirectory() as folder, synthetic.cluster(None, workers) as client:
-        pool = client.scatter(synthetic.pose_pool(), broadcast=True)
+    pool = synthetic.pose_pool()
+    with tempfile.TemporaryDirectory() as folder:
 
         def work(first, shards, count=synthetic.SHARD):
             tasks = [
-                (pool, 0, first + i * count, count, f"{folder}/{first + i}.tfrecord", None, 224)
+                (0, first + i * count, count, f"{folder}/{first + i}.tfrecord", None, 224)
                 for i in range(shards)
             ]
-            client.gather([client.submit(synthetic.render_shard, *t, pure=False) for t in tasks])
+            list(synthetic.render_shards(pool, tasks, workers))
 
         work(0, workers, 600)  # compiles, and cuts the clothes
         count = shards * synthetic.SHARD

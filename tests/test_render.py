@@ -200,7 +200,7 @@ def test_faces_turned_away_are_seen_only_if_two_sided():
     toward = render(vertices, [[0, 1, 2]], FRONT)
     both = render(vertices, away, FRONT, two_sided=True)
     np.testing.assert_array_equal(both.alpha, toward.alpha)
-    np.testing.assert_array_equal(both.image, toward.image)
+    assert np.abs(both.image.astype(int) - toward.image).max() <= 1  # corners in another order
     np.testing.assert_array_equal(both.face, toward.face)
 
 
@@ -299,7 +299,7 @@ def test_lights_come_with_the_camera_or_stay_in_the_world():
     assert np.abs(front.astype(int) - back).max() <= 3
     fixed = Lights(STUDIO.directions, STUDIO.colors, STUDIO.sky, STUDIO.ground, 0.15, in_world=True)
     front_fixed, back_fixed = (render(vertices, faces, view, lights=fixed).image for view in views)
-    np.testing.assert_array_equal(front, front_fixed)
+    assert np.abs(front.astype(int) - front_fixed).max() <= 1
     assert back_fixed[24, 24, :3].mean() < 0.8 * front_fixed[24, 24, :3].mean()
 
 
@@ -615,7 +615,7 @@ def test_normals_are_smooth_across_a_seam_of_the_texture():
         render_scene(Scene([mesh], FRONT, light, background=(0, 0, 0))).image.astype(int)
         for mesh in (sewn, cut, given)
     ]
-    np.testing.assert_array_equal(images[0], images[1])
+    assert np.abs(images[0] - images[1]).max() <= 1
     assert np.abs(images[0] - images[2]).max() <= 10  # a sphere's own normals
 
 

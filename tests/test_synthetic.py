@@ -1,18 +1,24 @@
+import contextlib
 import io
 import json
+import os
+import platform
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import numpy as np
+import psutil
 import pytest
+from numpy._core import _multiarray_umath as umath
 from PIL import Image
 from scipy.spatial import cKDTree
 
 import hmrlib
 from hmrlib.camera import Camera, look_at
 from hmrlib.data import records, synthetic
-from hmrlib.render import backgrounds, clothes, mipmap, render_scene
+from hmrlib.render import backgrounds, clothes, mipmap, rasterizer, render_scene, scene, shading
 from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
 
 COUNT = 12
@@ -402,8 +408,9 @@ def test_nobody_stands_in_the_lens(pool):
 
 
 def contents(folder):
+    """Of each sample its id, and the bytes of all that its record holds."""
     return [
-        (sample["id"], sample["image"].tobytes(), sample["keypoints_2d"].tobytes())
+        (sample["id"], [np.asarray(value).tobytes() for value in sample.values()])
         for path in sorted(folder.glob("*.tfrecord"))
         for sample in records.open_records(path)
     ]
@@ -417,12 +424,73 @@ def dataset(tmp_path_factory):
     return out
 
 
+# What a beginner writes; the shards are watched while they are made.
+SCRIPT = """
+import sys
+from hmrlib.data import synthetic
+index = synthetic.render_people(5, 3, sys.argv[1], size=64, workers=2, shard=2)
+print("samples", index["samples"])
+"""
+
+
+def test_a_plain_script_renders_by_workers_that_open_no_port(dataset, tmp_path):
+    """No `if __name__ == "__main__":` in it, and nothing for others to connect to."""
+    script, out = tmp_path / "script.py", tmp_path / "set"
+    script.write_text(SCRIPT, "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(out)], stdout=subprocess.PIPE, text=True
+    )
+    workers, listening = set(), set()
+    while process.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            tree = [own := psutil.Process(process.pid), *own.children(recursive=True)]
+            workers |= {one.pid for one in tree[1:]}
+            found = [place for one in tree for place in one.net_connections("inet")]
+            listening |= {place.laddr for place in found if place.status == psutil.CONN_LISTEN}
+        time.sleep(0.05)
+    assert process.stdout.read() == "samples 5\n" and process.returncode == 0
+    assert workers and not listening
+    assert contents(out) == contents(dataset)[:5]
+
+
+def test_a_scheduler_changes_nothing(dataset, tmp_path):
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, host="127.0.0.1"
+    ) as local:
+        address = local.scheduler_address
+        synthetic.render_people(4, 3, tmp_path / "set", size=64, scheduler=address, shard=2)
+    assert contents(tmp_path / "set") == contents(dataset)[:4]
+
+
+def test_a_shard_that_fails_says_why_and_loses_no_other(dataset, tmp_path):
+    out = tmp_path / "set"
+    (out / "train-00001.tfrecord").mkdir(parents=True)  # a file cannot take its place
+    for workers in (0, 2):
+        with pytest.raises(OSError, match="train-00001"):
+            synthetic.render_people(4, 3, out, size=64, workers=workers, shard=2)
+    (out / "train-00001.tfrecord").rmdir()
+    synthetic.render_people(4, 3, out, size=64, workers=0, shard=2)
+    assert contents(out) == contents(dataset)[:4]
+
+
 def test_workers_change_nothing(dataset, tmp_path):
     synthetic.render_people(5, 3, tmp_path / "set", size=64, workers=2, shard=2)
     assert contents(tmp_path / "set") == contents(dataset)[:5]
 
 
-def test_workers_need_no_keras(pool, dataset, tmp_path):
+def another_processor():
+    """An environment in which NumPy, BLAS and the C library know but the oldest vectors, and BLAS
+    has one thread."""
+    known = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+    older = {"NPY_DISABLE_CPU_FEATURES": " ".join(known), "OPENBLAS_CORETYPE": "Nehalem"}
+    older["GLIBC_TUNABLES"] = "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA,-FMA4"
+    return os.environ | older | {"OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of other vectors")
+def test_another_processor_changes_nothing_and_workers_need_no_keras(pool, dataset, tmp_path):
     np.save(tmp_path / "pool.npy", pool)
     code = (
         "import sys; sys.modules['keras'] = None\n"
@@ -431,8 +499,18 @@ def test_workers_need_no_keras(pool, dataset, tmp_path):
         f"path = {str(tmp_path / 'train-00000.tfrecord')!r}\n"
         "assert synthetic.render_shard(pool, 3, 0, 2, path, None, 64) == 2\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=another_processor(), check=True)
     assert contents(tmp_path) == contents(dataset)[:2]
+
+
+@pytest.mark.parametrize("module", [rasterizer, scene, shading, backgrounds, clothes, synthetic])
+def test_no_sum_is_compiled_in_another_order(module):
+    """Which `fastmath` would, for the vectors of this processor or that; minima may be."""
+    compiled = [f for f in vars(module).values() if hasattr(f, "targetoptions")]
+    assert len(compiled) > 3
+    for function in compiled:
+        flags = function.targetoptions.get("fastmath") or set()
+        assert flags is not True and set(flags) <= {"nnan", "nsz"}, function
 
 
 def test_an_interrupted_run_goes_on(dataset, tmp_path):

@@ -94,6 +94,7 @@ class Prior:
                 mine = component == m
                 drawn[mine] = self.means[m] + drawn[mine] @ factors[m].T
             drawn = np.clip(drawn, fitting.LEAST[1:].ravel(), fitting.MOST[1:].ravel())
+            drawn = drawn.round(7)  # without the last bits, which differ between processors
             found = collision_depth(angles_pose(drawn), self.joints)
             better = found < depth[left]
             angles[left[better]], depth[left[better]] = drawn[better], found[better]

@@ -10,7 +10,8 @@ Every sample comes from a *recipe*, a dict of plain numbers and names that JSON 
 
 `draw_recipe(seed, index)` draws one, `picture` turns recipes into samples as `data.records` keeps
 them, `render_people` makes a whole data set, on all cores or on many machines. The same seed gives
-the same recipes, and a recipe the same picture, whoever draws it and in whichever order.
+the same recipes, and a recipe the same picture, to the byte, whoever draws it, in whichever order
+and by however many threads (see `render.shading`, `clothes` and `_rounded` for how).
 
 World frame: metres, y up, the ground at y = 0, the first person at the origin, the camera at +z.
 In `segmentation` 1 is the person, 2 are other people, 3 are objects.
@@ -20,7 +21,7 @@ import contextlib
 import gc
 import json
 import math
-import os
+import warnings
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -49,7 +50,7 @@ from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_fr
 SIZE = 224
 SHARD = 256  # samples
 BATCH = 64  # samples whose bodies are posed together
-BODIES = 32  # posed at once
+COLUMNS = 512  # numbers of the bodies' vertices that are computed for all people together
 # Samples that are made together, step by step, and not one after the other: what does the same
 # thing again finds its code and its tables in the processor's caches, and takes a tenth less.
 GROUP = 16
@@ -57,6 +58,7 @@ PHOTOGRAPH = 640  # pixels of the made-up photograph's height, from which the pi
 NAMES = KEYPOINT_SETS["union-22"].names
 PERSON, OTHER, OBJECT = 1, 2, 3
 GRAIN = 32  # of the noise's numbers, one deviation
+DIGITS = 7  # decimals of a recipe's numbers
 LEAST_SEEN = 5  # keypoints; where fewer are, the crop is wider and what hides them left out
 J = clothes.J
 
@@ -101,7 +103,8 @@ def _on_its_feet(poses):
     where that needs less than half a right angle; otherwise the trunk stays upright.
     """
     body = _body()
-    rest = np.broadcast_to(np.asarray(body.J_regressor @ body.v_template), (len(poses), 24, 3))
+    joints = np.asarray(body.J_regressor @ body.v_template, float)
+    rest = np.broadcast_to(joints, (len(poses), 24, 3))
     rotations = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
     place, _, _ = clothes.joint_transforms(rotations, rest, PARENTS)
     ankles = place[:, [J["left_ankle"], J["right_ankle"]]].mean(1)
@@ -566,7 +569,19 @@ def _draw_recipes(seed, indices, pool, photographs):
     """The same of many, with arrays in them, which `picture` takes as well; for speed."""
     recipes = [_draw_recipe(seed, index, pool, photographs) for index in indices]
     _turn_bodies([person for recipe in recipes for person in recipe["people"]])
-    return recipes
+    return [_rounded(recipe) for recipe in recipes]
+
+
+def _rounded(value):
+    """A recipe's numbers to `DIGITS` decimals: the last bit of a float64, which may differ from one
+    processor to another (NumPy has a sine for each kind of vectors), is not a part of it."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    if isinstance(value, float):
+        return round(float(value), DIGITS)
+    return value.round(DIGITS) if isinstance(value, np.ndarray) else value
 
 
 def _draw_recipe(seed, index, pool, photographs):
@@ -793,14 +808,9 @@ class _Skin(NamedTuple):
 
     def posed(self, features, transforms):
         """Vertices (P, V, 3) of people: (P, 218) factors of the matrix, and transforms."""
-        count = len(features)
-        padded = np.zeros((-(-count // BODIES) * BODIES, features.shape[1]), np.float32)
-        padded[:count] = features
-        vertices = np.empty((len(padded), self.matrix.shape[1]), np.float32)
-        # always as many rows: another number might be summed up in another order
-        for i in range(0, len(padded), BODIES):
-            np.matmul(padded[i : i + BODIES], self.matrix, out=vertices[i : i + BODIES])
-        vertices = vertices[:count].reshape(count, len(self.movers), 3)
+        vertices = np.empty((len(features), self.matrix.shape[1]), np.float32)
+        _product(features, self.matrix, vertices)
+        vertices = vertices.reshape(len(features), len(self.movers), 3)
         rotations, translations = (part.astype(np.float32) for part in transforms)
         _skin(vertices, self.movers, self.weights, rotations, translations)
         return vertices
@@ -859,7 +869,27 @@ def _all_vertices(posed, rows):
     return _equations()[1].posed(posed["features"][rows], transforms)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
+def _product(rows, matrix, out):
+    """The matrix product of (P, n) and (n, m), n even: each number summed up in order.
+
+    BLAS does it in an order that depends on the processor, on its threads and on P. Columns are
+    taken a few at a time, so that they stay in the processor's cache for all rows.
+    """
+    width = matrix.shape[1]
+    for begin in range(0, width, COLUMNS):
+        end = min(begin + COLUMNS, width)
+        for p in range(rows.shape[0]):
+            total = out[p, begin:end]
+            total[:] = 0
+            for k in range(0, rows.shape[1], 2):  # two at a time: half as often read and written
+                a, b = rows[p, k], rows[p, k + 1]
+                first, second = matrix[k, begin:end], matrix[k + 1, begin:end]
+                for j in range(end - begin):
+                    total[j] = (total[j] + a * first[j]) + b * second[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _skin(vertices, movers, weights, rotations, translations):
     """Linear blend skinning (SMPL, eq. 7) of bodies (P, V, 3) at rest, in place."""
     blend = np.empty((3, 4), np.float32)
@@ -921,9 +951,11 @@ def _aim(outline, turn, distance, height, roll, fov, zoom, aim, shift, size):
     yaw = np.arctan2(forward[0], -forward[2]) + aim[0]
     pitch = min(max(np.arcsin(forward[1]) + aim[1], -1.35), 1.35)
     rotation = _look(yaw, pitch, np.radians(roll))
-    seen = rotation @ outline  # (3, N)
+    seen = np.empty((3, outline.shape[1]))
     for k in range(3):
-        seen[k] -= (rotation[k] * eye).sum()
+        axis = rotation[k]
+        seen[k] = axis[0] * outline[0] + axis[1] * outline[1] + axis[2] * outline[2]
+        seen[k] -= (axis * eye).sum()
     back = max(0.45 - seen[2].min(), 0.0)  # nobody stands in the lens
     eye = eye - rotation[2] * back
     focal = PHOTOGRAPH / (2 * np.tan(np.radians(fov) / 2))
@@ -1520,7 +1552,7 @@ def through_lens(image, lens, soft=0.0):
     return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _develop(
     image, sigma, motion, balance, contrast, saturation, vignette, noise, grain, seed, out
 ):
@@ -1616,12 +1648,8 @@ def _develop(
 
 # --- whole data sets ------------------------------------------------------------------------
 
-# one thread a worker
-WORKER_ENVIRONMENT = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
-)
 VALIDATION = 10**9  # number of the first person to validate on
-DRAWING = 5  # goes up when the same recipe comes out as another picture: folders hold one kind
+DRAWING = 6  # goes up when the same recipe comes out as another picture: folders hold one kind
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
 
 
@@ -1639,9 +1667,13 @@ def render_people(
 ):
     """Make a data set of `n` people: shards and an index, as `data.records` keeps them.
 
-    Sample i is the same whatever `n`, the number of workers or of machines; where a scheduler's
-    workers run on several threads, labels may round otherwise, by some 1e-5 of a pixel. Finished
-    shards are kept: the same call goes on where an interrupted one stopped.
+    Sample i is the same whatever `n`, the number of workers or of machines. Finished shards are
+    kept: the same call goes on where an interrupted one stopped.
+
+    On this machine nothing listens to the network. A Dask scheduler takes any code from whoever
+    reaches its port, so that one for many machines has to ask for a certificate: start it, and its
+    workers, with `--tls-ca-file`, `--tls-cert` and `--tls-key`, set the same in Dask's
+    configuration here (`distributed.comm.tls`), and give its address as `tls://HOST:PORT`.
 
     Args:
         n: how many samples, of the split "train".
@@ -1651,7 +1683,7 @@ def render_people(
             On other machines it must lie at the same path, as must `out`.
         library: `.npz` of poses, see `pose_pool`.
         size: side of the pictures, pixels.
-        scheduler: address of a Dask scheduler; None starts one on this machine.
+        scheduler: address of a Dask scheduler; None makes all on this machine.
         workers: processes on this machine; None is one a core, 0 renders in this process.
         shard: samples in a shard.
         validation: how many more, of other people, for the split "validation".
@@ -1719,16 +1751,48 @@ def _same_settings(out, settings):
 
 
 def _run(tasks, library, scheduler, workers):
-    """Make all shards, in this process or by Dask; yields the number of samples of each."""
+    """Make all shards, here or by Dask; yields the number of samples of each."""
     if not tasks:
         return
     pool = pose_pool(library)  # once, and here: so workers need no Keras, which takes long to load
-    if workers == 0:
-        yield from (render_shard(pool, *task) for task in tasks)
-        return
-    from distributed import as_completed
+    if scheduler is None:
+        yield from render_shards(pool, tasks, workers)
+    else:
+        yield from _by_dask(pool, tasks, scheduler)
 
-    with cluster(scheduler, min(workers or os.cpu_count() or 1, len(tasks))) as client:
+
+def render_shards(pool, tasks, workers=None):
+    """Make shards by processes of this machine, which open no port.
+
+    joblib's processes do not run the caller's script again, as those of `multiprocessing` do, so
+    that it needs no `if __name__ == "__main__":`.
+
+    Args:
+        pool: (N, 24, 3) poses.
+        tasks: list of the other arguments of `render_shard`.
+        workers: how many processes; None is one a core, 0 none but this one.
+
+    Yields:
+        the number of samples of each, as they are finished.
+    """
+    from joblib import Parallel, cpu_count, delayed, parallel_config
+
+    workers = min(cpu_count() if workers is None else workers, len(tasks))
+    options = {"inner_max_num_threads": 1, "idle_worker_timeout": 60}
+    with warnings.catch_warnings(), parallel_config("loky", **options):
+        # one whose caches have grown by much is replaced, which is no matter
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        made = Parallel(max(workers, 1), return_as="generator_unordered", max_nbytes=None)
+        yield from made(delayed(render_shard)(pool, *task) for task in tasks)
+
+
+def _by_dask(pool, tasks, scheduler):
+    """The same by the workers of a Dask scheduler at an address."""
+    try:
+        from distributed import Client, as_completed
+    except ModuleNotFoundError as error:
+        raise ValueError('a scheduler needs Dask: pip install "hmrlib[cluster]"') from error
+    with Client(scheduler) as client:
         pool = client.scatter(pool, broadcast=True)
         futures = [client.submit(render_shard, pool, *task, pure=False) for task in tasks]
         try:
@@ -1736,31 +1800,6 @@ def _run(tasks, library, scheduler, workers):
                 yield future.result()
         finally:  # of an interrupt or an error: what has not begun never does
             client.cancel(futures)
-
-
-@contextlib.contextmanager
-def cluster(scheduler, workers):
-    """A Dask client: of the scheduler at an address, or of `workers` processes on this machine."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    if scheduler is not None:
-        with Client(scheduler) as client:
-            yield client
-        return
-    with (
-        dask.config.set(
-            {
-                "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-                "distributed.worker.profile.enabled": False,  # it samples stacks all the time
-            }
-        ),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="ERROR"
-        ) as local,
-        Client(local) as client,
-    ):
-        yield client
 
 
 def render_shard(pool, seed, first, count, path, photographs, size):

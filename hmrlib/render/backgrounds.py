@@ -260,7 +260,7 @@ def _look_up(texels, texture, starts, u, v, span, red, green, blue, table):
     return table[r >> fraction] * red, table[g >> fraction] * green, table[b >> fraction] * blue
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _meet_box(y, rotation, position, pixel, cx, outdoor, bounds, row, sides):
     """Where the rays of a row of pixels meet the planes of a place; written for vectors.
 
@@ -301,7 +301,7 @@ def _meet_box(y, rotation, position, pixel, cx, outdoor, bounds, row, sides):
         sides[j] = side
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encoding, world):
     """Picture a place; `world` as `_pack` makes it."""
     (
@@ -978,7 +978,7 @@ def paint(place, camera, exposure=1.0, coarse=1):
     return image
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _enlarge(small, times, image):
     """Blur a picture a little, and enlarge it so many times, bilinear between its pixels."""
     rows, columns = small.shape[:2]

@@ -8,6 +8,9 @@ skin, looser the further it is from its seams, sagging towards the ground. Skirt
 the waist bridge the legs, so they are tubes around both (`measure_tube`), skinned to the hips.
 `wear` dresses one person by a recipe.
 
+Large products are summed up by einsum, which unlike BLAS does it alike on every processor, by any
+number of threads.
+
 Frame: metres, y up, the body faces +z and its left is +x. V = vertices of the body.
 """
 
@@ -112,7 +115,7 @@ def measure(body):
     for side, sign in (("left", 1), ("right", -1)):
         start, end = joints[J[f"{side}_shoulder"]], joints[J[f"{side}_wrist"]]
         axis = (end - start) / np.linalg.norm(end - start)
-        along = (v - start) @ axis
+        along = np.einsum("vc,c->v", v - start, axis)
         own = v[:, 0] * sign >= 0
         arm[own] = along[own]
         belongs = share(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist", f"{side}_hand") > 0.5
@@ -125,7 +128,7 @@ def measure(body):
 
         start, end = joints[J[f"{side}_hip"]], joints[J[f"{side}_ankle"]]
         axis = (end - start) / np.linalg.norm(end - start)
-        along = (v - start) @ axis
+        along = np.einsum("vc,c->v", v - start, axis)
         leg[own] = along[own]
         belongs = share(f"{side}_hip", f"{side}_knee", f"{side}_ankle", f"{side}_foot") > 0.5
         off = v - start - along[:, None] * axis
@@ -144,7 +147,8 @@ def measure(body):
     noise = np.empty((NOISES, len(v)))
     for i in range(NOISES):  # sums of plane waves, 8 to 40 cm long
         waves = rng.normal(size=(24, 3)) * rng.uniform(15, 80, (24, 1)) / np.sqrt(3)
-        noise[i] = np.cos(v @ waves.T + rng.uniform(0, 2 * np.pi, 24)).sum(1) / np.sqrt(12)
+        phases = np.einsum("vc,wc->vw", v, waves) + rng.uniform(0, 2 * np.pi, 24)
+        noise[i] = np.cos(phases).sum(1) / np.sqrt(12)
     tube = measure_tube(v, height, arm)
     return Tailor(
         body=body,
@@ -379,7 +383,7 @@ def _unroll(tailor, ends, share, faces, of_body):
 # --- draping --------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def unit_normals(vertices, faces, normals):
     """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
     vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
@@ -390,7 +394,7 @@ def unit_normals(vertices, faces, normals):
         row[3 * v], row[3 * v + 1], row[3 * v + 2] = x * scale, y * scale, z * scale
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothing):
     """Hang a cut piece on a posed body.
 
@@ -557,7 +561,8 @@ def hair_field(tailor, hairline, nape, ears=True):
     direction = off / np.linalg.norm(off, axis=1, keepdims=True)
     face = np.array([0, -0.30, 0.95])
     face /= np.linalg.norm(face)
-    cone = np.arccos(np.clip(direction @ face, -1, 1)) - np.radians(hairline)
+    cosine = np.einsum("vc,c->v", direction, face)
+    cone = np.arccos(np.clip(cosine, -1, 1)) - np.radians(hairline)
     field = np.minimum(cone * 0.45, off[:, 1] + nape + 0.25 * np.maximum(off[:, 2] + 0.2, 0))
     field = np.minimum(field, np.minimum(0.55 - np.abs(off[:, 0]), 0.8 + off[:, 1] - 2 * off[:, 2]))
     if ears:
@@ -595,7 +600,8 @@ def measure_tube(vertices, height, arm):
     index = np.empty((TUBE_RINGS, TUBE_ANGLES), int)
     for i, level in enumerate(np.linspace(top, bottom, TUBE_RINGS)):
         band = np.flatnonzero((np.abs(height - level) < 0.05) & (arm < 0.02))
-        index[i] = band[(vertices[band] @ outward.T).argmax(0)]
+        reach = np.einsum("vc,ac->va", vertices[band], outward)
+        index[i] = band[reach.round(9).argmax(0)]  # of two as far out, the first
     return index
 
 
@@ -1061,7 +1067,7 @@ def skin_colors(tailor, tone, flush, iris, brows, lips, stubble, blotches):
     return colors
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _paint_skin(masks, openness, coarse, fine, palette, strength, colors):
     """Lay the marks over the skin, one after another; see `skin_colors`."""
     for v in range(colors.shape[0]):

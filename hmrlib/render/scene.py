@@ -596,20 +596,20 @@ def _ground_seen(ground, view, sun_view, axes, grid_place):
     rotation, eye, focal, center, orthographic = view
     normal, height = ground[:3], ground[3]
     x, y = center[0], center[1]
+    right, down, forward = rotation[0], rotation[1], rotation[2]
     point = np.zeros((4, 3))
     if orthographic:
-        right, down, forward = rotation[0], rotation[1], rotation[2]
         start = np.stack((right / focal, down / focal, eye - (x * right + y * down) / focal), 1)
-        distance = -(normal @ start)
+        distance = -_times(normal, start)
         distance[2] += height
-        point[:3] = start + np.outer(forward, distance / (normal @ forward))
+        point[:3] = start + np.outer(forward, distance / (normal * forward).sum())
         point[3, 2] = 1
     else:
-        lens = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, focal]]) / focal
-        rays = rotation.T @ lens
-        above = height - normal @ eye
-        point[:3] = np.outer(eye, normal @ rays) + above * rays
-        point[3] = normal @ rays
+        ahead = forward - (x * right + y * down) / focal
+        rays = np.stack((right / focal, down / focal, ahead), 1)
+        above = height - (normal * eye).sum()
+        point[:3] = np.outer(eye, _times(normal, rays)) + above * rays
+        point[3] = _times(normal, rays)
         point *= np.sign(above)  # the divisor's sign then tells what lies in front
     (pose, (density, column, row)), (cells, along, across) = sun_view, grid_place
     to_map = np.zeros((6, 4))
@@ -619,7 +619,19 @@ def _ground_seen(ground, view, sun_view, axes, grid_place):
     to_map[3:5, :3] = cells * axes
     to_map[3, 3], to_map[4, 3] = -cells * along - 0.5, -cells * across - 0.5
     to_map[5, 3] = 1
-    return (to_map @ point).astype(np.float32)
+    seen = np.empty((6, 3), np.float32)
+    for k in range(6):
+        seen[k] = _times(to_map[k], point)
+    return seen
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _times(row, matrix):
+    """The product of (n,) and (n, m), summed up in order, as BLAS on some processors does not."""
+    total = row[0] * matrix[0]
+    for k in range(1, row.shape[0]):
+        total = total + row[k] * matrix[k]
+    return total
 
 
 def _camera_arrays(camera, supersample):

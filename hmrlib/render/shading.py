@@ -12,6 +12,9 @@ fragment, in loops that run over plain arrays and so on vectors of fragments:
 
 Textures are filtered in encoded values, light is computed in linear ones.  As in the rasteriser,
 arguments are trusted and the GIL is released.
+
+A picture is the same bytes on every processor: no function is compiled with `fastmath`, by which
+the compiler fuses and reorders sums, one way for this width of vectors and another for that.
 """
 
 import numpy as np
@@ -42,7 +45,9 @@ ROWS = 18
 
 HALF = np.float32(0.5)
 FULL = np.float32(255)
-FAST = {"contract", "reassoc", "nsz", "arcp"}
+# Sums of whole numbers are the same in every order, so they may run on vectors; so many make one.
+UNIT = np.float32(1 << 16)
+METRE, FARTHEST = np.float32(1 << 12), np.float32(1 << 12)
 TILE = 4  # texels of the sun's map that share an entry of its coarse map
 REACH = 14  # texels, at most, that a half-shadow spreads to each side
 DECODING_STEPS = 16  # of the table that decodes, for each step of 8 bits
@@ -253,7 +258,7 @@ def _finder(supersample):
 _find_1, _find_2, _find_4 = _finder(1), _finder(2), _finder(4)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def interpolate(
     found, fragments, geometry, position, screen, camera, supersample, textured, decoding
 ):
@@ -487,7 +492,7 @@ def sort_by_mesh(found, fragments, mesh_of, order, starts):
     starts[0] = 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def apply_texture(rows, fragments, geometry, decoding, picture, bump):
     """Multiply the colour of a mesh's fragments by its texture, and tilt their normals by bumps.
 
@@ -556,7 +561,7 @@ def apply_texture(rows, fragments, geometry, decoding, picture, bump):
             values[NORMAL + 2, g] = z * scale
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _irradiance(sky, k, x, y, z):
     """Light from the sky on a surface with normal x, y, z; see `lights.irradiance_polynomial`."""
     return (
@@ -570,7 +575,7 @@ def _irradiance(sky, k, x, y, z):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _sunlit(x, y, z, shadow):
     """How much of the sun is seen from a point, 0 to 1, by percentage-closer soft shadows.
 
@@ -593,31 +598,33 @@ def _sunlit(x, y, z, shadow):
         return ONE
     end = np.float32(size - 1)
     reach = min(max(widening * (nearest - z), np.float32(1.2)), most)
-    blockers, total = 0, ZERO
+    blockers, total = np.int32(0), np.int32(0)
     around_x, around_y = FEW[0], FEW[1]
     for k in range(around_x.shape[0]):
         column = min(max(x + reach * around_x[k], ZERO), end)
         row = min(max(y + reach * around_y[k], ZERO), end)
         near = nearness[np.uint32(row), np.uint32(column)]
         blocked = near > z + bias
-        blockers += blocked
-        total += near if blocked else ZERO
+        off = np.int32(min(near - z, FARTHEST) * METRE)
+        blockers = np.int32(blockers + (np.int32(1) if blocked else np.int32(0)))
+        total = np.int32(total + (off if blocked else np.int32(0)))
     if blockers == 0:
         return ONE
     if blockers == around_x.shape[0]:
         return ZERO
-    reach = min(max(widening * (total / np.float32(blockers) - z), np.float32(0.8)), most)
+    above = np.float32(total) / (np.float32(blockers) * METRE)
+    reach = min(max(widening * above, np.float32(0.8)), most)
     slack = z + bias + np.float32(0.35) * reach / density
     if reach < np.float32(2.5):
         return _share_lit(nearness, x - HALF, y - HALF, reach, slack, FEW)
     return _share_lit(nearness, x - HALF, y - HALF, reach, slack, MANY)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _share_lit(nearness, x, y, reach, slack, spiral):
     """The part of a disc of the sun's map that is not nearer to the sun than `slack`."""
     end = np.float32(nearness.shape[0] - 2)
-    lit, around_x, around_y = ZERO, spiral[0], spiral[1]
+    lit, around_x, around_y = np.int32(0), spiral[0], spiral[1]
     for k in range(around_x.shape[0]):
         column = min(max(x + reach * around_x[k], ZERO), end)
         row = min(max(y + reach * around_y[k], ZERO), end)
@@ -629,8 +636,8 @@ def _share_lit(nearness, x, y, reach, slack, spiral):
         r = ZERO if nearness[below, j] > slack else ONE
         s = ZERO if nearness[below, right] > slack else ONE
         upper, lower = p + part_x * (q - p), r + part_x * (s - r)
-        lit += upper + part_y * (lower - upper)
-    return lit / np.float32(around_x.shape[0])
+        lit = np.int32(lit + np.int32((upper + part_y * (lower - upper)) * UNIT))
+    return np.float32(lit) / (np.float32(around_x.shape[0]) * UNIT)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -660,7 +667,7 @@ def _coarsen(nearness, reach, coarse):
             coarse[i, j] = best
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _locate(found, fragments, camera):
     """Where in the world each fragment is."""
     places, values = flat(fragments[3]), fragments[4]
@@ -678,7 +685,7 @@ def _locate(found, fragments, camera):
         to_z[g] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _shadows(found, fragments, direction, sun_view, shadow):
     """How much of the sun each fragment sees."""
     values = fragments[4]
@@ -699,7 +706,7 @@ def _shadows(found, fragments, direction, sun_view, shadow):
         values[SUNLIT, g] = _sunlit(column, row, near, shadow)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _openness(found, fragments, front, box, camera, supersample, radius):
     """How open to the sky each fragment is, from what is seen beside it in the picture.
 
@@ -729,7 +736,7 @@ def _openness(found, fragments, front, box, camera, supersample, radius):
         row = np.float32(place_of[g, 1]) * shrink
         x, y = (column - center_x) * spread, (row - center_y) * spread
         reach = radius / spread
-        hidden = ZERO
+        hidden = np.int32(0)
         for k in range(around_x.shape[0]):  # without a branch, so that it runs on vectors
             j, i = np.int32(column + reach * around_x[k]), np.int32(row + reach * around_y[k])
             at_j, at_i = min(max(j, first), last), min(max(i, upper), lower)
@@ -744,12 +751,12 @@ def _openness(found, fragments, front, box, camera, supersample, radius):
             fade = ONE - distance / square
             part = fade * above / np.sqrt(distance + np.float32(1e-9))
             met = (at_j == j) & (at_i == i) & (near > empty) & (above > 0) & (distance < square)
-            hidden += part if met else ZERO
-        share = hidden / np.float32(around_x.shape[0])
+            hidden = np.int32(hidden + (np.int32(part * UNIT) if met else np.int32(0)))
+        share = np.float32(hidden) / (np.float32(around_x.shape[0]) * UNIT)
         values[OPEN, g] = max(ONE - np.float32(3.2) * share, np.float32(0.15))
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _diffuse(found, values, sky, lights, wrap):
     """Light on each fragment: from the sky, as far as it is open, and from all lights."""
     for g in range(found):
@@ -776,7 +783,7 @@ def _diffuse(found, values, sky, lights, wrap):
         values[LIGHT + 2, g] *= values[ALBEDO + 2, g]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _gloss(found, fragments, mesh_of, gloss, sky, lights, camera):
     """Add what the surface mirrors of the lights and, blurred, of the sky.
 
@@ -1093,9 +1100,12 @@ def map_shadows(geometry, meshes, pose, softness, margin, sun_view, scratch, sam
     return samples, coarse, widening, density, nearest, most
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST | {"nnan"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def _extent(vertices, pose):
-    """Least and largest x and y of what the sun sees, largest and least nearness."""
+    """Least and largest x and y of what the sun sees, largest and least nearness.
+
+    Without NaN, and whatever a zero's sign, minima and maxima are the same in every order.
+    """
     left = top = farthest = np.float32(np.inf)
     right = bottom = nearest = np.float32(-np.inf)
     points = flat(vertices)
@@ -1205,7 +1215,7 @@ def _box_blur(picture, radius):
         picture[i] = total_of * scale
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@njit(nogil=True, cache=True, error_model="numpy")
 def darken_ground(
     sight,
     grid,
