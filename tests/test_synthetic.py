@@ -437,18 +437,18 @@ def test_a_plain_script_renders_by_workers_that_open_no_port(dataset, tmp_path):
     """No `if __name__ == "__main__":` in it, and nothing for others to connect to."""
     script, out = tmp_path / "script.py", tmp_path / "set"
     script.write_text(SCRIPT, "utf-8")
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(out)], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, str(script), str(out)]
     workers, listening = set(), set()
-    while process.poll() is None:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            tree = [own := psutil.Process(process.pid), *own.children(recursive=True)]
-            workers |= {one.pid for one in tree[1:]}
-            found = [place for one in tree for place in one.net_connections("inet")]
-            listening |= {place.laddr for place in found if place.status == psutil.CONN_LISTEN}
-        time.sleep(0.05)
-    assert process.stdout.read() == "samples 5\n" and process.returncode == 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                tree = [own := psutil.Process(process.pid), *own.children(recursive=True)]
+                workers |= {one.pid for one in tree[1:]}
+                found = [place for one in tree for place in one.net_connections("inet")]
+                listening |= {place.laddr for place in found if place.status == psutil.CONN_LISTEN}
+            time.sleep(0.05)
+        assert process.stdout.read() == "samples 5\n"
+    assert process.returncode == 0
     assert workers and not listening
     assert contents(out) == contents(dataset)[:5]
 
@@ -456,9 +456,8 @@ def test_a_plain_script_renders_by_workers_that_open_no_port(dataset, tmp_path):
 def test_a_scheduler_changes_nothing(dataset, tmp_path):
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=1, processes=False, dashboard_address=None, host="127.0.0.1"
-    ) as local:
+    alone = {"host": "127.0.0.1", "protocol": "tcp://", "dashboard_address": None}
+    with LocalCluster(n_workers=1, processes=False, **alone) as local:
         address = local.scheduler_address
         synthetic.render_people(4, 3, tmp_path / "set", size=64, scheduler=address, shard=2)
     assert contents(tmp_path / "set") == contents(dataset)[:4]
@@ -466,13 +465,14 @@ def test_a_scheduler_changes_nothing(dataset, tmp_path):
 
 def test_a_shard_that_fails_says_why_and_loses_no_other(dataset, tmp_path):
     out = tmp_path / "set"
-    (out / "train-00001.tfrecord").mkdir(parents=True)  # a file cannot take its place
+    synthetic.render_people(2, 3, out, size=64, workers=0, shard=2)
+    (out / "train-00001.tfrecord").mkdir()  # a file cannot take its place
     for workers in (0, 2):
         with pytest.raises(OSError, match="train-00001"):
-            synthetic.render_people(4, 3, out, size=64, workers=workers, shard=2)
+            synthetic.render_people(6, 3, out, size=64, workers=workers, shard=2)
     (out / "train-00001.tfrecord").rmdir()
-    synthetic.render_people(4, 3, out, size=64, workers=0, shard=2)
-    assert contents(out) == contents(dataset)[:4]
+    synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
+    assert contents(out) == contents(dataset)
 
 
 def test_workers_change_nothing(dataset, tmp_path):
