@@ -8,6 +8,8 @@ white, the first frame of an animation.
 
 import io
 import os
+import warnings
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -95,11 +97,12 @@ def load(source, kinds=tuple(KINDS), reduce_to=None):
     file = "" if isinstance(source, bytes) else str(source)
     data = _bytes_of(Path(source)) if file else source
     try:
-        picture = _open(data, kinds)
-        _check_size(picture, len(data))
-        if reduce_to is not None:
-            picture.draft("RGB", reduce_to)
-        picture.load()
+        with _muted(data):
+            picture = _open(data, kinds)
+            _check_size(picture, len(data))
+            if reduce_to is not None:
+                picture.draft("RGB", reduce_to)
+            picture.load()
     except ImageError as error:
         raise ImageError(error.reason, error.detail, file) from error.__cause__
     except MemoryError as error:
@@ -118,7 +121,8 @@ def shape_of(data, kinds=tuple(KINDS)):
         ImageError: see `read_image`.
     """
     try:
-        picture = _open(data, kinds)
+        with _muted(data):
+            picture = _open(data, kinds)
     except ImageError:
         raise
     except Exception as error:  # Pillow has many for a damaged file
@@ -158,7 +162,8 @@ def to_rgb(picture, upright=True):
 def orientation(picture):
     """EXIF's number, 1 to 8, of how a picture is to be turned; 1, as it is, where none is said."""
     try:
-        number = picture.getexif().get(ORIENTATION)
+        with _muted():
+            number = picture.getexif().get(ORIENTATION)
     except Exception:  # a damaged block of EXIF; the pixels are whole
         number = None
     return number if number in _TURNS else 1
@@ -198,6 +203,21 @@ def _bytes_of(path):
     if path.exists() and not path.is_file():  # a device or a pipe may never end
         raise ImageError("not a file", file=str(path))
     return path.read_bytes()
+
+
+@contextmanager
+def _muted(data=b"Exif"):
+    """Let Pillow not warn of damage in what stands beside the pixels, if a file has any of that.
+
+    Nobody looks at it here but for the orientation, and to have it damaged is no fault of a
+    picture. (Not around every file: in threads, filters of warnings get in each other's way.)
+    """
+    if data[:2] not in (b"II", b"MM") and b"Exif" not in data[:4096]:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
 
 
 def _open(data, kinds):

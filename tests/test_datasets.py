@@ -603,6 +603,15 @@ def test_one_bad_person_is_counted_and_the_others_converted(person, reason, tmp_
     assert "1" in summary["examples"][0]  # which one it was
 
 
+def test_a_split_of_nothing_but_bad_people_ends_no_conversion(tmp_path):
+    bad = GOOD | {"occluded": [7] * 17, "split": "test"}
+    source = own(tmp_path / "mine", [GOOD, bad])
+    picture(source / "a.jpg")
+    index, _ = converted("folder", source, tmp_path / "out")
+    assert index["splits"] == {"train": 1, "test": 0}
+    assert index["skipped"] == {"breaks the schema": 1}
+
+
 def test_small_liberties_of_labels_are_taken(tmp_path):
     flat = {"image": "in\\a.jpg", "keypoints": SHOWN.ravel().tolist(), "split": "val"}
     detected = np.where(np.arange(17)[:, None] == 3, -1, SHOWN * [1, 1, 1.03])

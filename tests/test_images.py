@@ -86,8 +86,7 @@ def test_a_picture_that_is_stored_lying_stands_upright(kind, number):
 
 def test_a_damaged_block_of_exif_is_passed_over():
     data = file_of(RGB, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 30)
-    with pytest.warns(UserWarning, match="EXIF"):  # Pillow says so
-        assert read_image(data).shape == (H, W, 3)
+    assert read_image(data).shape == (H, W, 3)
 
 
 NOISE = np.random.default_rng(0).integers(0, 255, (H, W, 3), np.uint8)

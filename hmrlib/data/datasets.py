@@ -201,6 +201,7 @@ def crop_to_person(sample, by_hand=False, upright=False):
 
     Raises:
         images.ImageError: the image is damaged, too large, or of a kind that is not read.
+        SampleError: a label breaks the schema.
         LeftOut: the image does not show the box.
     """
     sample, notes = dict(sample), []
@@ -225,7 +226,9 @@ def crop_to_person(sample, by_hand=False, upright=False):
         raise LeftOut("the image does not show the box")
     scale = min(1.0, MAX_BOX / sample["size"])
     if a_jpeg and scale == 1 and np.prod(high - low) > 0.6 * np.prod(size):
-        return {**sample, "notes": notes}
+        image = records.Jpeg(sample["image"])
+        image.shape = picture.size[::-1]
+        return {**records.check_sample({**sample, "image": image}), "notes": notes}
     to = np.maximum((scale * (high - low)).astype(int), 1)
     box = (*low.tolist(), *np.minimum(low + to / scale, size).tolist())
     picture = picture.resize(to.tolist(), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
@@ -279,7 +282,8 @@ def to_union(points, names):
     """(n, c) points of a named set -> (22, c) those of the records, zero where not in the set."""
     of, to = correspondence(names, records.KEYPOINTS)
     union = np.zeros((records.K, points.shape[1]), np.float32)
-    union[to] = np.asarray(points)[of]
+    with np.errstate(over="ignore"):  # what is infinite is refused later
+        union[to] = np.asarray(points)[of]
     return union
 
 

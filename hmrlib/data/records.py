@@ -99,7 +99,7 @@ class Skip(NamedTuple):
 
 
 class Jpeg(bytes):
-    """Bytes of a JPEG file that `encode_jpeg` made: whole for sure, and of known shape (H, W)."""
+    """Bytes of a JPEG file that has been made or read: whole for sure, of known shape (H, W)."""
 
     shape: tuple
 
@@ -124,7 +124,8 @@ def check_sample(sample):
         if field not in sample:
             checked[field] = np.zeros(shape, np.float32)
             continue
-        value = np.array(sample[field], np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite
+            value = np.array(sample[field], np.float32)
         if value.shape != shape:
             raise SampleError(f"{name}: expected {field} of shape {shape}, found {value.shape}")
         if field.startswith("keypoints"):
