@@ -355,12 +355,7 @@ def _data_mocap(options):
     import hmrlib
     from hmrlib.data import mocap
 
-    joints = None
-    if options.joints is not None:
-        try:
-            joints = json.loads(options.joints.read_text("utf-8-sig"))
-        except ValueError as error:
-            raise ValueError(f"{options.joints}: expected JSON ({error})") from error
+    joints = None if options.joints is None else mocap.read_joints(options.joints)
     body = hmrlib.load_body(options.body)
     library, table = mocap.build_library(
         options.folder, options.out, body, options.fps, joints, options.unit, options.up

@@ -105,7 +105,9 @@ def _play(path):
     """What a clip goes through before it is fitted."""
     from hmrlib.data import mocap
 
-    motion = mocap.read_motion(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mocap.MocapWarning)  # of what was mended
+        motion = mocap.read_motion(path)
     if abs(motion.fps - RATE) > 0.5:
         motion = mocap.resampled(motion, RATE)
     return motion
@@ -169,8 +171,8 @@ def joints(path):
     """As `hmr data mocap --joints` has it."""
     from hmrlib.data import mocap
 
-    motion = mocap.read_bvh(path.with_name("clip.bvh"), unit=0.01)
-    _, found = mocap.joint_map(motion, json.loads(path.read_text("utf-8")))
+    motion = mocap.read_bvh(path.with_name("clip.bvh"), unit=0.01, up="y")
+    _, found = mocap.joint_map(motion, mocap.read_joints(path))
     return mocap.mapped(motion, found)
 
 

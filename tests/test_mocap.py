@@ -1000,6 +1000,10 @@ def test_files_are_told_apart_by_patterns(tmp_path):
         ({"left_hip": 3}, "'left_hip': expected a joint's name"),
         ({"left_hip": {"Hip": "half"}}, "expected a joint's name"),
         ({"left_hip": {}}, "expected a joint's name"),
+        ({"left_hip": ["Hip"]}, "expected a joint's name"),
+        ({"left_hip": {"Hip": 10**400}}, "expected a joint's name"),
+        ({"left_hip": {"Hip": float("nan")}}, "expected a joint's name"),
+        ({"left_hip": "Hip+w"}, "expected a joint's name"),
         ([1, 2], "expected a map of joints"),
     ):
         with pytest.raises(mocap.MocapError, match=message):
@@ -1023,9 +1027,16 @@ def test_the_command_takes_unit_axis_and_patterns(tmp_path, capsys):
     capsys.readouterr()
     assert main(["data", "mocap", str(clips), str(out), "--unit", "furlong"]) == 2
     assert "unit 'furlong': expected one of m, dm, cm" in capsys.readouterr().err
-    (tmp_path / "joints.json").write_text("{no JSON")
-    assert main(["data", "mocap", str(clips), str(out), *given]) == 2
-    assert "joints.json: expected JSON" in capsys.readouterr().err
+    for text, message in (
+        (b"{no JSON", "expected JSON"),
+        (b"[" * 100_000, "expected JSON"),
+        (b"\xff", "expected JSON"),
+        (b'{"a.*": {"up": "w"}}', "up 'w'"),
+    ):
+        (tmp_path / "joints.json").write_bytes(text)
+        assert main(["data", "mocap", str(clips), str(out), *given]) == 2
+        told = capsys.readouterr().err
+        assert "joints.json: " in told and message in told
 
 
 needs_cmu = pytest.mark.skipif(

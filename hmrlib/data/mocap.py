@@ -56,6 +56,7 @@ __all__ = [
     "read_amass",
     "read_amc",
     "read_bvh",
+    "read_joints",
     "read_motion",
     "resampled",
     "retarget",
@@ -1002,6 +1003,23 @@ def _amass_arrays(path):
 def mirrored_pose(pose):
     """The mirror image of poses (..., 24, 3): left and right swapped, x reflected."""
     return np.asarray(pose)[..., list(JOINT_MIRROR), :] * np.array([1.0, -1.0, -1.0])
+
+
+def read_joints(path):
+    """What a JSON file says of skeletons, for `build_library`'s `joints`.
+
+    Raises:
+        MocapError: it is no JSON, or nothing that `build_library` takes.
+    """
+    try:
+        joints = json.loads(Path(path).read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise MocapError(f"{path}: expected JSON ({error})") from error
+    try:
+        _rules(joints, {})
+    except MocapError as error:
+        raise MocapError(f"{path}: {error}") from error
+    return joints
 
 
 def build_library(folder, out, body, fps=LIBRARY_FPS, joints=None, unit=None, up=None):

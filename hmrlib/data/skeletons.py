@@ -257,8 +257,10 @@ def check_map(joints):
             f"the map names {strange}, which are not ours ({', '.join(fitting.SITE_NAMES)})"
         )
     for ours, theirs in joints.items():
-        shares = theirs if isinstance(theirs, dict) else {theirs: 1.0}
-        named = all(isinstance(n, str) and n.partition("+")[2] in ("", *"xyz") for n in shares)
+        shares = theirs if isinstance(theirs, dict) else {str(theirs): 1.0}
+        named = isinstance(theirs, str | dict) and all(
+            isinstance(name, str) and name.partition("+")[2] in ("", *"xyz") for name in shares
+        )
         if not (shares and named and all(_is_number(share) for share in shares.values())):
             raise MocapError(
                 f"the map's {ours!r}: expected a joint's name or {{name: share}}, found {theirs!r}"
@@ -266,7 +268,7 @@ def check_map(joints):
 
 
 def _is_number(value):
-    return type(value) in (int, float) and np.isfinite(value)
+    return type(value) in (int, float) and abs(value) < 1e6
 
 
 def _listed(motion):
