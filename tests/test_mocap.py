@@ -897,6 +897,7 @@ def test_one_bad_clip_of_any_kind_ends_nothing(tmp_path, capsys):
         with pytest.raises(mocap.MocapError, match=name):
             mocap.read_amass(folder / name)
     np.savez(folder / "good.npz", **clip_of())
+    write_figure(folder / "strange.bvh", theirs(*PROGRAMS["nobody knows"][1:4]))
     (folder / "a folder.bvh").mkdir()
     (folder / "empty.bvh").write_text("")
     (folder / "alone.amc").write_bytes(bytes(range(256)))
@@ -908,6 +909,7 @@ def test_one_bad_clip_of_any_kind_ends_nothing(tmp_path, capsys):
     bad = {
         *BAD_CLIPS,
         "a folder.bvh",
+        "strange.bvh",
         "empty.bvh",
         "alone.amc",
         "no zip.npz",

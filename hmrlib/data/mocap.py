@@ -1082,8 +1082,12 @@ def _clips(folder, paths, out, body, fps, rules):
                 if made := clip is None:
                     clip = _make_clip(path, body, fps, rule)
             except Exception as error:  # whatever one clip does, the others go on
-                known = isinstance(error, MocapError)
-                skipped[name] = str(error) if known else f"{path}: {type(error).__name__}: {error}"
+                why = (
+                    str(error)
+                    if isinstance(error, MocapError)
+                    else f"{type(error).__name__}: {error}"
+                )
+                skipped[name] = why if why.startswith(str(path)) else f"{path}: {why}"
                 tqdm.write(f"skipped: {skipped[name]}")
                 continue
             if made:
