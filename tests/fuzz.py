@@ -107,7 +107,8 @@ def verdict(reader, files):
         except Exception as error:
             return f"{type(error).__name__}: {str(error)[:100]}", _where(error)
     for one in caught:
-        if one.category is not UserWarning or "site-packages" in one.filename:
+        own = one.category is UserWarning and "site-packages" not in one.filename
+        if not own and not one.category.__module__.startswith("hmrlib"):
             where = f"{Path(one.filename).name}:{one.lineno}"
             return f"{one.category.__name__}: {str(one.message)[:100]}", where
     return found

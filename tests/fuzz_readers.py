@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import pickle
+import re
 import struct
 import tempfile
 import warnings
@@ -93,24 +94,31 @@ def npz(save=np.savez, **arrays):
 
 
 def _bvh_files():
-    from tests.test_mocap import BVH
+    from tests.test_mocap import BVH, PROGRAMS, figure, theirs, write_figure
 
     values = np.random.default_rng(0).uniform(-80, 80, (4, 13))
     rows = "\n".join(" ".join(f"{v:.3f}" for v in row) for row in values)
-    clip = BVH.format(frames=4, motion=rows)
-    return [{"clip.bvh": clip.encode()}, {"clip.bvh": clip.replace("0.05", "0.0083").encode()}]
+    clips = [BVH.format(frames=4, motion=rows).encode()]
+    with tempfile.TemporaryDirectory() as folder:
+        for program in ("motionbuilder", "xsens"):
+            path = Path(folder, f"{program}.bvh")
+            write_figure(path, theirs(*PROGRAMS[program][1:4]), figure(), frames=3)
+            clips.append(re.sub(r"(\.\d\d)\d+", r"\1", path.read_text()).encode())
+    return [{"clip.bvh": clip} for clip in clips]
 
 
 def _play(path):
     """What a clip goes through before it is fitted."""
-    from hmrlib.data import mocap
+    from hmrlib.data import mocap, skeletons
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", mocap.MocapWarning)  # of what was mended
-        motion = mocap.read_motion(path)
+    motion = mocap.read_motion(path)
     if abs(motion.fps - RATE) > 0.5:
         motion = mocap.resampled(motion, RATE)
-    return motion
+    try:
+        _, joints = skeletons.joint_map(motion)
+    except mocap.MocapError:
+        return motion
+    return motion, skeletons.mapped(motion, joints)
 
 
 @reader(_bvh_files, *TEXT, errors=MOCAP)
@@ -163,17 +171,20 @@ def _joints_files():
     names = {"pelvis": "Hips", "left_hip": "Thigh", "left_knee": {"Shin": 1.5, "Thigh": -0.5}}
     family = {"neck": "Spine+y", "nose": {"Spine+z": 1.0}}
     clip = _bvh_files()[0]["clip.bvh"]
-    return [{"joints.json": json.dumps(names | family).encode(), "clip.bvh": clip}]
+    patterns = {"a/*": "humanik", "*.bvh": {"joints": names, "unit": "cm", "up": "y", "fps": 60}}
+    maps = (names | family, patterns)
+    return [{"joints.json": json.dumps(one).encode(), "clip.bvh": clip} for one in maps]
 
 
 @reader(_joints_files, *JSON, errors=MOCAP)
 def joints(path):
     """As `hmr data mocap --joints` has it."""
-    from hmrlib.data import mocap
+    from hmrlib.data import mocap, skeletons
 
-    motion = mocap.read_bvh(path.with_name("clip.bvh"), unit=0.01, up="y")
-    _, found = mocap.joint_map(motion, mocap.read_joints(path))
-    return mocap.mapped(motion, found)
+    rules = mocap._rules(mocap.read_joints(path), {"unit": 0.01, "up": "y"})
+    rule = mocap._rule(rules, "clip.bvh")
+    motion = mocap.read_bvh(path.with_name("clip.bvh"), unit=rule["unit"], up=rule["up"])
+    return skeletons.mapped(motion, skeletons.joint_map(motion, rule.get("joints"))[1])
 
 
 # --- poses ---------------------------------------------------------------------------------------
