@@ -37,6 +37,7 @@ SITE_NAMES = (
     *skeleton.JOINT_NAMES,
     *body_keypoints.LANDMARK_NAMES,
     *(f"{side}_{name}" for name in _EXTREMES for side in ("left", "right")),
+    *body_keypoints.FEET_NAMES,
 )
 SITE_OWNERS = (  # the joint that carries each site; a joint's place is carried by its parent
     *np.maximum(skeleton.PARENTS, 0).tolist(),
@@ -45,6 +46,10 @@ SITE_OWNERS = (  # the joint that carries each site; a joint's place is carried 
         skeleton.JOINT_NAMES.index(f"{side}_{joints[0]}")
         for joints in _EXTREMES.values()
         for side in ("left", "right")
+    ),
+    *(
+        skeleton.JOINT_NAMES.index(name.split("_")[0] + ("_ankle" if "heel" in name else "_foot"))
+        for name in body_keypoints.FEET_NAMES
     ),
 )
 
@@ -89,6 +94,7 @@ def sites(body):
             chain = [f"{side}_{joint}" for joint in _EXTREMES[name]]
             carried = weights[:, [skeleton.JOINT_NAMES.index(joint) for joint in chain]].sum(axis=1)
             skin.append(np.where(carried > 0.5, mean[:, 2], -np.inf).argmax())  # the foremost
+    skin += list(body_keypoints.feet_vertices(mean, weights))
     regressor = body.J_regressor.toarray()  # (24, V)
     template = np.concatenate([regressor @ mean, mean[skin]])
     shapedirs = body.shapedirs.transpose(2, 0, 1)  # (n, V, 3)
@@ -384,6 +390,8 @@ CHUNKS = (256, 32, 4)  # bodies at a time; functions are compiled for these size
 _LEAST_GAIN = 0.01  # of the energy, in a step: less is an end
 _STRAGGLERS = 0.05
 _TORSO = ("left_hip", "right_hip", "left_shoulder", "right_shoulder", "neck", "pelvis", "thorax")
+_TORSO += ("mid_hip",)
+_FARTHEST = 1e6  # metres or pixels; beyond it float32 has no centimetres left
 
 
 def fit_points(
@@ -422,7 +430,8 @@ def fit_points(
         `Fit`.
 
     Raises:
-        FittingError: shapes that do not fit, an unknown name, or no point at all in a frame.
+        FittingError: shapes that do not fit, an unknown name, infinite numbers, or no point at all
+            in a frame.
     """
     points, weights, names = _checked(points, weights, names, 3)
     rest, owner, matrix = _problem(body, names, offsets)
@@ -526,11 +535,13 @@ def fit_keypoints(
 
     Args:
         body: `hmrlib.Body`.
-        keypoints: (B, K, 2) pixels, NaN where unknown; or (B, K, 3) with a confidence, 0 = unknown.
+        keypoints: (B, K, 2) pixels, NaN where unknown; or (B, K, 3) with a confidence, 0 = unknown
+            (OpenPose's may exceed 1 by a little).
         camera: (3,) or (B, 3): focal length, cx, cy in pixels.
         prior: `hmrlib.data.prior.Prior`, or None to see what comes out without.
-        names: a set of `skeleton.KEYPOINT_SETS`, or K names.
-        num_betas: how many shape coefficients to find.
+        names: a set of `skeleton.KEYPOINT_SETS`, such as "openpose-25" for what
+            `hmrlib.data.openpose.read_openpose` reads, or K names.
+        num_betas: how many shape coefficients to find, at most those that the body has.
         sigma: pixels at which a keypoint begins to count as an outlier; None: a quarter of the
             person's size in the picture.
         limits: weight of the joint limits; 0 leaves them out.
@@ -542,20 +553,24 @@ def fit_keypoints(
         `Fit`, in the camera's frame (x right, y down, z forward).
 
     Raises:
-        FittingError: shapes that do not fit, an unknown name, or fewer than two keypoints of the
-            torso in a picture.
+        FittingError: shapes that do not fit, an unknown name, infinite or out-of-range numbers, or
+            fewer than two keypoints of the torso in a picture.
     """
-    keypoints = np.array(keypoints, "float32")
+    keypoints, num_betas = _float32("keypoints", keypoints), min(num_betas, body.num_betas)
     confidence = None
     if keypoints.ndim == 3 and keypoints.shape[2] == 3:
         keypoints, confidence = keypoints[..., :2], keypoints[..., 2]
     keypoints, weights, names = _checked(keypoints, confidence, names, 2)
     count = len(keypoints)
     camera = _repeated("camera", camera, (count, 3))
+    if not (camera[:, 0] > 0).all():
+        raise FittingError(f"the focal length must be positive, found {camera[:, 0].min():g}")
     if sigma is None:
         known = np.where(weights[..., None] > 0, keypoints, np.nan)
         size = (np.nanmax(known, axis=1) - np.nanmin(known, axis=1)).max(axis=1)  # (B,)
         sigma = np.maximum(size, 1) * _SIGMA / _PERSON
+    if not (np.isfinite(sigma).all() and np.min(sigma) > 0):
+        raise FittingError(f"sigma must be a positive number of pixels, found {np.min(sigma):g}")
     sigma = np.broadcast_to(np.float32(sigma), (count,))[:, None, None]
     rest, owner, matrix = _problem(body, names)
 
@@ -646,16 +661,31 @@ class FittingError(ValueError):
     """Keypoints that cannot be fitted; the message says what was expected."""
 
 
+def _float32(name, value):
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            return np.array(value, "float32")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FittingError(f"{name} must be numbers in rows of one length: {error}") from error
+
+
 def _checked(points, weights, names, dimensions):
     """float32 points (B, K, D) without NaN, weights (B, K), names."""
-    points = np.array(points, "float32")
+    points = _float32("points", points)
     names = skeleton.names_of(names)
     if points.ndim != 3 or points.shape[1:] != (len(names), dimensions):
         raise FittingError(
             f"keypoints must have the shape (B, {len(names)}, {dimensions}) to go with "
             f"{len(names)} names, found {points.shape}"
         )
-    weights = np.ones(points.shape[:2]) if weights is None else np.array(weights, float)
+    if not len(points):
+        raise FittingError("expected at least one frame, found none")
+    if (abs(points) > _FARTHEST).any():
+        raise FittingError(
+            f"points must be within {_FARTHEST:g} metres or pixels, or NaN where they are unknown; "
+            f"found {abs(points[~np.isnan(points)]).max():g}"
+        )
+    weights = np.ones(points.shape[:2]) if weights is None else _float32("weights", weights)
     weights = _repeated("weights", weights, points.shape[:2])
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise FittingError("weights must be finite and not negative")
@@ -668,8 +698,10 @@ def _checked(points, weights, names, dimensions):
 
 
 def _repeated(name, array, shape):
-    """A float32 copy (B, ...) of an array with or without its batch axis."""
-    array = np.asarray(array, "float32")
+    """A float32 copy (B, ...) of an array with or without its batch axis; all finite."""
+    array = _float32(name, array)
+    if not np.isfinite(array).all():
+        raise FittingError(f"{name} must be finite, found NaN or infinity")
     if array.ndim == max(len(shape), 2) - 1:
         array = array[None]
     wanted = shape if len(shape) > 1 else (shape[0], array.shape[-1])
@@ -688,7 +720,7 @@ def _problem(body, names, offsets=None):
     if set(names) <= set(SITE_NAMES):
         used, matrix = [SITE_NAMES.index(name) for name in names], None
     else:
-        matrix = body_keypoints.keypoint_matrix(names)  # (K, 30)
+        matrix = body_keypoints.keypoint_matrix(names, SITE_NAMES)  # (K, S)
         used = np.flatnonzero(matrix.any(axis=0))
         matrix = tuple(map(tuple, matrix[:, used].tolist()))
     places = template[used]

@@ -154,6 +154,27 @@ KEYPOINT_SETS = {
     ),
 }
 
+_OPENPOSE_BONES = (
+    _LIMB_BONES + _FACE_BONES + "thorax-nose thorax-right_shoulder thorax-left_shoulder "
+)
+KEYPOINT_SETS["openpose-25"] = KEYPOINT_SETS["body-25"] = _keypoint_set(
+    "nose thorax right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
+    "mid_hip right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye "
+    "right_ear left_ear left_big_toe left_small_toe left_heel right_big_toe right_small_toe "
+    "right_heel",
+    _OPENPOSE_BONES + "thorax-mid_hip mid_hip-right_hip mid_hip-left_hip "
+    "left_ankle-left_heel left_ankle-left_big_toe left_big_toe-left_small_toe "
+    "right_ankle-right_heel right_ankle-right_big_toe right_big_toe-right_small_toe",
+    "Cao et al. 2019, BODY_25; its neck is the middle of the shoulders: the thorax",
+)
+KEYPOINT_SETS["openpose-18"] = _keypoint_set(
+    "nose thorax right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
+    "right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear "
+    "left_ear",
+    _OPENPOSE_BONES + "thorax-right_hip thorax-left_hip",
+    "Cao et al. 2017, COCO's 17 and the middle of the shoulders, in OpenPose's order",
+)
+
 
 def correspondence(source, target):
     """Pairs of indices of the points that two sets of names share.

@@ -68,6 +68,18 @@ def test_compiled_equals_plain_for_a_file_where_every_joint_moves_every_vertex(b
     np.testing.assert_allclose(array(plain), array(compiled), atol=3e-6)
 
 
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_long_motion_is_computed_some_frames_at_a_time(body, inputs, monkeypatch, is_compiled):
+    expected = body(*inputs)
+    monkeypatch.setattr("hmrlib.body.model.CHUNK", 3)
+    forward = body.compile() if is_compiled else body
+    for found, wanted in zip(forward(*inputs, np.ones(3)), expected, strict=True):
+        np.testing.assert_allclose(array(found), array(wanted) + 1, atol=3e-6)
+    for found, wanted in zip(forward(inputs[0], inputs[1][:1]), expected, strict=True):
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(array(found)[0], array(wanted)[0], atol=3e-6)
+
+
 @pytest.mark.parametrize("skinning", ["lbs", "dqs"])
 def test_the_rest_pose_is_the_shaped_template(body, inputs, skinning):
     out = body(inputs[0], np.zeros((8, 72)), skinning=skinning)
@@ -241,6 +253,10 @@ def test_pose_feature_is_zero_at_rest_and_leaves_out_the_root():
         ({"betas": np.zeros((3, 10)), "pose": np.zeros((2, 72))}, "one batch size.*3, 2, 1"),
         ({"pose": np.full((2, 72), np.nan)}, r"pose has NaN or infinity, first at index \[0, 0\]"),
         ({"betas": [[0, np.inf]]}, r"betas has NaN or infinity, first at index \[0, 1\]"),
+        ({"betas": [None] * 10}, "betas has NaN or infinity"),
+        ({"betas": "x"}, "betas must be numbers in rows of one length"),
+        ({"pose": [[0.0] * 72, [0.0] * 71]}, "pose must be numbers in rows of one length"),
+        ({"pose": np.full((1, 72), 1e300)}, "pose has NaN or infinity"),
         ({"translation": np.zeros((2, 2))}, r"translation must have the shape \(B, 3\)"),
         ({"skinning": "cubic"}, r"unknown skinning 'cubic'.*dqs.*lbs"),
     ],

@@ -758,3 +758,63 @@ def test_glb_refuses_betas_that_the_model_has_not(model, tmp_path):
         with pytest.raises(ValueError, match="betas"):
             files.write_glb(tmp_path / "body.glb", model, betas)
     assert os.listdir(tmp_path) == []
+
+
+# --- frames -----------------------------------------------------------------------------------
+
+UPSIDE_DOWN = np.diag([1.0, -1, -1])  # a person upright before the camera, whose y points down
+
+
+def is_upright(body, path):
+    """Whether the head is above the feet in a mesh, or the root's y points up in a figure."""
+    if path.suffix.lower() == ".glb":
+        root = read_glb(path).document["nodes"][0].get("rotation", [0, 0, 0, 1])
+        return Rotation.from_quat(root).as_matrix()[1, 1] > 0.99
+    height = trimesh.load(path, process=False, force="mesh").vertices[:, 1]
+    feet = body.weights[:, [7, 8]].sum(axis=1) > 0.5
+    return height[body.weights[:, 15] > 0.5].mean() > height[feet].mean() + 1
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply", ".glb", ".GLB"])
+def test_what_a_photograph_gave_is_written_upright(tmp_path, suffix):
+    body, path = load_body(), tmp_path / f"person{suffix}"
+    matrices = np.tile(np.eye(3), (24, 1, 1))
+    matrices[16] = Rotation.from_rotvec([0, 0, -1.2]).as_matrix()
+    body.save(path, np.zeros(10), matrices)  # in the body's own frame
+    assert is_upright(body, path)
+    matrices[0] = UPSIDE_DOWN
+    body.save(path, np.zeros((1, 10)), matrices[None])
+    assert is_upright(body, path)
+    body.save(path, pose=matrices, frame="camera")
+    assert is_upright(body, path)
+    body.save(path, pose=matrices, frame="body")
+    assert not is_upright(body, path)
+
+
+def test_a_handstand_and_a_person_before_the_camera_are_told_apart_by_the_user(tmp_path):
+    body, path = load_body(), tmp_path / "person.obj"
+    pose = np.zeros((24, 3))
+    pose[0, 0] = np.pi
+    with pytest.warns(UserWarning, match="the head is below the feet"):
+        body.save(path, pose=pose)
+    assert is_upright(body, path)
+    body.save(path, pose=pose, frame="body")
+    assert not is_upright(body, path)
+    body.save(path, pose=0 * pose, frame="camera")
+    assert not is_upright(body, path)
+
+
+def test_poses_that_are_not_of_one_body_are_refused(tmp_path):
+    body = load_body()
+    mirrored = np.tile(np.diag([-1.0, 1, 1]), (24, 1, 1))
+    for arguments, message in [
+        ({"pose": np.zeros((10, 24, 3))}, "of one body, found 1 and 10"),
+        ({"pose": np.zeros((0, 24, 3))}, "of one body, found 1 and 0"),
+        ({"pose": mirrored}, "no rotation, of pelvis"),
+        ({"pose": np.zeros(72), "frame": "world"}, "unknown frame 'world'"),
+    ]:
+        with pytest.raises(BodyInputError, match=message):
+            body.save(tmp_path / "person.glb", **arguments)
+    with pytest.raises(OSError, match="nowhere"):
+        body.save(tmp_path / "nowhere" / "person.glb")
+    assert not os.listdir(tmp_path)

@@ -259,6 +259,53 @@ def test_bad_input_is_explained(body, arguments, message):
         fitting.fit_points(body, *arguments)
 
 
+WAVING = skeleton.pose_from_degrees(skeleton.POSES["waving"])
+HALVES = {  # what is seen -> the points of it, by what their names hold
+    "all": "",
+    "upper body": "nose thorax eye ear shoulder elbow wrist",
+    "head and shoulders": "nose thorax eye ear shoulder",
+}
+
+
+@pytest.mark.parametrize("names", ["openpose-25", "openpose-18"])
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_body_as_openpose_sees_it(body, names, half):
+    points = np.asarray(body.keypoints(body(pose=WAVING[None]), names))[0]
+    points = points * [1, -1, -1] + [0, 0, 4]
+    seen = np.array(
+        [
+            any(part in name for part in HALVES[half].split() or [""])
+            for name in skeleton.names_of(names)
+        ]
+    )
+    pixels = project(points)
+    keypoints = np.where(seen[:, None], np.column_stack([pixels, np.full(len(seen), 1.04)]), 0)
+    fit = fitting.fit_keypoints(body, keypoints[None], CAMERA, priors.load_prior(), names=names)
+    off = np.linalg.norm(project(fit.points[0]) - pixels, axis=-1)[seen]
+    assert off.mean() < 12  # pixels
+    assert np.isfinite(fit.pose).all() and np.abs(fit.betas).max() < 4
+    assert 3 < fit.translation[0, 2] < 5.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": np.full((1, 22, 2), np.inf)}, "points must be within"),
+        ({"keypoints": np.full((1, 22, 2), 1e9)}, "points must be within"),
+        ({"keypoints": [["x"] * 22]}, "keypoints must be numbers"),
+        ({"keypoints": np.zeros((0, 22, 2))}, "at least one frame"),
+        ({"keypoints": np.full((1, 22, 3), np.nan)}, "weights must be finite"),
+        ({"camera": [np.nan, 0, 0]}, "camera must be finite"),
+        ({"camera": [0.0, 0, 0]}, "focal length must be positive"),
+        ({"sigma": np.nan}, "sigma must be a positive"),
+    ],
+)
+def test_numbers_of_no_picture_are_named(body, change, message):
+    arguments = {"keypoints": np.ones((1, 22, 2)), "camera": CAMERA, "prior": None} | change
+    with pytest.raises(fitting.FittingError, match=message):
+        fitting.fit_keypoints(body, **arguments)
+
+
 def test_pictures_need_a_torso(body):
     keypoints = np.full((2, 22, 2), np.nan)
     keypoints[:, :2] = 100

@@ -26,7 +26,7 @@ def named(body, output, names="union-22"):
 
 def test_the_set_of_all_points_has_every_annotated_point():
     for name, points in skeleton.KEYPOINT_SETS.items():
-        if name != "smpl-24":
+        if name not in ("smpl-24", "openpose-25", "body-25"):  # which have joints, or feet
             assert set(points.names) <= set(UNION.names)
     assert UNION.names[:19] == skeleton.KEYPOINT_SETS["cocoplus-19"].names
 
@@ -54,6 +54,22 @@ def test_eyes_are_in_front_of_makehumans_eyeballs(assets):
         eyeball = assets.vertices[groups[f"helper-{side}-eye"]].mean(axis=0)
         eye = found["left_eye" if side == "l" else "right_eye"]
         assert np.linalg.norm((eye - eyeball)[:2]) < 0.008
+
+
+def test_openposes_feet_are_where_feet_have_them(body):
+    point = named(body, body(), "openpose-25")
+    middle = (point["left_hip"] + point["right_hip"]) / 2
+    np.testing.assert_allclose(point["mid_hip"], middle, atol=1e-6)
+    ground = body.v_template[:, 1].min()
+    for side, outwards in (("left", 1), ("right", -1)):
+        toe, little, heel = (point[f"{side}_{n}"] for n in ("big_toe", "small_toe", "heel"))
+        assert 0.2 < toe[2] - heel[2] < 0.32, "a foot's length in metres"
+        assert 0.02 < toe[2] - little[2] < 0.09 and 0.03 < outwards * (little - toe)[0] < 0.1
+        assert max(toe[1], little[1], heel[1]) < ground + 0.08
+        assert heel[2] < point[f"{side}_ankle"][2] < little[2]
+    for name in ("big_toe", "small_toe", "heel"):
+        mirrored = point[f"left_{name}"] * [-1, 1, 1]
+        np.testing.assert_allclose(mirrored, point[f"right_{name}"], atol=1e-6)
 
 
 def test_keypoints_alone_are_those_of_the_whole_body(body):

@@ -285,7 +285,7 @@ def write_mesh(path, vertices, faces, colors=None):
         colors: (V, 3) red, green, blue from 0 to 1, or None.
 
     Raises:
-        ModelFileError: another suffix, or shapes that do not fit.
+        ModelFileError: another suffix, shapes that do not fit, or vertices that are not finite.
     """
     path = Path(path)
     vertices, faces = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
@@ -296,6 +296,8 @@ def write_mesh(path, vertices, faces, colors=None):
             "expected vertices (V, 3), faces (F, 3) and colors (V, 3), found "
             f"{vertices.shape}, {faces.shape} and {colors.shape}"
         )
+    if not np.isfinite(vertices).all():
+        raise ModelFileError(f"{path}: expected finite vertices, found NaN or infinity")
     if path.suffix.lower() == ".obj":
         lines = ["v " + " ".join(f"{x:.6f}" for x in row) for row in np.hstack([vertices, colors])]
         lines += ["f {} {} {}".format(*row) for row in faces + 1]  # OBJ counts from 1

@@ -15,6 +15,7 @@ coefficients, K = 24 joints. Inside, coordinates are planes (B, 3, V): see `skin
 """
 
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +23,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from scipy.spatial.transform import Rotation
 
 from hmrlib import geometry
 from hmrlib.body import files
-from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
+from hmrlib.body.keypoints import SOURCES, feet_vertices, keypoint_matrix, landmark_vertices
 from hmrlib.body.skinning import (
     dual_quaternion_motions,
     dual_quaternion_skinning,
@@ -34,8 +36,12 @@ from hmrlib.body.skinning import (
     linear_motions,
     product,
 )
+from hmrlib.skeleton import JOINT_NAMES
 
 PARTS = 12  # of the compiled body, each with its own joints and pose features
+CHUNK = 256  # bodies of one computation, which takes about 1 MB a body
+_TURN = Rotation.from_rotvec([np.pi, 0, 0])  # y down, z forward -> y up, z backward: the same turn
+FRAMES = ("auto", "body", "camera")
 
 
 class BodyInputError(ValueError):
@@ -200,7 +206,8 @@ class Body:
         self.kintree_table = model["kintree_table"]
         self.parents = tuple(int(parent) for parent in model["parents"])
         self.card = json.loads(str(model["card"])) if "card" in model else {}
-        self._landmarks = landmark_vertices(self.v_template, self.weights)  # (6,)
+        skin = self.v_template, self.weights
+        self._landmarks = np.concatenate([landmark_vertices(*skin), feet_vertices(*skin)])  # (12,)
         self._constants = self._arrays([np.arange(len(self.v_template))])
         self._landmark_constants = self._arrays([self._landmarks])
 
@@ -257,7 +264,10 @@ class Body:
             skinning: "lbs", linear blends, or "dqs", dual quaternions.
             correctives: False leaves out the pose blend shapes B_P.
 
-            A batch of one goes with any B; without the batch axis it counts as one.
+            A batch of one goes with any B; without the batch axis it counts as one. Of arrays and
+            lists any B will do: more than 256 bodies are computed so many at a time, so that a long
+            motion takes no more memory than its vertices and joints need. (Tensors are computed at
+            once, as they may be part of a graph.)
 
         Returns:
             `BodyOutput` of the backend's tensors: vertices (B, V, 3) and joints (B, 24, 3).
@@ -267,13 +277,15 @@ class Body:
                 list. (Tensors are checked for their shape alone: values may not be there yet.)
         """
         inputs = self._check(betas, pose, translation, skinning)
-        return _forward(self._constants, *inputs, self.parents, skinning, correctives, product)
+        options = (self.parents, skinning, correctives, product)
+        return _in_chunks(lambda *part: _forward(self._constants, *part, *options), inputs)
 
     def compile(self, skinning="lbs", correctives=True):
         """The same function compiled for its batch size: several times faster, same arguments.
 
-        XLA on TensorFlow and JAX, a few seconds at the first call of each batch size. PyTorch
-        runs as it is. On JAX it can be differentiated in reverse only (`grad`, not `jvp`).
+        XLA on TensorFlow and JAX, a few seconds at the first call of each batch size (of arrays,
+        256 is the largest). PyTorch runs as it is. On JAX it can be differentiated in reverse only
+        (`grad`, not `jvp`).
 
         Returns:
             function (betas, pose, translation=None) -> `BodyOutput`.
@@ -301,7 +313,7 @@ class Body:
 
         def compiled(betas=None, pose=None, translation=None):
             inputs = self._check(betas, pose, translation, skinning)
-            return forward(*inputs)
+            return _in_chunks(forward, inputs, of_one_size=True)
 
         return compiled
 
@@ -311,7 +323,7 @@ class Body:
         Args:
             output: `BodyOutput` for B bodies, of this body.
             names: a set of `skeleton.KEYPOINT_SETS`, or a sequence of names: joints, `thorax`,
-                `spine`, and the landmarks of the head (see `body.keypoints`).
+                `spine`, `mid_hip`, and points of head and feet (see `body.keypoints`).
 
         Returns:
             (B, K, 3) metres, in the set's order; differentiable.
@@ -319,7 +331,7 @@ class Body:
         Raises:
             ValueError: a set or a point is unknown.
         """
-        landmarks = ops.take(output.vertices, self._landmarks, axis=1)  # (B, 6, 3)
+        landmarks = ops.take(output.vertices, self._landmarks, axis=1)  # (B, 12, 3)
         return _keypoints(output.joints, landmarks, names)
 
     def posed_keypoints(self, betas, pose, names="union-22"):
@@ -340,36 +352,73 @@ class Body:
         )
         return _keypoints(joints, landmarks, names)
 
-    def save(self, path, betas=None, pose=None):
+    def save(self, path, betas=None, pose=None, frame="auto"):
         """Write the model (.npz, .pkl, .glb with skeleton and shapes) or its mesh (.obj, .ply).
 
-        The file is written whole or not at all. See `files.write_model`.
+        The file is written whole or not at all. See `files.write_model`. What one photograph gave:
+
+            body.save("person.glb", found.betas[0], found.rotations[0])
 
         Args:
-            path: its suffix says what is written.
-            betas: (n,) and pose: (24, 3) or (72,) radians, of one body: a mesh is of that body; a
-                `.glb` has the betas built in and its joints turned (glTF has no correctives).
+            path: its suffix says what is written; upper case is the same.
+            betas: (n,) and pose: (24, 3) or (72,) radians or (24, 3, 3), of one body: a mesh is of
+                that body; a `.glb` has the betas built in and its joints turned (glTF has no
+                correctives).
+            frame: where the pose's root is told. These formats have y up. "body": y up, too, as in
+                motions and in this package's own poses; written as it is. "camera": y down, as
+                `HMR.recover` and `fitting.fit_keypoints` tell it; written upright, by half a turn
+                about x. "auto": of a body whose head is below its feet it is taken to be the
+                camera's, else the body's own. (A handstand looks like a person before the camera:
+                say which it is. With axis-angle, which both use, there is a warning.)
 
         Raises:
-            BodyInputError: betas or pose of more than one body, or of a wrong shape.
+            BodyInputError: betas or pose of more than one body, or of a wrong shape; a matrix that
+                is no rotation; an unknown frame.
             hmrlib.body.files.ModelFileError: another suffix, or one that holds no single body.
+            OSError: nothing can be written there.
         """
+        if frame not in FRAMES:
+            raise BodyInputError(f"unknown frame {frame!r}: use one of {', '.join(FRAMES)}")
         if betas is None and pose is None:
             return files.write_model(path, self._model)
         path = Path(path)
-        if path.suffix not in (".glb", ".obj", ".ply"):
+        suffix = path.suffix.lower()
+        if suffix not in (".glb", ".obj", ".ply"):
             raise files.ModelFileError(
                 f"{path}: one body in one pose is written as .glb, .obj or .ply; "
                 "a model file holds all bodies, leave betas and pose out"
             )
-        out = self(betas, pose)  # checks both
-        if len(out.vertices) != 1:
-            raise BodyInputError(f"expected betas and pose of one body, found {len(out.vertices)}")
-        if path.suffix == ".glb":
-            betas = None if betas is None else np.asarray(betas, float).ravel()
-            pose = None if pose is None else np.asarray(pose, float).reshape(-1, 3)
-            return files.write_glb(path, self._model, betas, pose=pose)
-        return files.write_mesh(path, np.asarray(out.vertices[0]), self.faces)
+        betas, pose, _ = map(ops.convert_to_numpy, self._check(betas, pose, None, "lbs"))
+        if max(len(betas), len(pose)) != 1 or not len(betas) or not len(pose):
+            raise BodyInputError(
+                f"expected betas and pose of one body, found {len(betas)} and {len(pose)}: of a "
+                "motion save each frame by itself"
+            )
+        pose = self._upright(betas, pose, frame)
+        if suffix == ".glb":
+            return files.write_glb(path, self._model, betas[0].astype(float), pose=pose)
+        return files.write_mesh(
+            path, ops.convert_to_numpy(self(betas, pose).vertices[0]), self.faces
+        )
+
+    def _upright(self, betas, pose, frame):
+        """The pose (24, 3) of one body, its root told in the body's own frame; see `save`."""
+        is_matrix = pose.ndim == 4
+        turns = _rotation_vectors(pose[0]) if is_matrix else pose.reshape(-1, 3).astype(float)
+        if frame == "auto":
+            height = ops.convert_to_numpy(self(betas, turns).joints)[0, :, 1]
+            feet = height[[JOINT_NAMES.index(f"{side}_ankle") for side in ("left", "right")]]
+            frame = "camera" if height[JOINT_NAMES.index("head")] < feet.mean() else "body"
+            if frame == "camera" and not is_matrix:
+                warnings.warn(
+                    "the head is below the feet, so the pose is taken to be told in the camera's "
+                    'frame (y down), and written upright: say frame="camera" if it is, or '
+                    'frame="body" if the body stands on its head',
+                    stacklevel=3,
+                )
+        if frame == "camera":
+            turns[0] = (_TURN * Rotation.from_rotvec(turns[0])).as_rotvec()
+        return turns
 
     def _check(self, betas, pose, translation, skinning):
         """betas (B, n), pose, translation (B, 3): arrays or tensors, each of B or 1 bodies."""
@@ -396,7 +445,13 @@ class Body:
         if ops.is_tensor(value):
             value = ops.cast(value, "float32")
         else:
-            value = np.asarray(value, dtype="float32")
+            try:
+                with np.errstate(over="ignore"):  # what float32 cannot hold is named as infinite
+                    value = np.asarray(value, dtype="float32")
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                raise BodyInputError(
+                    f"{name} must be numbers in rows of one length: {error}"
+                ) from error
             if not np.isfinite(value).all():
                 bad = np.argwhere(~np.isfinite(value))[0].tolist()
                 raise BodyInputError(f"{name} has NaN or infinity, first at index {bad}")
@@ -422,9 +477,40 @@ def _tensors(arrays, dtype):
 SKINNINGS = ("lbs", "dqs")
 
 
+def _rotation_vectors(matrices):
+    """Rotation matrices (24, 3, 3) -> axis-angle (24, 3) float64."""
+    matrices = matrices.astype(float)
+    off = abs(matrices @ matrices.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
+    wrong = np.flatnonzero((off > 1e-2) | (np.linalg.det(matrices) < 0))
+    if wrong.size:
+        raise BodyInputError(f"pose has a matrix that is no rotation, of {JOINT_NAMES[wrong[0]]}")
+    return Rotation.from_matrix(matrices).as_rotvec()
+
+
+def _in_chunks(forward, inputs, of_one_size=False):
+    """`forward(*inputs)`, arrays of many bodies some at a time; equal but for the last bits.
+
+    Args:
+        forward: from betas, pose, translation, each of B or 1 bodies, to `BodyOutput`.
+        of_one_size: fill the last part up, so that nothing is compiled for its size.
+    """
+    are_arrays = all(isinstance(value, np.ndarray) for value in inputs)
+    count = max(map(len, inputs)) if are_arrays else 0
+    if count <= CHUNK:
+        return forward(*inputs)
+    parts = []
+    for start in range(0, count, CHUNK):
+        rows = np.arange(start, min(start + CHUNK, count))
+        if of_one_size:
+            rows = np.pad(rows, (0, CHUNK - len(rows)), mode="edge")
+        out = forward(*(value if len(value) == 1 else value[rows] for value in inputs))
+        parts.append([value[: count - start] for value in out])
+    return BodyOutput(*(ops.concatenate(values, axis=0) for values in zip(*parts, strict=True)))
+
+
 def _keypoints(joints, landmarks, names):
-    """Joints (B, 24, 3) and landmarks (B, 6, 3) -> keypoints (B, K, 3)."""
-    matrix = ops.convert_to_tensor(keypoint_matrix(names))  # (K, 24 + 6)
+    """Joints (B, 24, 3) and landmarks (B, 12, 3) -> keypoints (B, K, 3)."""
+    matrix = ops.convert_to_tensor(keypoint_matrix(names, SOURCES))  # (K, 24 + 12)
     return ops.matmul(matrix, ops.concatenate([joints, landmarks], axis=1))
 
 

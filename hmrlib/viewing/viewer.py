@@ -712,7 +712,7 @@ class Explorer(widgets.VBox):
         Raises:
             hmrlib.body.files.ModelFileError: another suffix.
         """
-        self.body.save(path, self.betas, self.pose)
+        self.body.save(path, self.betas, self.pose, frame="body")
         return Path(path)
 
 
