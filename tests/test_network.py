@@ -1,8 +1,11 @@
 """The network: encoders, iterative regressor, discriminator, assembled model."""
 
 import io
+import json
 import pickle
+import zipfile
 
+import h5py
 import keras
 import matplotlib.cbook
 import numpy as np
@@ -19,7 +22,7 @@ from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.encoder import EncoderError, build_encoder
 from hmrlib.network.hmr import HMR, ModelError, project
 from hmrlib.network.regressor import Regressor, mean_theta, read_mean_theta, split_theta
-from hmrlib.training.checkpoint import SHIPPED
+from hmrlib.training.checkpoint import SHIPPED, save_model
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
 
@@ -272,6 +275,87 @@ def test_saved_and_loaded(model, tmp_path):
         hmrlib.load_model(tmp_path / "b.weights.h5", **model.settings | {"hidden": 8})
     with pytest.raises(ModelError, match="no model at"):
         hmrlib.load_model(tmp_path / "c.keras")
+
+
+def rewritten(source, target, settings=None, weights=None):
+    """A copy of a `.keras` file with other settings or other weights (a function of the file)."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        config = json.loads(old.read("config.json"))
+        config["config"] |= settings or {}
+        data = io.BytesIO(old.read("model.weights.h5"))
+        if weights is not None:
+            with h5py.File(data, "r+") as file:
+                weights(file)
+        new.writestr("config.json", json.dumps(config))
+        new.writestr("model.weights.h5", data.getvalue())
+    return target
+
+
+BIAS = "layers/regressor/layers/dense_2/vars/1"
+
+
+def not_a_number(file):
+    file[BIAS][3] = np.nan
+
+
+def declared_only(file):
+    del file[BIAS]
+    file.create_dataset(BIAS, (10**10,), "f4")  # not one of them is in the file
+
+
+def elsewhere(file):
+    del file[BIAS]
+    file[BIAS] = h5py.ExternalLink("/etc/passwd", "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {"hidden": 60_000}}, "not of a network of these settings"),
+        ({"settings": {"encoder": "ConvNeXtXLarge"}}, "not of a network of these settings"),
+        ({"settings": {"hidden": -1}}, "hidden must be above 0"),
+        ({"settings": {"size": "big"}}, "size: expected"),
+        ({"settings": {"encoder": "Lambda"}}, "unknown encoder 'Lambda'"),
+        ({"settings": {"body": {"class_name": "Body"}}}, "expected settings among"),
+        ({"weights": not_a_number}, f"{BIAS} has NaN or infinity"),
+        ({"weights": declared_only}, "cannot be read|larger|claims"),
+        ({"weights": elsewhere}, "not of a network of these settings"),
+    ],
+)
+def test_a_strangers_network_is_checked_before_it_is_built(model, tmp_path, change, message):
+    model.save(tmp_path / "a.keras")
+    path = rewritten(tmp_path / "a.keras", tmp_path / "b.keras", **change)
+    with pytest.raises(ModelError, match=rf"b\.keras holds no HMR.*({message})"):
+        hmrlib.load_model(path)
+
+
+def test_only_our_own_class_is_loaded(tmp_path):
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
+    with pytest.raises(ModelError, match="another model"):
+        hmrlib.load_model(tmp_path / "a.keras")
+    for name in ("b.keras", "c.weights.h5", "d.npz"):
+        (tmp_path / name).write_bytes(b"no model")
+        with pytest.raises(ValueError, match=name):
+            hmrlib.load_model(tmp_path / name)
+
+
+def test_a_strangers_npz_is_checked_before_it_is_built(model, tmp_path):
+    save_model(tmp_path / "a.npz", model)
+    arrays = dict(np.load(tmp_path / "a.npz"))
+    about = json.loads(str(arrays["about"]))
+    wild = {**about, "settings": {**about["settings"], "hidden": 60_000}}
+    broken = arrays["hmr/3"].copy()
+    broken.flat[0] = np.inf
+    for change, message in [
+        ({"about": json.dumps(wild)}, "not of a network of these settings"),
+        ({"about": json.dumps({**about, "settings": None})}, "expected settings among"),
+        ({"about": json.dumps({**about, "names": 3})}, "damaged"),
+        ({"hmr/3": broken}, "NaN or infinity"),
+        ({"hmr/3": arrays["hmr/3"][..., :-1]}, "not of a network of these settings"),
+    ]:
+        np.savez(tmp_path / "b.npz", **arrays | change)
+        with pytest.raises(ValueError, match=f"b.npz.*{message}"):
+            hmrlib.load_model(tmp_path / "b.npz")
 
 
 def test_the_package_brings_a_trained_network():

@@ -36,7 +36,7 @@ def read(kind, names, *paths):
 
     Args:
         kind: one of `READERS`.
-        names: of the variables that are wanted.
+        names: of the variables that are wanted; of HDF5, None: all the data sets there are.
         paths: files that exist; several are read by one process.
 
     Returns:
@@ -109,13 +109,20 @@ def _hdf5(path, names):
 
     values = {}
     with h5py.File(path, "r") as file:
-        for name in names:
+        for name in _hdf5_names(file) if names is None else names:
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                 continue
             data = file[name]  # the numbers of other files are none of its business
             if isinstance(data, h5py.Dataset) and not (data.external or data.is_virtual):
                 values[name] = np.asarray(data)
     return values
+
+
+def _hdf5_names(file):
+    """All data sets, each once; links that lead elsewhere are not followed."""
+    names = []
+    file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    return names
 
 
 def _cdf(path, names):
@@ -158,10 +165,11 @@ def _main():
     try:
         for path in paths:
             values = READERS[kind](path, names)
-            missing = [name for name in names if name not in values]
+            missing = [name for name in names or () if name not in values]
             if missing:
                 raise ValueError(f"expected {', '.join(missing)} in it")
-            tree.append({"struct": {name: _encode(values[name], arrays) for name in names}})
+            wanted = values if names is None else names
+            tree.append({"struct": {name: _encode(values[name], arrays) for name in wanted}})
         arrays["tree"] = _bytes(tree)
     except MemoryError:
         arrays = {"tree": _bytes("damaged: it claims to hold more than its size allows")}

@@ -5,14 +5,21 @@ of the network's weights in half precision, with its settings and where it comes
 """
 
 import json
+import shutil
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py  # comes with Keras
 import keras
 import numpy as np
 from keras import ops
 
-from hmrlib.io import atomic_write
-from hmrlib.network.hmr import HMR, ModelError
+from hmrlib.data import foreign
+from hmrlib.io import atomic_write, bounded_zip, read_npz
+from hmrlib.network.hmr import HMR, SETTINGS, ModelError
+from hmrlib.training.config import read_config
 
 SHIPPED = Path(__file__).parents[1] / "network" / "assets" / "hmr.npz"
 
@@ -70,18 +77,27 @@ def load_checkpoint(path, game):
 
 
 def _read_checkpoint(path, groups):
+    """What is said about it, and a list of arrays for each group; all checked, and finite."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            about = json.loads(str(archive["about"]))
-            arrays = {
-                group: [archive[f"{group}/{i}"] for i in range(len(about["names"][group]))]
-                for group in groups
-            }
+        arrays = read_npz(path, wanted=lambda name: name.partition("/")[0] in {"about", *groups})
+        about = json.loads(str(arrays["about"]))
+        found = {
+            group: [arrays[f"{group}/{i}"] for i in range(len(about["names"][group]))]
+            for group in groups
+        }
+        for group in groups:
+            _check_finite(dict(zip(about["names"][group], found[group], strict=True)))
     except FileNotFoundError:
         raise TrainingError(f"there is no checkpoint {path}") from None
     except Exception as error:  # zipfile, NumPy and json each have their own
-        raise TrainingError(f"the checkpoint {path} is damaged: {error!r}") from error
-    return about, arrays
+        raise TrainingError(f"the checkpoint {path} is damaged: {error!r:.500}") from error
+    return about, found
+
+
+def _check_finite(arrays):
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            raise ModelError(f"expected finite numbers, {name!s:.100} has NaN or infinity")
 
 
 def _state(game):
@@ -103,10 +119,52 @@ def load_run(folder):
 def _revive(path):
     """The network of a checkpoint or a model, and what is said about it."""
     about, arrays = _read_checkpoint(path, ["hmr"])
-    hmr = HMR(encoder_weights=None, **about["settings"])
+    try:
+        settings = _check_settings(about.get("settings"))
+        if path != SHIPPED:
+            _check_shapes(settings, [array.shape for array in arrays["hmr"]], ordered=True)
+    except ValueError as error:
+        raise TrainingError(f"{path}: {error}") from error
+    hmr = HMR(encoder_weights=None, **settings)
     for variable, array in zip(hmr.variables, arrays["hmr"], strict=True):
         variable.assign(array)
     return hmr, about
+
+
+def _check_settings(settings):
+    """Settings of `HMR` out of a file, or a ValueError that says what is wrong with them."""
+    if not isinstance(settings, dict) or not settings.keys() <= set(SETTINGS):
+        found = sorted(map(str, settings)) if isinstance(settings, dict) else settings
+        raise ModelError(f"expected settings among {', '.join(SETTINGS)}, found {found!s:.200}")
+    checked = read_config(**settings).model
+    return {name: checked[name] for name in settings}
+
+
+def _check_shapes(settings, found, ordered):
+    """The arrays that a file really holds are those of a network of these settings.
+
+    The network is built without memory for its weights, so that settings cost nothing that the
+    file has not brought: in a thread of its own, as Keras remembers what is still without.
+
+    Args:
+        found: shapes of the arrays.
+        ordered: whether they come in the variables' order, the dropout's random states among them.
+    """
+
+    def shapes():
+        with keras.StatelessScope(initialize_variables=False):
+            hmr = HMR(encoder_weights=None, **settings)
+        return [tuple(v.shape) for v in hmr.variables if ordered or "seed_generator" not in v.path]
+
+    with ThreadPoolExecutor(1) as thread:
+        expected = thread.submit(shapes).result()
+    if found == expected or (not ordered and Counter(found) == Counter(expected)):
+        return
+    too_many, missing = Counter(found) - Counter(expected), Counter(expected) - Counter(found)
+    raise ModelError(
+        f"the weights are not of a network of these settings ({settings}): {len(found)} arrays in "
+        f"place of {len(expected)}, such as {[*too_many, None][0]} for {[*missing, None][0]}"
+    )
 
 
 def save_model(path, hmr, **about):
@@ -145,13 +203,48 @@ def load_model(path=None, **settings):
         return load_run(path)
     if not path.is_file():
         raise ModelError(f"no model at {path}: expected a run's folder, .npz, .keras or .h5 file")
-    if path.suffix == ".npz":
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
         return _revive(path)[0]
     try:
-        if path.suffix == ".keras":
-            return keras.saving.load_model(path, compile=False)
-        model = HMR(**{"encoder_weights": None, **settings})
-        model.load_weights(path)
+        if suffix == ".keras":
+            return _read_keras(path)
+        return _read_h5(path, settings)
     except Exception as error:  # each format and backend raises something else
-        raise ModelError(f"{path} holds no HMR of these settings: {error}") from error
-    return model
+        raise ModelError(f"{path} holds no HMR of these settings: {error!s:.1000}") from error
+
+
+def _read_keras(path):
+    """Of a `.keras` file the settings and the weights; Keras would build whatever it names."""
+    with bounded_zip(path) as archive, tempfile.TemporaryDirectory() as folder:
+        if archive.getinfo("config.json").file_size > 2**20:
+            raise ModelError("expected the settings of an HMR, found more than 1 MiB of them")
+        model = json.loads(archive.read("config.json"))
+        if not isinstance(model, dict) or model.get("registered_name") != "hmrlib>HMR":
+            raise ModelError("it is another model")
+        settings = dict(model["config"])
+        for name in ("encoder_weights", "name"):
+            settings.pop(name, None)
+        weights = Path(folder, "model.weights.h5")
+        with archive.open(weights.name) as source, open(weights, "wb") as target:
+            shutil.copyfileobj(source, target)
+        return _read_h5(weights, settings)
+
+
+def _read_h5(path, settings):
+    """An HMR whose weights are read in a process of their own, as a damaged HDF5 file may end it.
+
+    What that process found is written again, and so Keras reads a file of ours.
+    """
+    settings = _check_settings(settings)
+    arrays = {name: np.asarray(array) for name, array in foreign.read("hdf5", None, path).items()}
+    _check_finite(arrays)
+    _check_shapes(settings, [array.shape for array in arrays.values()], ordered=False)
+    hmr = HMR(encoder_weights=None, **settings)
+    with tempfile.TemporaryDirectory() as folder:
+        clean = Path(folder, "clean.weights.h5")
+        with h5py.File(clean, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+        hmr.load_weights(clean)
+    return hmr
