@@ -105,7 +105,7 @@ def load_prior(path=None):
     """The prior that ships, or one that `train` wrote.
 
     Raises:
-        PoseError: no such file, or it is damaged.
+        PoseError: no such file, it is damaged, or its numbers are no mixture of Gaussians.
     """
     path = Path(path or ASSET)
     try:
@@ -125,8 +125,12 @@ def load_prior(path=None):
         card = json.loads(str(arrays["card"]))
         if not isinstance(card, dict):
             raise ValueError("its card is no object of JSON")
-        covariances = lower @ lower.transpose(0, 2, 1)
-        return Prior(weights / weights.sum(), means, covariances, joints, card)
+        with np.errstate(all="ignore"):  # what does not fit into a number is found below
+            covariances = lower @ lower.transpose(0, 2, 1)
+            prior = Prior(weights / weights.sum(), means, covariances, joints, card)
+            if not all(np.isfinite(array).all() for array in prior.mixture):
+                raise ValueError("its Gaussians are too narrow or too wide to compute with")
+        return prior
     except (*_BROKEN, IndexError, TypeError, RecursionError) as error:
         raise PoseError(f"{path}: expected a pose prior ({error})") from error
 
