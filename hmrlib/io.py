@@ -36,11 +36,10 @@ def atomic_write(path):
         OSError: the disk is full, or nothing may be written there; the message names the file.
     """
     path = Path(path)
-    temporary = None
+    _remove_left(path.parent, path.name)
+    temporary, file = _open_temporary(path)
     try:
-        _remove_left(path.parent, path.name)
-        temporary, file = _open_temporary(path)
-        with file:
+        with naming(path, temporary), file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -48,12 +47,8 @@ def atomic_write(path):
                 file.close()
             os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        raise_named(error, path, temporary)
-        raise
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -66,12 +61,9 @@ def locked(folder):
     """
     folder = Path(folder)
     made, path = not os.path.exists(folder), folder / LOCK
-    try:
+    with naming(folder, path):
         folder.mkdir(parents=True, exist_ok=True)
         file = open(path, "ab")  # noqa: SIM115, closed at the end
-    except OSError as error:
-        raise_named(error, folder, path)
-        raise
     with file:
         if not _hold(file, otherwise=True) or not _is_at(path, file):
             raise FolderInUseError(
@@ -89,14 +81,19 @@ def locked(folder):
                     folder.rmdir()
 
 
-def raise_named(error, path, *others):
-    """If an OSError is of writing `path` (or `others` in its stead), raise one that says so."""
-    if error.filename is None:
-        of_path = error.errno in FULL
-    else:
-        of_path = str(error.filename) in map(str, (path, *others))
-    if of_path:
-        kept = " The one before is kept" if os.path.isfile(path) else ""
+@contextmanager
+def naming(path, temporary=None):
+    """Make an OSError of writing `path`, or `temporary` in its stead, say which file and why."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            of_path = error.errno in FULL
+        else:
+            of_path = str(error.filename) in (str(path), str(temporary))
+        if not of_path:
+            raise
+        kept = " The one before is kept" if temporary and os.path.isfile(path) else ""
         text = f"could not be written ({error.strerror}).{kept}"
         raise OSError(error.errno, text, str(path)) from error
 
@@ -105,12 +102,9 @@ def _open_temporary(path):
     """A new file beside `path`, locked, so that no one takes it for one that was left."""
     while True:
         temporary = path.with_name(f".{_shortened(path.name)}.{secrets.token_hex(8)}.tmp")
-        try:
+        with naming(path, temporary):
             # "+", or NumPy writes past it and does not say what was wrong
             file = open(temporary, "x+b")  # noqa: SIM115, the caller closes it
-        except OSError as error:
-            raise_named(error, path, temporary)
-            raise
         if _hold(file, otherwise=True) and _is_at(temporary, file):
             return temporary, file
         file.close()  # somebody removes it this very moment

@@ -45,14 +45,8 @@ def save_checkpoint(path, game, about):
         for i, variable in enumerate(variables):
             arrays[f"{group}/{i}"] = ops.convert_to_numpy(variable.value)
     about = json.dumps({**about, "names": names, "settings": game.hmr.settings})
-    try:
-        with atomic_write(path) as file:
-            np.savez(file, about=about, **arrays)
-    except OSError as error:
-        kept = " The one before is kept." if Path(path).exists() else ""
-        raise OSError(
-            error.errno, f"the checkpoint could not be written ({error.strerror}).{kept}", str(path)
-        ) from error
+    with atomic_write(path) as file:
+        np.savez(file, about=about, **arrays)
 
 
 def load_checkpoint(path, game):
@@ -74,6 +68,15 @@ def load_checkpoint(path, game):
         for variable, array in zip(variables, arrays[group], strict=True):
             variable.assign(array)
     return about
+
+
+def read_about(path):
+    """What was said about a checkpoint or a model when it was saved.
+
+    Raises:
+        TrainingError: missing or damaged.
+    """
+    return _read_checkpoint(path, [])[0]
 
 
 def _read_checkpoint(path, groups):

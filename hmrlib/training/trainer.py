@@ -19,6 +19,7 @@ import os
 import platform
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing, contextmanager, nullcontext
@@ -37,7 +38,7 @@ from hmrlib.camera import crop_camera
 from hmrlib.data.pipeline import NONE, Augmentation, Mix
 from hmrlib.data.records import RecordError, Records, find_shards, finished
 from hmrlib.evaluation.protocols import validate
-from hmrlib.io import atomic_write
+from hmrlib.io import atomic_write, locked, naming
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.render import render
@@ -47,6 +48,7 @@ from hmrlib.training.checkpoint import (
     load_checkpoint,
     load_model,
     load_run,
+    read_about,
     save_checkpoint,
     save_model,
 )
@@ -74,9 +76,17 @@ def train(config, records, out, resume=False, progress=None, callbacks=()):
 
     Raises:
         TrainingError: records or checkpoint do not fit; or a loss is not finite any more.
+        hmrlib.io.FolderInUseError: another training writes into `out`.
+        OSError: the disk is full, or such; the last checkpoint is kept.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
     """
-    out = Path(out)
+    writes = os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") == "0"
+    with locked(out) if writes else nullcontext():
+        return _begin(config, records, Path(out), resume, progress, callbacks)
+
+
+def _begin(config, records, out, resume, progress, callbacks):
+    """Look at what `out` holds, and train; see `train`."""
     last = out / "last.npz"
     if last.exists() and not resume:
         raise TrainingError(f"{out} holds a training: go on with --resume, or take another folder")
@@ -108,10 +118,11 @@ def _train(config, records, out, resume, progress, callbacks, part, scope):
     about = {"step": 0, "best": None, "waited": 0}
     if resume:
         stored = load_checkpoint(out / "last.npz", game)
-        about = {name: stored[name] for name in about}
+        about = {name: stored[name] for name in about} | _best_kept(out, stored)
     first = part[0] == 0
     if first:
-        out.mkdir(parents=True, exist_ok=True)
+        if not resume:  # of a run that was killed before its first checkpoint
+            (out / "best.npz").unlink(missing_ok=True)
         config.save(out / "config.yml")
         _write_json(out / "run.json", describe_run(records))
     todo = config.steps - about["step"]
@@ -129,17 +140,27 @@ def _train(config, records, out, resume, progress, callbacks, part, scope):
                 raise
         # TensorFlow's threads that fetch ahead must end before Python, whose end waits for them
         gc.collect()
+        about = keeper.about
         if keeper.interrupted:
             raise KeyboardInterrupt
     with alone():
         if first:
             best = load_run(out)
-            best.save(out / ".model.keras")
-            os.replace(out / ".model.keras", out / "model.keras")
+            _save_keras(out / "model.keras", best)
             # to be shared: names of the records' folders, not where they lie
             run = describe_run(records) | {"records": [Path(folder).name for folder in records]}
             save_model(out / "model.npz", best, run=run, best=about["best"])
         return hmr if scope is None else undivided(hmr)
+
+
+def _best_kept(out, stored):
+    """How good `out`/best.npz is, where that is another network than `stored`, the last, says.
+
+    As it is after a kill between the two in the days when `last` was written first.
+    """
+    path = out / "best.npz"
+    best = read_about(path) if path.exists() else {"step": 0, "best": None}
+    return {"best": best["best"]} if best["step"] <= stored["step"] else {}
 
 
 def _take_weights(hmr, path):
@@ -281,9 +302,11 @@ class Keeper(keras.callbacks.Callback):
         # not tensorboard's EventFileWriter: it would load TensorFlow wherever that is installed
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        name = f"events.out.tfevents.{time.time():.0f}.{step}"
-        self.events = RecordWriter(open(self.out / name, "wb"))  # noqa: SIM115, closed at the end
+        self.told = out / f"events.out.tfevents.{time.time():.0f}.{step}"
+        self.events = RecordWriter(open(self.told, "wb"))  # noqa: SIM115, closed at the end
         self._write(file_version="brain.Event:2")
+        # TensorBoard forgets what another run, that was killed, said of the steps from here on
+        self._write(step=step + 1, session_log={"status": "START"})
 
     def ask(self, number=None, stack=None):
         """Ctrl-C: end the training after this step; or, the second time, at once."""
@@ -320,9 +343,9 @@ class Keeper(keras.callbacks.Callback):
             better = self._validate(step) if looks or (over and self.watched) else False
             if self.writes:
                 self._write_log()
-                save_checkpoint(self.out / "last.npz", self.model, self.about)
-                if better:
+                if better:  # first: `last` says how good it is, and a kill may come between
                     save_checkpoint(self.out / "best.npz", self.model, self.about)
+                save_checkpoint(self.out / "last.npz", self.model, self.about)
         patience = self.config.patience
         self.model.stop_training = over or bool(patience and self.about["waited"] >= patience)
 
@@ -330,7 +353,8 @@ class Keeper(keras.callbacks.Callback):
         """Also when the training fails; Keras calls `on_train_end` only when it does not."""
         self.bar.close()
         if self.events:
-            self.events.close()
+            with naming(self.told):
+                self.events.close()
 
     def _validate(self, step):
         """Look at the validation split; returns whether the network is better than ever."""
@@ -367,7 +391,8 @@ class Keeper(keras.callbacks.Callback):
                 for name, side in rates
             }
             self._event(self.about["step"], rates)
-        self.events.flush()
+        with naming(self.told):
+            self.events.flush()
         self.rows = []
 
     def _event(self, step, scalars=None, images=()):
@@ -531,31 +556,49 @@ def describe_run(records):
 
 
 def read_log(path):
-    """A `.csv` of a training: column -> (N,) array."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """A `.csv` of a training: column -> (N,) array. A line that is just being written is left."""
+    rows = list(csv.DictReader(_whole_lines(Path(path))))
     return {name: np.array([float(row[name]) for row in rows]) for name in (rows or [{}])[0]}
 
 
+def _whole_lines(path):
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    return lines if not lines or lines[-1].endswith("\n") else lines[:-1]
+
+
 def _append(path, rows):
+    """Add rows to a `.csv`, on the disk before any checkpoint that is of a later step."""
     if not rows:
         return
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        if new:
+    with naming(path), open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        if file.tell() == 0:
             writer.writeheader()
         writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _cut_log(path, step):
-    """Forget what was logged after `step`: those steps are going to be made again."""
+    """Forget what was logged after `step`, those steps are going to be made again; or in part."""
     if not path.exists():
         return
-    header, *lines = path.read_text("utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+    lines = _whole_lines(path)
+    steps = [line.partition(",")[0] for line in lines[1:]]
+    kept = [
+        line
+        for line, number in zip(lines[1:], steps, strict=True)
+        if number.isdecimal() and int(number) <= step
+    ]
     with atomic_write(path) as file:
-        file.write("".join([header, *kept]).encode())
+        file.write("".join([*lines[:1], *kept]).encode())
+
+
+def _save_keras(path, hmr):
+    """Keras saves by name alone: elsewhere, then whole."""
+    with tempfile.TemporaryDirectory() as folder, atomic_write(path) as file:
+        hmr.save(Path(folder) / path.name)
+        file.write((Path(folder) / path.name).read_bytes())
 
 
 def _write_json(path, content):
