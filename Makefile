@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-backends lab app viewer body bench processors fuzz lint lock clean
+.PHONY: help report test test-backends lab app viewer body bench processors fuzz chaos lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ processors: .venv/ready ## make the fast body and some samples as other processo
 
 fuzz: .venv/ready ## feed every reader with 100,000 changed files, or for 10 minutes; Linux
 	$(PY) -m tests.fuzz
+
+chaos: .venv/ready ## kill, starve and crowd whatever writes files, 100 times each: nothing may be lost
+	$(PY) -m tests.chaos
 
 lint: .venv/ready ## check style, and that the notebooks hold no outputs
 	$(PY) -m ruff check

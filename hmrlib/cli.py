@@ -57,6 +57,8 @@ def _parser():
     app = commands.add_parser("app", help="serve the explorer as a web page without code")
     app.add_argument("--port", type=int, default=8866, help="8866 by default")
     app.add_argument("--no-browser", action="store_true", help="do not open one")
+    pages = "open at a time, 4 by default; each takes about 0.9 GiB of memory"
+    app.add_argument("--pages", metavar="N", type=int, default=4, help=pages)
     app.set_defaults(run=_app)
 
     body = commands.add_parser("body", help="look at, export or learn a body model")
@@ -212,13 +214,9 @@ def _report(options):
 
 
 def _app(options):
-    viewing = Path(hmrlib.__file__).parent / "viewing"
-    path = [str(viewing), os.environ.get("JUPYTER_PATH")]  # where our template is
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, path))
-    from voila.app import Voila
+    from hmrlib.viewing import app
 
-    arguments = [str(viewing / "app.ipynb"), f"--port={options.port}", "--template=app"]
-    Voila.launch_instance([*arguments, *(["--no-browser"] if options.no_browser else [])])
+    app.serve(options.port, not options.no_browser, options.pages)
     return 0
 
 
@@ -322,6 +320,7 @@ def _data_show(options):
     matplotlib.use("agg")
     import hmrlib
     from hmrlib.data import records
+    from hmrlib.io import atomic_write
     from hmrlib.viewing import figures
 
     figures.use_style()
@@ -329,7 +328,9 @@ def _data_show(options):
     samples = read.draw(options.count, options.seed)
     body = hmrlib.load_body() if any(sample["has_pose"] for sample in samples) else None
     out = options.out or options.records.with_suffix(".png")
-    figures.contact_sheet(samples, body=body).savefig(out, dpi=150)
+    sheet = figures.contact_sheet(samples, body=body)
+    with atomic_write(out) as file:
+        sheet.savefig(file, dpi=150, format=out.suffix[1:] or "png")
     print(f"{len(samples)} of {len(read)} samples: {out}")
     return 0
 

@@ -22,6 +22,7 @@ import json
 import numbers
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 import hmrlib
+from hmrlib.io import atomic_write, locked
 
 BROWSER = "browser"  # the run that no notebook makes: see `photograph`
 PLAY = "11_play"  # the notebook that it opens
@@ -302,9 +304,12 @@ def execute(root=".", setting="fast", only=None, force=False):
         plan = {only: plan[only]}
     on_screen = sys.stderr.isatty()
     folders, failures = {}, {}
-    with tqdm(plan.items(), unit="notebook", disable=not on_screen) as progress:
+    home = root / "build" / "report" / setting
+    progress = tqdm(plan.items(), unit="notebook", disable=not on_screen)
+    with locked(home), progress:
         for name, parameters in progress:
-            folder = root / "build" / "report" / setting / name
+            folder = home / name
+            _recover(folder)
             before = _read_json(folder / "run.json")
             inputs = _fingerprint(root, name, parameters)
             if not force and before.get("inputs") == inputs:
@@ -329,8 +334,7 @@ def execute(root=".", setting="fast", only=None, force=False):
                 "inputs": inputs,
             }
             _write(running / "run.json", _json(record))
-            shutil.rmtree(folder, ignore_errors=True)
-            running.rename(folder)
+            _take_place(running, folder)
             folders[name] = folder
             progress.write(f"{name}: done in {record['seconds']:.0f} s", file=sys.stderr)
     return folders, failures
@@ -357,16 +361,23 @@ def photograph(root=".", setting="fast", force=False):
     if lack := browser.missing():
         print(f"{BROWSER}: its figures stay as they are; {lack}", file=sys.stderr)
         return {}
-    folder = root / "build" / "report" / setting / BROWSER
+    home = root / "build" / "report" / setting
+    with locked(home):
+        return _photograph(root, setting, home / BROWSER, force)
+
+
+def _photograph(root, setting, folder, force):
+    """See `photograph`; `folder` is where what it leaves goes."""
+    from hmrlib.viewing import browser
+
+    _recover(folder)
     before = _read_json(folder / "run.json")
     inputs = _fingerprint(root, PLAY, {})
     if not force and before.get("inputs") == inputs:
         print(f"{BROWSER}: nothing has changed, kept", file=sys.stderr)
         return {BROWSER: folder}
     print(f"{BROWSER}: opening the viewers, about a minute or two", file=sys.stderr)
-    running = folder.with_suffix(".running")
-    shutil.rmtree(running, ignore_errors=True)
-    running.mkdir(parents=True)
+    running = _new_running(folder)
     commit, clean = commit_of(root)
     start = time.monotonic()
     try:
@@ -390,9 +401,32 @@ def photograph(root=".", setting="fast", force=False):
         "inputs": inputs,
     }
     _write(running / "run.json", _json(record))
+    _take_place(running, folder)
+    return {BROWSER: folder}
+
+
+def _new_running(folder):
+    """A folder to run in, of a new name: a kernel outlives a killed run, and writes, for a while.
+
+    It gets the name `folder` by `_take_place` when it has its run.json, and so all.
+    """
+    running = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.running")
+    running.mkdir(parents=True)
+    return running
+
+
+def _take_place(running, folder):
     shutil.rmtree(folder, ignore_errors=True)
     running.rename(folder)
-    return {BROWSER: folder}
+
+
+def _recover(folder):
+    """Let a run take its place that had finished when it was killed; remove the others' remains."""
+    for running in folder.parent.glob(f"{folder.name}.*running"):
+        if (running / "run.json").exists():
+            _take_place(running, folder)
+        else:
+            shutil.rmtree(running, ignore_errors=True)
 
 
 def load_parameters(root, setting):
@@ -450,10 +484,8 @@ def _run_notebook(root, name, parameters, folder, on_screen):
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    running, failed = folder.with_suffix(".running"), folder.with_suffix(".failed")
-    for leftover in (running, failed):
-        shutil.rmtree(leftover, ignore_errors=True)
-    running.mkdir(parents=True)
+    running, failed = _new_running(folder), folder.with_suffix(".failed")
+    shutil.rmtree(failed, ignore_errors=True)
     try:
         with _kernel_of_this_python(running):
             papermill.execute_notebook(
@@ -759,8 +791,6 @@ def _table(runs):
 
 def _write(path, content):
     """Write bytes or text whole or not at all."""
-    from hmrlib.io import atomic_write
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:

@@ -34,7 +34,7 @@ from hmrlib.body import safe_pickle
 from hmrlib.data import foreign, records
 from hmrlib.data.pipeline import apply_affine, rest_pelvis
 from hmrlib.data.records import SampleError, Skip
-from hmrlib.io import ArchiveError, read_npz
+from hmrlib.io import ArchiveError, locked, read_npz
 from hmrlib.skeleton import KEYPOINT_SETS, correspondence
 
 MAX_BOX = 270  # a larger box is reduced to this side, pixels
@@ -92,6 +92,7 @@ def convert(name, source, out, shard=SHARD, threads=None, progress=True, **optio
     Raises:
         DataSetError: an unknown name, a folder that is no such data set, or records in `out` that
             were made from something else.
+        hmrlib.io.FolderInUseError: another run writes into `out`.
     """
     if name not in DATASETS:
         raise DataSetError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
@@ -116,25 +117,24 @@ def convert(name, source, out, shard=SHARD, threads=None, progress=True, **optio
         "images": {split: len(items) for split, items in listing.splits.items()},
         "shard": shard,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    _check_same(out, about)
-    records.write_index(out, **about)
-    total = sum(map(len, listing.splits.values()))
-    bar = tqdm(total=total, desc=name, unit="images", disable=not progress)
-    with bar, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for split, items in listing.splits.items():
-            for number, first in enumerate(range(0, len(items), shard)):
-                chunk = items[first : first + shard]
-                path = out / f"{split}-{number:05d}.tfrecord"
-                if records.finished(path) is None:
-                    notes = Counter()
-                    stream = _samples(
-                        pool.map(_tried(listing.load, listing.name), chunk), notes, bar
-                    )
-                    records.write_shard(path, stream, notes=notes)
-                else:
-                    bar.update(len(chunk))
-    return records.write_index(out, **about)
+    with locked(out):
+        _check_same(out, about)
+        records.write_index(out, **about)
+        total = sum(map(len, listing.splits.values()))
+        bar = tqdm(total=total, desc=name, unit="images", disable=not progress)
+        with bar, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            tried = _tried(listing.load, listing.name)
+            for split, items in listing.splits.items():
+                for number, first in enumerate(range(0, len(items), shard)):
+                    chunk = items[first : first + shard]
+                    path = out / f"{split}-{number:05d}.tfrecord"
+                    if records.finished(path) is None:
+                        notes = Counter()
+                        stream = _samples(pool.map(tried, chunk), notes, bar)
+                        records.write_shard(path, stream, notes=notes)
+                    else:
+                        bar.update(len(chunk))
+        return records.write_index(out, **about)
 
 
 def _check_same(out, about):

@@ -492,6 +492,7 @@ def write_shard(path, samples, quality=QUALITY, notes=None):
         if first and not lengths:
             raise first
         size = file.tell()
+        path.with_suffix(".json").unlink(missing_ok=True)  # it told of another shard
     summary = {
         "samples": len(lengths),
         "bytes": size,

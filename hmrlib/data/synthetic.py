@@ -41,7 +41,7 @@ from hmrlib.camera import Camera
 from hmrlib.data import records
 from hmrlib.data.pipeline import read_poses
 from hmrlib.images import ImageError, below, load, to_rgb
-from hmrlib.io import atomic_write
+from hmrlib.io import atomic_write, locked
 from hmrlib.render import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
 from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scenes
@@ -1694,6 +1694,7 @@ def render_people(
     Raises:
         ValueError: a number out of range, or a folder that holds other samples.
         FileNotFoundError: no such folder of photographs, or library.
+        hmrlib.io.FolderInUseError: another run writes into `out`.
     """
     if n < 1 or int(n) != n or seed < 0 or int(seed) != seed:
         raise ValueError(f"expected n >= 1 and seed >= 0, whole numbers; found n={n}, seed={seed}")
@@ -1710,28 +1711,26 @@ def render_people(
     if library is not None and not Path(library).is_file():
         raise FileNotFoundError(f"{library}: no such pose library; `hmr data mocap` makes one")
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     settings = {"drawing": DRAWING, "seed": seed, "size": size, "shard": shard}
     settings |= {"photographs": str(photographs or ""), "library": str(library or "")}
-    _same_settings(out, settings)
-    for left in out.glob(".*.tfrecord.*.tmp"):  # by workers that were ended in the middle
-        left.unlink(missing_ok=True)
-    tasks = []
-    for split, begin, total in (("train", 0, n), ("validation", VALIDATION, validation)):
-        for number, first in enumerate(range(0, total, shard)):
-            path, count = out / f"{split}-{number:05d}.tfrecord", min(shard, total - first)
-            done = records.finished(path)
-            if done is None or done["samples"] + sum(done["skipped"].values()) != count:
-                tasks.append((seed, begin + first, count, str(path), photographs, size))
-    total = n + validation
-    with tqdm(
-        total=total, initial=total - sum(task[2] for task in tasks), unit="sample"
-    ) as progress:
-        for count in _run(tasks, library, scheduler, workers):
-            progress.update(count)
-    return records.write_index(
-        out, source="hmrlib's synthetic people", licence="CC0 1.0", seed=seed, size=size
-    )
+    with locked(out):
+        _same_settings(out, settings)
+        tasks = []
+        for split, begin, total in (("train", 0, n), ("validation", VALIDATION, validation)):
+            for number, first in enumerate(range(0, total, shard)):
+                path, count = out / f"{split}-{number:05d}.tfrecord", min(shard, total - first)
+                done = records.finished(path)
+                if done is None or done["samples"] + sum(done["skipped"].values()) != count:
+                    tasks.append((seed, begin + first, count, str(path), photographs, size))
+        total = n + validation
+        with tqdm(
+            total=total, initial=total - sum(task[2] for task in tasks), unit="sample"
+        ) as progress:
+            for count in _run(tasks, library, scheduler, workers):
+                progress.update(count)
+        return records.write_index(
+            out, source="hmrlib's synthetic people", licence="CC0 1.0", seed=seed, size=size
+        )
 
 
 def _same_settings(out, settings):

@@ -110,7 +110,7 @@ def _server(*command, environment, ready):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, *(part.format(port=port) for part in command)]
+    command = [sys.executable, *(part.replace("{port}", str(port)) for part in command)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -189,10 +189,13 @@ def jupyterlab(notebooks):
 
 
 @contextmanager
-def app():
-    """The explorer as `hmr app` serves it; yields its address."""
-    call = "from hmrlib.cli import main; main()"
-    command = ("-c", call, "app", "--no-browser", "--port={port}")
+def app(**options):
+    """The explorer as `hmr app` serves it, with options of `hmrlib.viewing.app.serve`.
+
+    Yields its address.
+    """
+    call = f"from hmrlib.viewing.app import serve; serve({{port}}, browser=False, **{options})"
+    command = ("-c", call)
     with (
         _own_settings() as environment,
         _server(*command, environment=environment, ready="voila/static/voila.js") as port,

@@ -26,7 +26,7 @@ from scipy import sparse
 import hmrlib
 from hmrlib.body import files
 from hmrlib.body.learn import correctives, makehuman, mesh, population, rest_pose, rig, shape
-from hmrlib.io import atomic_write
+from hmrlib.io import atomic_write, locked
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 WORK = Path("build/body")
@@ -78,16 +78,19 @@ def build(out=None, settings=FULL, fresh=False, work=WORK):
 
     Raises:
         makehuman.AssetsNotFoundError: MakeHuman's data are not installed; the message says how.
+        hmrlib.io.FolderInUseError: another build is at the same stages.
     """
     default = files.OPEN_BODY if settings == FULL else Path(work) / "sketch.npz"
     out = Path(out or default)
-    stages = Stages(Path(work) / _fingerprint(settings), fresh)
-    assets = makehuman.read_assets()
-    made = stages.run("mesh", lambda: make_mesh(assets, settings))
-    made |= stages.run("population", lambda: make_population(assets, settings, made))
-    made |= stages.run("shape", lambda: make_shape(assets, settings, made))
-    made |= stages.run("weights", lambda: make_weights(assets, made))
-    made |= stages.run("correctives", lambda: make_correctives(settings, made))
+    folder = Path(work) / _fingerprint(settings)
+    with locked(folder):
+        stages = Stages(folder, fresh)
+        assets = makehuman.read_assets()
+        made = stages.run("mesh", lambda: make_mesh(assets, settings))
+        made |= stages.run("population", lambda: make_population(assets, settings, made))
+        made |= stages.run("shape", lambda: make_shape(assets, settings, made))
+        made |= stages.run("weights", lambda: make_weights(assets, made))
+        made |= stages.run("correctives", lambda: make_correctives(settings, made))
     model = assemble(made, settings)
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_model(out, model, dtype=np.float16)
