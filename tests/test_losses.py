@@ -32,6 +32,9 @@ def test_losses_equal_numpy():
     x, y, seen = normal(B, K, 2), normal(B, K, 2), rng.integers(0, 2, (B, K)).astype("float32")
     expected = np.abs(x - y)[seen > 0].mean()
     close(losses.reprojection(x, y, seen), expected)
+    inside = (np.abs(y) < 1).all(-1) & (seen > 0)
+    assert inside.any() and (seen > 0).sum() > inside.sum()
+    close(losses.located(x, y, seen), np.abs(x - y)[inside].mean())
 
     x, y = normal(B, K, 3), normal(B, K, 3)
     known = np.ones((B, K), "float32")
@@ -40,11 +43,14 @@ def test_losses_equal_numpy():
     a, b = x - x[:, 2:4].mean(1, keepdims=True), y - y[:, 2:4].mean(1, keepdims=True)
     rows = np.concatenate([np.delete((a - b)[1], 7, axis=0), (a - b)[2]])
     close(losses.joints_3d(x, y, known), (rows**2).mean())
+    close(losses.joints_3d(x, y, known, distance=ops.abs), np.abs(rows).mean())
 
     r, q, s, t = normal(B, 24, 3, 3), normal(B, 24, 3, 3), normal(B, 10), normal(B, 10)
     has_pose, has_betas = np.array([1, 0, 1], "float32"), np.array([0, 0, 1], "float32")
     squares = 216 * ((r - q) ** 2)[[0, 2]].mean() + 10 * ((s - t) ** 2)[2].mean()
     close(losses.smpl_parameters(r, s, q, t, has_pose, has_betas), squares / 226)
+    sizes = 216 * np.abs(r - q)[[0, 2]].mean() + 10 * ((s - t) ** 2)[2].mean()
+    close(losses.smpl_parameters(r, s, q, t, has_pose, has_betas, ops.abs), sizes / 226)
 
     real, fake = normal(B, 25), normal(B, 25)
     close(losses.adversarial(fake), ((fake - 1) ** 2).sum(1).mean())
@@ -80,7 +86,8 @@ def batch_of(size):
 @pytest.fixture(scope="module")
 def parts():
     keras.utils.set_random_seed(0)
-    return HMR("TinyEncoder", None, 32, hidden=8), Discriminator(), batch_of(32)
+    hmr = HMR("TinyEncoder", None, 32, hidden=8, keypoint_maps=True)
+    return hmr, Discriminator(), batch_of(32)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's tape")
@@ -110,12 +117,10 @@ def test_each_weight_alone_trains_its_side_and_not_the_other(parts, name):
         side: any(g is not None and np.abs(g).max() > 0 for g in tape.gradient(asked, variables))
         for side, variables in sides.items()
     }
-    of_network = name not in ("discriminator",)
-    of_adversary = name in ("discriminator",)
     assert reached == {
-        "encoder": of_network,
-        "regressor": of_network,
-        "discriminator": of_adversary,
+        "encoder": name != "discriminator",
+        "regressor": name not in ("discriminator", "maps"),  # the maps come before it
+        "discriminator": name == "discriminator",
     }
 
 

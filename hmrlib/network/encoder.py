@@ -12,13 +12,16 @@ from pathlib import Path
 import keras
 
 from hmrlib.network import efficientnet_lite
+from hmrlib.network.keypoint_maps import locate
 
 
 class EncoderError(ValueError):
     """An encoder or its weights cannot be had; the message says what can."""
 
 
-def build_encoder(name="ResNet50V2", weights="imagenet", size=224, dtype="float32"):
+def build_encoder(
+    name="ResNet50V2", weights="imagenet", size=224, dtype="float32", keypoint_maps=0
+):
     """An encoder (B, size, size, 3) -> (B, F).
 
     Args:
@@ -26,10 +29,12 @@ def build_encoder(name="ResNet50V2", weights="imagenet", size=224, dtype="float3
         weights: "imagenet"; None, random; or the path of a `.weights.h5` of this encoder.
         size: side of the image, pixels.
         dtype: "float32", or "mixed_bfloat16": computes in bfloat16, keeps weights in float32.
+        keypoint_maps: of so many keypoints; see `hmrlib.network.keypoint_maps`.
 
     Returns:
         `keras.Model`: RGB from 0 to 255, the backbone's own normalisation within; the mean of the
-        last feature map over the image comes out as float32.
+        last feature map over the image comes out as float32, and behind it, if asked for, what
+        the keypoint maps tell.
 
     Raises:
         EncoderError: unknown name, weights that do not fit or cannot be downloaded.
@@ -46,7 +51,27 @@ def build_encoder(name="ResNet50V2", weights="imagenet", size=224, dtype="float3
         efficientnet_lite.load_imagenet(model, name)
     elif weights not in (None, "imagenet"):
         _load(model, Path(weights))
+    if keypoint_maps:
+        with _dtype_policy(dtype):
+            told = locate(_pyramid(model, features), keypoint_maps)
+        pooled = keras.layers.Concatenate(dtype="float32", name="features")([pooled, *told])
+        model = keras.Model(image, pooled, name=name.lower())
     return model
+
+
+def _pyramid(model, last):
+    """Feature maps of stride 32, 16 and 8: the last map, and the widest before it shrinks."""
+    pyramid, size = [last], model.input_shape[1]
+    for stride in (16, 8):
+        side = -(-size // stride)
+        if side <= last.shape[1]:
+            continue  # the last map is as fine
+        maps = [layer.output for layer in model.layers if layer.output.shape[1:3] == (side, side)]
+        if not maps:
+            raise EncoderError(f"{model.name} has no feature map of stride {stride}")
+        widest = max(map_.shape[-1] for map_ in maps)
+        pyramid.append([map_ for map_ in maps if map_.shape[-1] == widest][-1])
+    return pyramid
 
 
 def _application(name, weights, image):

@@ -9,6 +9,7 @@ Frame: the camera's, metres, x right, y down, z forward. The crop of the image g
 B = batch, V = vertices, K = 22 keypoints ("union-22").
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -18,10 +19,12 @@ from keras import ops
 from hmrlib.body.model import load_body
 from hmrlib.network.encoder import build_encoder
 from hmrlib.network.regressor import Regressor, split_theta
+from hmrlib.skeleton import KEYPOINT_SETS
 
 KEYPOINTS = "union-22"
+NUM_KEYPOINTS = len(KEYPOINT_SETS[KEYPOINTS].names)
 SETTINGS = ("encoder", "size", "rotation", "iterations", "hidden", "dropout", "train_mean")
-SETTINGS += ("box_input", "freeze_norm", "compute")
+SETTINGS += ("box_input", "freeze_norm", "compute", "keypoint_maps")
 
 
 class ModelError(ValueError):
@@ -69,6 +72,8 @@ class HMR(keras.Model):
         box_input: give the regressor where the crop lies in the full image (CLIFF, Li et al. 2022).
         freeze_norm: keep the encoder's batch statistics as they came; for small batches.
         compute: "float32", or "mixed_bfloat16" for the encoder; all else stays in float32.
+        keypoint_maps: find each keypoint in the picture first, see `hmrlib.network.keypoint_maps`;
+            each iteration then also sees how far off its guess' keypoints are. Not in the paper.
         body: the `Body` it recovers; None is `load_body()`. Not stored with the model.
     """
 
@@ -85,19 +90,22 @@ class HMR(keras.Model):
         box_input=False,
         freeze_norm=False,
         compute="float32",
+        keypoint_maps=False,
         body=None,
         name="hmr",
     ):
         super().__init__(name=name, dtype="float32")
         self.size, self.box_input, self.freeze_norm = size, box_input, freeze_norm
+        self.keypoint_maps = keypoint_maps
         given = locals()
         self.settings = {name: given[name] for name in SETTINGS}
         self.body = load_body() if body is None else body
-        self.encoder = build_encoder(encoder, encoder_weights, size, compute)
+        count = NUM_KEYPOINTS * keypoint_maps
+        self.encoder = build_encoder(encoder, encoder_weights, size, compute, count)
         self.regressor = Regressor(
             rotation, iterations, hidden, dropout, train_mean, dtype="float32", name="regressor"
         )
-        self.regressor.build((None, self.encoder.output_shape[-1] + 3 * box_input))
+        self.regressor.build((None, self.encoder.output_shape[-1] + 3 * box_input + 2 * count))
         self.built = True
         if keras.backend.backend() == "tensorflow":
             self.jit_compile = False  # XLA's convolutions are slower than TensorFlow's on a CPU
@@ -114,10 +122,10 @@ class HMR(keras.Model):
         Returns:
             list of `iterations` `Estimate`s of the backend's tensors.
         """
-        return self.embody(self.regressor(self.encode(inputs, training), training=training))
+        return self.embody(self.regress(self.encode(inputs, training), training))
 
     def encode(self, inputs, training=False):
-        """The features that the regressor sees, (B, F), or (B, F + 3) with `box_input`."""
+        """What the regressor sees of the picture, (B, F), or (B, F + 3) with `box_input`."""
         images, box = inputs if self.box_input else (inputs, None)
         scale = 1.0 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 255.0
         images, training = ops.cast(images, "float32") * scale, training and not self.freeze_norm
@@ -125,6 +133,25 @@ class HMR(keras.Model):
         if self.box_input:
             features = ops.concatenate([features, ops.cast(box, "float32")], axis=-1)
         return features
+
+    def regress(self, features, training=False):
+        """Features, as `encode` gives them -> list of `iterations` Thetas (B, D)."""
+        miss = partial(self.miss, features) if self.keypoint_maps else None
+        return self.regressor(features, training=training, miss=miss)
+
+    def located(self, features):
+        """Where the keypoint maps see each keypoint, (B, K, 2), the crop from -1 to 1."""
+        end = self.encoder.output_shape[-1]  # the places come last
+        return ops.reshape(features[:, end - 2 * NUM_KEYPOINTS : end], (-1, NUM_KEYPOINTS, 2))
+
+    def miss(self, features, theta):
+        """From the guess' keypoints in the crop to those of the maps, (B, 2 K).
+
+        No gradient flows back through the guess: it is looked at, as the picture is.
+        """
+        camera, rotations, betas = split_theta(ops.stop_gradient(theta), self.regressor.rotation)
+        guess = project(self.body.posed_keypoints(betas, rotations, KEYPOINTS), camera)
+        return ops.reshape(self.located(features) - guess, (-1, 2 * NUM_KEYPOINTS))
 
     def recover(self, images, box=None, batch_size=32):
         """Recover one person from each crop.

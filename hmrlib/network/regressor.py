@@ -73,12 +73,20 @@ class Regressor(layers.Layer):
             layer.build((None, width))
             width = getattr(layer, "units", width)
 
-    def call(self, features, training=False):
-        """(B, F) -> list of `iterations` tensors Theta (B, D), each better than the one before."""
+    def call(self, features, training=False, miss=None):
+        """(B, F) -> list of `iterations` tensors Theta (B, D), each better than the one before.
+
+        Args:
+            features: (B, F).
+            training: dropout on.
+            miss: function Theta (B, D) -> (B, M) of what the present guess still misses; it is
+                seen at each iteration, and counts as M of the F that the layer is built for.
+        """
         theta = ops.repeat(self.mean_theta[None], ops.shape(features)[0], axis=0)
         thetas = []
         for _ in range(self.iterations):
-            step = ops.concatenate([features, theta], axis=-1)  # (B, F + D)
+            seen = [features, theta] if miss is None else [features, miss(theta), theta]
+            step = ops.concatenate(seen, axis=-1)  # (B, F + D)
             for layer in self.layers:
                 step = layer(step, training=training)
             theta = theta + step

@@ -25,12 +25,15 @@ class Config:
 
     Attributes:
         encoder, encoder_weights, size, rotation, iterations, hidden, dropout, train_mean,
-            box_input, freeze_norm, compute: see `hmrlib.network.hmr.HMR`.
+            box_input, freeze_norm, compute, keypoint_maps: see `hmrlib.network.hmr.HMR`.
         start_from: a trained network whose weights are the first ones, instead of the encoder's
             alone: "shipped" is the package's, else what `load_model` takes. `size`, `dropout`,
-            `freeze_norm` and `compute` may be others than that network's.
-        reprojection, joints_3d, smpl, adversarial, weight_decay: weights of the losses; 0 leaves
-            one out. HMR: lambda = 60 for what labels say, 1 for the adversary.
+            `freeze_norm` and `compute` may be others than that network's; where the regressor or
+            the maps are, only the encoder that both share is taken.
+        reprojection, maps, joints_3d, smpl, adversarial, weight_decay: weights of the losses; 0
+            leaves one out. HMR: lambda = 60 for what labels say, 1 for the adversary; maps count
+            only with `keypoint_maps`.
+        distance: "l2" as in HMR or "l1", for 3D keypoints and rotations.
         pseudo_3d: learn also from 3D labels that are another model's guesses.
         batch_size: pictures a step; HMR: 64.
         steps: of the whole training.
@@ -64,12 +67,15 @@ class Config:
     box_input: bool = False
     freeze_norm: bool = False
     compute: str = "float32"
+    keypoint_maps: bool = False
     start_from: str | None = None
     reprojection: float = 60.0
+    maps: float = 60.0
     joints_3d: float = 60.0
     smpl: float = 60.0
     adversarial: float = 1.0
     weight_decay: float = 1e-4
+    distance: str = "l2"
     pseudo_3d: bool = False
     batch_size: int = 64
     steps: int = 100_000
@@ -105,7 +111,7 @@ class Config:
         """The settings of the network: arguments of `HMR`."""
         names = (
             "encoder encoder_weights size rotation iterations hidden dropout train_mean box_input "
-            "freeze_norm compute"
+            "freeze_norm compute keypoint_maps"
         )
         return {name: getattr(self, name) for name in names.split()}
 
@@ -226,6 +232,8 @@ def _number(value):
 def _check(entry, value):
     """Type and range of one setting."""
     kind = entry.type
+    if entry.name == "distance" and value not in ("l1", "l2"):
+        raise ConfigError(f"distance: expected l1 or l2, found {value!r}")
     if kind is int and isinstance(value, bool):
         fits = False
     elif kind == tuple[float, ...]:

@@ -13,7 +13,9 @@ from hmrlib.network.hmr import KEYPOINTS, project
 from hmrlib.network.regressor import split_theta
 from hmrlib.training import losses
 
-LOSSES = ("reprojection", "joints_3d", "smpl", "adversarial", "discriminator", "weight_decay")
+LOSSES = ("reprojection", "maps", "joints_3d", "smpl", "adversarial", "discriminator")
+LOSSES += ("weight_decay",)
+DISTANCES = {"l1": ops.abs, "l2": ops.square}
 
 
 class Latest(keras.metrics.Metric):
@@ -54,11 +56,13 @@ class Game(keras.Model):
         self.built = True
 
     def call(self, batch, training=False):
-        """All Thetas, and the keypoints of the last: what the losses need, and no more."""
+        """All Thetas, the keypoints of the last, and, with maps, where those see the keypoints."""
         features = batch["features"] if "features" in batch else self._see(batch, training)
-        thetas = self.hmr.regressor(features, training=training)
+        thetas = self.hmr.regress(features, training)
         _, rotations, betas = split_theta(thetas[-1], self.hmr.regressor.rotation)
-        return thetas, self.hmr.body.posed_keypoints(betas, rotations, KEYPOINTS)
+        keypoints = self.hmr.body.posed_keypoints(betas, rotations, KEYPOINTS)
+        located = [self.hmr.located(features)] if self.hmr.keypoint_maps else []
+        return thetas, keypoints, *located
 
     def _see(self, batch, training):
         images = batch["image"]
@@ -86,26 +90,33 @@ class Game(keras.Model):
         """Of a loss in the sum. The two sides of the game go together."""
         return getattr(self.config, "adversarial" if name == "discriminator" else name)
 
-    def terms(self, batch, thetas, keypoints):
+    def terms(self, batch, thetas, keypoints, located=None):
         """Every loss of `LOSSES`, by name, unweighted; one whose weight is 0 is 0.
 
         Args:
             batch: as `Mix` makes them.
             thetas: list of (B, D), one an iteration.
             keypoints: (B, K, 3) of the last.
+            located: (B, K, 2), where the keypoint maps see them, if there are maps.
         """
         config, zero, rotation = self.config, ops.zeros(()), self.hmr.regressor.rotation
         camera, rotations, betas = split_theta(thetas[-1], rotation)
         points, space = batch["keypoints_2d"], batch["keypoints_3d"]
         true = 1.0 if config.pseudo_3d else 1.0 - batch["pseudo_3d"]  # (B,)
         terms = dict.fromkeys(LOSSES, zero)
+        in_crop = 2 * points[..., :2] / self.hmr.size - 1
+        distance = DISTANCES[config.distance]
         if config.reprojection:
             terms["reprojection"] = losses.reprojection(
-                project(keypoints, camera), 2 * points[..., :2] / self.hmr.size - 1, points[..., 2]
+                project(keypoints, camera), in_crop, points[..., 2]
             )
+        if config.maps and located is not None:
+            terms["maps"] = losses.located(located, in_crop, points[..., 2])
         if config.joints_3d:
             known = space[..., 3] * (true * ops.ones_like(batch["pseudo_3d"]))[:, None]
-            terms["joints_3d"] = losses.joints_3d(keypoints, space[..., :3], known)
+            terms["joints_3d"] = losses.joints_3d(
+                keypoints, space[..., :3], known, distance=distance
+            )
         if config.smpl:
             terms["smpl"] = losses.smpl_parameters(
                 rotations,
@@ -114,6 +125,7 @@ class Game(keras.Model):
                 batch["betas"],
                 batch["has_pose"] * true,
                 batch["has_betas"] * true,
+                distance,
             )
         if config.adversarial:
             _, rotations, betas = split_theta(ops.concatenate(thetas, axis=0), rotation)

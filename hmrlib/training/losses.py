@@ -1,6 +1,7 @@
 """The losses of HMR (Kanazawa et al. 2018, section 3), one function each.
 
     L = w_reprojection L_reprojection + w_joints L_joints + w_smpl L_smpl      what labels say
+        + w_maps L_maps                                                        and the maps see
         + w_adversarial L_adversarial + w_decay L_decay                        what is human
     L_D = w_adversarial L_discriminator + w_decay L_decay                      the other game
 
@@ -35,29 +36,44 @@ def reprojection(predicted, keypoints, visible):
     return masked_mean(ops.abs, predicted - keypoints, visible[..., None])
 
 
-def joints_3d(predicted, keypoints, known, hips=(2, 3)):
+def located(places, keypoints, visible):
+    """The same for where the keypoint maps see them; what lies outside the crop they cannot see.
+
+    Args:
+        places, keypoints: (B, K, 2), the crop from -1 to 1.
+        visible: (B, K).
+    """
+    inside = ops.all(ops.abs(keypoints) < 1, axis=-1)
+    return reprojection(places, keypoints, visible * ops.cast(inside, visible.dtype))
+
+
+def joints_3d(predicted, keypoints, known, hips=(2, 3), distance=ops.square):
     """|X_k - X^_k|^2 of keypoints in space, both centred between the hips (eq. 4).
 
     Args:
         predicted, keypoints: (B, K, 3) metres.
         known: (B, K), 1 or 0; a sample whose hips are not both known counts as unknown.
         hips: their indices among the keypoints.
+        distance: `ops.square` (HMR), or `ops.abs`: L1, in metres.
     """
     left, right = hips
     centred = [x - (x[:, left, None] + x[:, right, None]) / 2 for x in (predicted, keypoints)]
     known = known * (known[:, left] * known[:, right])[:, None]
-    return masked_mean(ops.square, centred[0] - centred[1], known[..., None])
+    return masked_mean(distance, centred[0] - centred[1], known[..., None])
 
 
-def smpl_parameters(rotations, betas, true_rotations, true_betas, has_pose, has_betas):
+def smpl_parameters(
+    rotations, betas, true_rotations, true_betas, has_pose, has_betas, distance=ops.square
+):
     """|R - R^|^2 + |beta - beta^|^2 (eq. 5), a mean over the 24 * 9 + 10 numbers.
 
     Args:
         rotations, true_rotations: (B, 24, 3, 3).
         betas, true_betas: (B, 10).
         has_pose, has_betas: (B,), 1 or 0.
+        distance: of the rotations' entries, `ops.square` (HMR) or `ops.abs`.
     """
-    pose = masked_mean(ops.square, rotations - true_rotations, has_pose[:, None, None, None])
+    pose = masked_mean(distance, rotations - true_rotations, has_pose[:, None, None, None])
     shape = masked_mean(ops.square, betas - true_betas, has_betas[:, None])
     return (24 * 9 * pose + 10 * shape) / (24 * 9 + 10)
 

@@ -164,14 +164,18 @@ def _best_kept(out, stored):
 
 
 def _take_weights(hmr, path):
-    """Set a network's weights to those of a trained one."""
+    """Set a network's weights to those of a trained one; of another one, the encoder's alone."""
     other = load_model(None if path == "shipped" else path)
+    pairs = list(zip(hmr.variables, other.variables, strict=False))
     if [v.shape for v in other.variables] != [v.shape for v in hmr.variables]:
-        raise ConfigError(
-            f"start_from: {path} is another network, {other.settings}; the settings say "
-            f"{hmr.settings}. Only size, dropout, freeze_norm and compute may differ"
-        )
-    for variable, array in zip(hmr.variables, other.variables, strict=True):
+        if other.settings["encoder"] != hmr.settings["encoder"]:
+            raise ConfigError(
+                f"start_from: {path} has another encoder, {other.settings['encoder']}; the "
+                f"settings say {hmr.settings['encoder']}"
+            )
+        theirs = {variable.path: variable for variable in other.encoder.variables}
+        pairs = [(v, theirs[v.path]) for v in hmr.encoder.variables if v.path in theirs]
+    for variable, array in pairs:
         variable.assign(ops.convert_to_numpy(array.value))
 
 
