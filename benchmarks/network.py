@@ -33,7 +33,8 @@ from hmrlib.data.pipeline import Mix
 from hmrlib.data.synthetic import render_people
 from hmrlib.evaluation.protocols import compare, table
 from hmrlib.network.discriminator import Discriminator
-from hmrlib.network.hmr import HMR
+from hmrlib.network.hmr import HMR, KEYPOINTS
+from hmrlib.skeleton import KEYPOINT_SETS
 from hmrlib.training.checkpoint import load_model
 from hmrlib.training.config import read_config
 from hmrlib.training.game import Game, build_optimizer
@@ -205,23 +206,64 @@ def strangers(options):
 
 def shipped(options):
     """Ask the package's own network; a table goes to `benchmarks/network_shipped.md`."""
-    others = options.out / "others"
-    render_people(384, 12, others, size=128)
+    others = options.out / "strangers"
     hmr = load_model()
+    render_people(384, 12, others, size=hmr.size)
     asked = {"Rendered people": others}
     if options.photographs:
         asked["Photographs of Leeds Sports Pose, keypoints alone"] = options.photographs
     text = (
         f"The network that comes with the package: {hmr.settings['encoder']}, {hmr.size} px, "
-        "trained as `notebooks/params/shipped.yml` and `further.yml` say, asked about people and "
-        "photographs that it was not trained on (`python benchmarks/network.py --shipped`).\n"
+        "trained as `notebooks/params/shipped.yml` and its card (`hmr model info`) say, asked "
+        "about people and photographs that it was not trained on "
+        "(`python benchmarks/network.py --shipped`).\n"
     )
     for name, folder in asked.items():
         mix = Mix(folder, 64, crop=hmr.size, split="train", once=True)
         count = sum(map(len, mix.sources))
         text += f"\n{name} ({count}):\n\n{table(compare(hmr, mix))}\n"
+        text += f"\n{limbs(hmr, mix)}\n"
     print(text)
     (HERE / "network_shipped.md").write_text(text, "utf-8")
+
+
+LIMBS = ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
+
+
+def limbs(hmr, mix):
+    """A table of PCK of 12 limb points: of each iteration's body and, if there are, of the maps.
+
+    A point is right within a part of the torso, from the left shoulder to the right hip; the mean
+    is over points, not over people.
+    """
+    names = KEYPOINT_SETS[KEYPOINTS].names[:12]
+    found, true = {}, []
+    for batch in (mix[step] for step in range(len(mix))):
+        places = {
+            f"body, step {n}": stage.keypoints_2d
+            for n, stage in enumerate(hmr.recover(batch["image"]), 1)
+        }
+        if hmr.keypoint_maps:
+            features = hmr.encode(ops.convert_to_tensor(batch["image"]))
+            places["keypoint maps"] = ops.convert_to_numpy(hmr.located(features))
+        for who, points in places.items():
+            found.setdefault(who, []).append((points[:, :12] + 1) * hmr.size / 2)
+        true.append(batch["keypoints_2d"][:, :12])
+    true = np.concatenate(true)
+    ends = [names.index("left_shoulder"), names.index("right_hip")]
+    torso = np.linalg.norm(true[:, ends[0], :2] - true[:, ends[1], :2], axis=-1)[:, None]
+    known = (true[..., 2] > 0) & (true[:, ends, 2] > 0).all(axis=1)[:, None]
+    columns = {f"all, {within}": (within, "") for within in (0.2, 0.5)}
+    columns |= {f"{limb}s, 0.2": (0.2, limb) for limb in LIMBS}
+    lines = [f"| PCK, % | {' | '.join(columns)} |", "|:--" + "|--:" * len(columns) + "|"]
+    for who, points in found.items():
+        off = np.linalg.norm(np.concatenate(points) - true[..., :2], axis=-1) / torso
+        cells = [
+            100 * (off < within)[known & [limb in name for name in names]].mean()
+            for within, limb in columns.values()
+        ]
+        lines.append(f"| {who} | {' | '.join(f'{cell:.1f}' for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def learn(config, people, others, run):

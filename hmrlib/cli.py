@@ -88,6 +88,12 @@ def _parser():
     kept = "Finished stages are kept; the same command goes on from there."
     build.set_defaults(run=_body_build, kept=kept)
 
+    model = commands.add_parser("model", help="look at a trained network")
+    actions = model.add_subparsers(required=True, metavar="ACTION")
+    info = actions.add_parser("info", help="settings, what it learned from, licence, errors")
+    info.add_argument("model", nargs="?", metavar="PATH", help="a model .npz; else ours")
+    info.set_defaults(run=_model_info)
+
     train = commands.add_parser("train", help="train the network on records")
     train.add_argument("--config", metavar="PATH", type=Path, help="settings, YAML; HMR's if none")
     train.add_argument("--records", metavar="DIR", nargs="+", help="folders of records")
@@ -265,6 +271,13 @@ def _print_entries(entries, indent=""):
 
 def _print_paragraph(start, text):
     print(textwrap.fill(text, 96, initial_indent=start, subsequent_indent=" " * len(start)))
+
+
+def _model_info(options):
+    from hmrlib.training.checkpoint import describe_model
+
+    _print_entries(describe_model(options.model))
+    return 0
 
 
 def _body_show(options):

@@ -417,7 +417,7 @@ def test_the_package_brings_a_trained_network():
     found = shipped.recover(images.astype(np.uint8))[-1]
     assert np.isfinite(found.vertices).all() and np.abs(found.betas).max() < 10
     assert np.abs(found.vertices[0] - found.vertices[1]).max() > 0.02  # it looks at the picture
-    assert SHIPPED.stat().st_size < 10e6
+    assert SHIPPED.stat().st_size < 25e6
 
 
 def test_the_whole_network_can_be_read_in_one_sitting():

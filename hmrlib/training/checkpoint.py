@@ -217,6 +217,16 @@ def load_model(path=None, **settings):
         raise ModelError(f"{path} holds no HMR of these settings: {error!s:.1000}") from error
 
 
+def describe_model(path=None):
+    """What a model `.npz` says of itself: its settings, and its card or the run it comes from.
+
+    Raises:
+        TrainingError: missing or damaged.
+    """
+    about, _ = _read_checkpoint(SHIPPED if path is None else Path(path), [])
+    return {name: value for name, value in about.items() if name != "names"}
+
+
 def _read_keras(path):
     """Of a `.keras` file the settings and the weights; Keras would build whatever it names."""
     with bounded_zip(path) as archive, tempfile.TemporaryDirectory() as folder:
