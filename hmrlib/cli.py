@@ -265,7 +265,7 @@ def _print_entries(entries, indent=""):
             for item in value:
                 _print_paragraph(f"{indent}  - ", str(item))
         else:
-            text = f"{value:,}" if isinstance(value, int) else str(value)
+            text = f"{value:,}" if type(value) is int else str(value)
             _print_paragraph(f"{name:<24}  ", text)
 
 

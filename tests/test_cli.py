@@ -51,6 +51,13 @@ def test_info_takes_the_body_from_the_environment(model_file, capsys, monkeypatc
     assert "tetrahedron.npz" in capsys.readouterr().out
 
 
+def test_a_network_says_what_it_learned_from(capsys):
+    assert main(["model", "info"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in ("learned from", "keypoint maps True", "encoder EfficientNetLite0"):
+        assert line in lines
+
+
 @pytest.mark.parametrize("suffix", ["npz", "obj", "ply", "glb"])
 def test_export_writes_one_file(model_file, tmp_path, capsys, suffix):
     folder = tmp_path / "new"
