@@ -336,6 +336,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.split(":")[0])
     parser.add_argument("readers", nargs="*", metavar="READER", help=", ".join(READERS))
     parser.add_argument("--count", type=int, default=100_000, help="inputs a reader")
+    parser.add_argument("--few", action="store_true", help="as few inputs as `make test` reads")
     parser.add_argument("--minutes", type=float, default=10.0, help="at most, a reader")
     parser.add_argument("--first", type=int, default=0, help="index of the first input")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs")
@@ -356,7 +357,8 @@ def main(arguments=None):
     tallies = []
     for reader in chosen:
         known = range(-len(reader.valid()) - len(kept(reader)), -len(reader.valid()))
-        indices = [*known, *range(options.first, options.first + options.count)]
+        count = reader.few if options.few else options.count
+        indices = [*known, *range(options.first, options.first + count)]
         tallies.append(fuzz(reader, indices, options.seed, options.minutes, "build/fuzz"))
         print("\n".join([row(tallies[-1]), *kinds(tallies[-1])]), flush=True)
     if options.json:

@@ -276,6 +276,17 @@ def of_json(rng, data, other):
     return json.dumps(tree.get("", None)).encode()
 
 
+def of_item(name):
+    """A mutation: JSON of whose list of this name one item, the first, is another."""
+
+    def changed(rng, data, other):
+        tree = copy.deepcopy(_json(data))
+        tree[name][0] = of_tree(rng, [tree[name][0]] if rng.random() < 0.1 else tree[name][0])
+        return json.dumps(tree).encode()
+
+    return changed
+
+
 @lru_cache(64)
 def _npz(data):
     with np.load(io.BytesIO(data)) as archive:

@@ -32,6 +32,7 @@ class Reader:
         mutations: see `fuzz_mutations`; one of them is drawn for each input.
         read: path of the first file -> what comes of it, arrays and all.
         names: modules and exceptions, "module:Error", that the reader may raise.
+        few: how many inputs `make test` reads.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Reader:
     mutations: tuple
     read: object
     names: tuple
+    few: int = 80
 
     def warm(self):
         """Import what it needs, before a child is begun."""
@@ -57,12 +59,15 @@ def _errors(names):
     return tuple(error for error in found if error)
 
 
-def reader(valid, *changes, errors):
+FEW = 5  # where each takes half a second
+
+
+def reader(valid, *changes, errors, **more):
     """Make a `Reader` of a function that is named as it is."""
 
     def register(read):
         name = read.__name__.strip("_")
-        READERS[name] = Reader(name, cache(valid), changes, read, errors)
+        READERS[name] = Reader(name, cache(valid), changes, read, errors, **more)
         return read
 
     return register
@@ -185,6 +190,24 @@ def joints(path):
     rule = mocap._rule(rules, "clip.bvh")
     motion = mocap.read_bvh(path.with_name("clip.bvh"), unit=rule["unit"], up=rule["up"])
     return skeletons.mapped(motion, skeletons.joint_map(motion, rule.get("joints"))[1])
+
+
+def _openpose_files():
+    def people(count, key, number):
+        points = np.random.default_rng(count).uniform(5, 90, (number, count, 3)).round(2)
+        points[..., 2] = 0.75
+        points[:, 3] = 0
+        return {"version": 1.3, "people": [{key: one.ravel().tolist()} for one in points]}
+
+    files = people(25, "pose_keypoints_2d", 2), people(18, "pose_keypoints", 1)
+    return [{"a_keypoints.json": json.dumps(one).encode()} for one in files]
+
+
+@reader(_openpose_files, *JSON, errors=("hmrlib.data.openpose:OpenPoseError",))
+def openpose(path):
+    from hmrlib.data.openpose import read_openpose
+
+    return read_openpose(path)
 
 
 # --- poses ---------------------------------------------------------------------------------------
@@ -415,17 +438,17 @@ def _load_model(path, **settings):
     return _weights_of(load_model(path, **settings))
 
 
-@reader(partial(_network, "model.npz"), *NPZ, errors=NETWORK)
+@reader(partial(_network, "model.npz"), *NPZ, errors=NETWORK, few=FEW)
 def network(path):
     return _load_model(path)
 
 
-@reader(partial(_network, "model.keras"), mutations.of_bytes, errors=NETWORK)
+@reader(partial(_network, "model.keras"), mutations.of_bytes, errors=NETWORK, few=FEW)
 def keras(path):
     return _load_model(path)
 
 
-@reader(partial(_network, "model.weights.h5"), mutations.of_bytes, errors=NETWORK)
+@reader(partial(_network, "model.weights.h5"), mutations.of_bytes, errors=NETWORK, few=FEW)
 def weights(path):
     return _load_model(path, encoder="TinyEncoder", size=32, hidden=8)
 
@@ -433,7 +456,7 @@ def weights(path):
 _game_once = cache(_game)
 
 
-@reader(partial(_network, "last.npz"), *NPZ, errors=NETWORK)
+@reader(partial(_network, "last.npz"), *NPZ, errors=NETWORK, few=FEW)
 def checkpoint(path):
     from hmrlib.training.checkpoint import load_checkpoint
 
@@ -547,7 +570,7 @@ def _convert(name, path, depth=1, **options):
     with tempfile.TemporaryDirectory() as out:
         index = datasets.convert(name, source, out, progress=False, threads=1, **options)
         if not index["samples"]:
-            return index
+            return index, []
         read = records.open_records(out)
         samples = list(read)
         assert len(samples) == index["samples"] and not read.skipped, read.skipped
@@ -580,6 +603,14 @@ def _folder_files():
 @reader(_folder_files, *JSON, errors=DATA)
 def folder(path):
     return _convert("folder", path)
+
+
+@reader(_folder_files, mutations.of_item("people"), errors=())
+def folder_item(path):
+    """One bad person never ends a conversion, and takes nobody else along."""
+    index, *_ = found = _convert("folder", path)
+    assert index["samples"] >= len(json.loads(path.read_text())["people"]) - 1, index
+    return found
 
 
 def _picture_files():
@@ -654,6 +685,14 @@ def coco(path):
     return _convert("coco", path, 2)
 
 
+@reader(_coco_files, mutations.of_item("annotations"), errors=())
+def coco_item(path):
+    """As for `folder_item`."""
+    index, *_ = found = _convert("coco", path, 2)
+    assert index["samples"] >= 2, index
+    return found
+
+
 def mat(tree, compress=False):
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -692,7 +731,7 @@ def _lsp_files():
     return [one | pictures for one in _mats("joints.mat", _lsp_tree)]
 
 
-@reader(_lsp_files, mutations.of_bytes, mutations.of_bytes, of_mat(_lsp_tree), errors=DATA)
+@reader(_lsp_files, mutations.of_bytes, mutations.of_bytes, of_mat(_lsp_tree), errors=DATA, few=FEW)
 def lsp(path):
     return _convert("lsp", path)
 
@@ -710,7 +749,7 @@ def _blazepose_files():
     return [{"blazepose.npz": guesses, "joints.mat": mat({"joints": joints}), **pictures}]
 
 
-@reader(_blazepose_files, *NPZ, errors=DATA)
+@reader(_blazepose_files, *NPZ, errors=DATA, few=FEW)
 def blazepose(path):
     return _convert("lsp_extended", path, pseudo_3d=True)
 
@@ -756,7 +795,7 @@ def _mpii_files():
     return [one | {"images/a.jpg": image()} for one in _mats(name, lambda: _structs(_mpii_tree()))]
 
 
-@reader(_mpii_files, mutations.of_bytes, _mpii_mutation, _mpii_mutation, errors=DATA)
+@reader(_mpii_files, mutations.of_bytes, _mpii_mutation, _mpii_mutation, errors=DATA, few=FEW)
 def mpii(path):
     return _convert("mpii", path)
 
@@ -781,7 +820,9 @@ def _3dhp_files():
     return [one | pictures for one in _mats("S1/Seq1/annot.mat", _3dhp_tree)]
 
 
-@reader(_3dhp_files, mutations.of_bytes, mutations.of_bytes, of_mat(_3dhp_tree), errors=DATA)
+@reader(
+    _3dhp_files, mutations.of_bytes, mutations.of_bytes, of_mat(_3dhp_tree), errors=DATA, few=FEW
+)
 def mpi_inf_3dhp(path):
     return _convert("mpi_inf_3dhp", path, 3, every=1)
 
@@ -815,7 +856,7 @@ def _3dhp_test_files():
     return [{f"{folder}/annot_data.mat": h5(_3dhp_test_tree()), **pictures}]
 
 
-@reader(_3dhp_test_files, mutations.of_bytes, mutations.of_bytes, _of_h5, errors=DATA)
+@reader(_3dhp_test_files, mutations.of_bytes, mutations.of_bytes, _of_h5, errors=DATA, few=FEW)
 def mpi_inf_3dhp_test(path):
     return _convert("mpi_inf_3dhp", path, 3)
 
@@ -838,7 +879,7 @@ def _h36m_files():
     return [labels | pictures]
 
 
-@reader(_h36m_files, mutations.of_bytes, errors=DATA)
+@reader(_h36m_files, mutations.of_bytes, errors=DATA, few=FEW)
 def h36m(path):
     return _convert("h36m", path, 4, every=1)
 

@@ -94,7 +94,7 @@ def check_model(model):
     for name in ("kintree_table", "f"):
         model[name] = _integers(name, model[name])
     for name in floats:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite
             model[name] = np.array(model[name], np.float32, order="C")
         if not np.isfinite(model[name]).all():
             bad = tuple(np.argwhere(~np.isfinite(model[name]))[0].tolist())

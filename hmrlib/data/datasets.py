@@ -896,8 +896,9 @@ class Sequence(NamedTuple):
 
 
 def _sequence(names, points_2d, millimetres, valid=None):
-    points_2d = np.asarray(points_2d, np.float32).reshape(-1, len(names), 2)
-    points_3d = np.asarray(millimetres, np.float32).reshape(-1, len(names), 3) / 1000
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is not finite
+        points_2d = np.asarray(points_2d, np.float32).reshape(-1, len(names), 2)
+        points_3d = np.asarray(millimetres, np.float32).reshape(-1, len(names), 3) / 1000
     if len(points_2d) != len(points_3d):
         raise DataSetError(f"{len(points_2d)} frames in 2D and {len(points_3d)} in 3D")
     valid = np.ones(len(points_2d), bool) if valid is None else np.asarray(valid).ravel() > 0

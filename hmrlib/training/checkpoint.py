@@ -7,6 +7,7 @@ of the network's weights in half precision, with its settings and where it comes
 import json
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -259,5 +260,7 @@ def _read_h5(path, settings):
         with h5py.File(clean, "w") as file:
             for name, array in arrays.items():
                 file[name] = array
-        hmr.load_weights(clean)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of weights that it did not find
+            hmr.load_weights(clean)
     return hmr

@@ -560,9 +560,19 @@ def describe_run(records):
 
 
 def read_log(path):
-    """A `.csv` of a training: column -> (N,) array. A line that is just being written is left."""
-    rows = list(csv.DictReader(_whole_lines(Path(path))))
-    return {name: np.array([float(row[name]) for row in rows]) for name in (rows or [{}])[0]}
+    """A `.csv` of a training: column -> (N,) array. A line that is just being written is left.
+
+    Raises:
+        TrainingError: it is damaged.
+        OSError: no such file, or it may not be read.
+    """
+    try:
+        rows = list(csv.DictReader(_whole_lines(Path(path))))
+        return {name: np.array([float(row[name]) for row in rows]) for name in (rows or [{}])[0]}
+    except (ValueError, TypeError, csv.Error) as error:
+        raise TrainingError(
+            f"{path}: expected a line of numbers for each step ({error})"
+        ) from error
 
 
 def _whole_lines(path):

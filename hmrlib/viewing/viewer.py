@@ -107,6 +107,10 @@ def as_text(betas, pose):
     return json.dumps({"betas": live._rounded(betas), "pose": live._rounded(pose)})
 
 
+class TextError(ValueError):
+    """Text that is no pose; the message is a sentence for who pasted it."""
+
+
 def read_text(text, num_betas):
     """betas and pose from text: JSON as `as_text` writes it, or a list that is the pose alone.
 
@@ -114,28 +118,28 @@ def read_text(text, num_betas):
         betas (n,) or None, pose (24, 3) or None.
 
     Raises:
-        ValueError: a sentence that says what was expected and what was found.
+        TextError: a sentence that says what was expected and what was found.
     """
     try:
         found = json.loads(text)
-    except ValueError:
-        raise ValueError('This is not JSON: expected {"betas": […], "pose": […]}.') from None
+    except (ValueError, RecursionError):
+        raise TextError('This is not JSON: expected {"betas": […], "pose": […]}.') from None
     found = {"pose": found} if isinstance(found, list) else found
     if not isinstance(found, dict) or not {"betas", "pose"} & found.keys():
-        raise ValueError("Found neither betas nor pose.")
+        raise TextError("Found neither betas nor pose.")
     joints = len(JOINT_NAMES)
     arrays = {}
     for name in found.keys() & {"betas", "pose"}:
         try:
             array = np.asarray(found[name], float).ravel()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             array = np.array([np.nan])
         if not np.isfinite(array).all():
-            raise ValueError(f"{name}: expected numbers alone.")
+            raise TextError(f"{name}: expected numbers alone.")
         if name == "betas" and len(array) > num_betas:
-            raise ValueError(f"betas: expected at most {num_betas} numbers, found {len(array)}.")
+            raise TextError(f"betas: expected at most {num_betas} numbers, found {len(array)}.")
         if name == "pose" and len(array) != 3 * joints:
-            raise ValueError(f"pose: expected {3 * joints} numbers, found {len(array)}.")
+            raise TextError(f"pose: expected {3 * joints} numbers, found {len(array)}.")
         arrays[name] = array.reshape(-1, 3) if name == "pose" else array
     return arrays.get("betas"), arrays.get("pose")
 
