@@ -135,10 +135,10 @@ BOUNDS = {
     "pixels_without": (0, 5),  # of a crop of 128
     "pixels_with": (0, 5),
     # 09: evaluation
-    "strangers_pa_mpjpe_network": (40, 140),  # mm
-    "strangers_mpjpe_network": (60, 240),
-    "strangers_pve_network": (60, 270),
-    "strangers_pck_network": (55, 100),  # %
+    "strangers_pa_mpjpe_network": (40, 110),  # mm
+    "strangers_mpjpe_network": (60, 165),
+    "strangers_pve_network": (60, 185),
+    "strangers_pck_network": (75, 100),  # %
 }
 
 # figure's name -> least (width, height) in pixels
