@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,10 +19,11 @@ import hmrlib
 from hmrlib import skeleton
 from hmrlib.cli import main
 from hmrlib.evaluation.protocols import ERRORS, mean_model
+from hmrlib.io import FolderInUseError, locked
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR, ModelError
 from hmrlib.network.regressor import read_mean_theta
-from hmrlib.training.checkpoint import TrainingError, load_checkpoint, save_checkpoint
+from hmrlib.training.checkpoint import TrainingError, load_checkpoint, read_about, save_checkpoint
 from hmrlib.training.config import Config, ConfigError, read_config
 from hmrlib.training.game import LOSSES, Game, build_optimizer
 from hmrlib.training.live import LiveCurves
@@ -29,6 +31,7 @@ from hmrlib.training.trainer import open_data, read_log, train
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
 from tests.people import people, write_people
+from tests.test_io import limited
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,7 @@ def test_leaves_all_that_it_should(run, config):
     errors = read_log(out / "validation.csv")
     assert errors["step"].tolist() == [3, 6] and (errors["samples_3d"] == 4).all()
     assert (errors["pve"] > 10).all()  # mm: after six steps nobody is found
+    assert read_about(out / "model.npz")["best"] == min(errors["pa_mpjpe"])
     best = hmrlib.load_model(out)
     again = hmrlib.load_model(out / "model.keras")
     images = np.zeros((1, 32, 32, 3), np.uint8)
@@ -177,6 +181,89 @@ def test_ctrl_c_then_resume_equals_undisturbed(folder, run, config, records):
     first, second = read_log(out / "log.csv"), read_log(undisturbed / "log.csv")
     for name in ("step", "loss", *LOSSES):
         np.testing.assert_allclose(first[name], second[name], rtol=1e-3, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def validated(folder, config, records):
+    """A training that looks at its network after each step; its settings."""
+    settings = changed(config, steps=2, checkpoint_every=1, validate_every=1, overlays=0)
+    settings.save(folder / "validated.yml")
+    train(settings, [records], folder / "validated")
+    return settings
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_kill_between_two_files_loses_no_best_network(folder, validated, records, at):
+    """Of the checkpoints after a step, `best` and then `last`."""
+    out = folder / f"killed{at}"
+    code = (
+        "import os\n"
+        "from hmrlib.training import trainer\n"
+        "written, save = [], trainer.save_checkpoint\n"
+        "def save_checkpoint(path, *rest):\n"
+        "    save(path, *rest); written.append(path)\n"
+        f"    if len(written) == {at}: os._exit(9)\n"
+        "trainer.save_checkpoint = save_checkpoint"
+    )
+    files = ("--config", folder / "validated.yml", "--records", records, "--out", out)
+    finish(command("train", *files, before=f"exec({code!r})"), status=9)
+    train(validated, [records], out, resume=(out / "last.npz").exists())
+    assert_same_ends(folder / "validated", out)
+    for name in ("best.npz", "last.npz", "model.npz"):
+        kept, expected = (read_about(at / name)["best"] for at in (out, folder / "validated"))
+        assert kept == pytest.approx(expected, rel=1e-4), name
+    assert kept == pytest.approx(read_log(out / "validation.csv")["pa_mpjpe"].min(), rel=1e-6)
+
+
+def test_an_older_best_network_is_not_the_best_for_ever(tmp_path, run, config, records):
+    """`last` says that a better one was found, and `best` is an older one: a kill came between."""
+    shutil.copytree(run[1], tmp_path / "out")
+    game = game_of(config)
+    for name, best in (("last.npz", 1e-6), ("best.npz", 1e6)):
+        about = load_checkpoint(run[1] / name, game)
+        about = {"step": 3, "waited": 0, "best": best}
+        save_checkpoint(tmp_path / "out" / name, game, about)
+    train(config, [records], tmp_path / "out", resume=True)
+    assert read_about(tmp_path / "out" / "best.npz")["step"] == 6
+    assert read_about(tmp_path / "out" / "model.npz")["best"] < 1e6
+
+
+def test_a_log_that_a_full_disk_cut_short_is_begun_anew(tmp_path, config, records):
+    for name, left in (("log.csv", "step,lo"), ("validation.csv", "")):
+        (tmp_path / name).write_text(left)
+        assert read_log(tmp_path / name) == {}
+    train(changed(config, steps=1, overlays=0), [records], tmp_path)
+    for name in ("log.csv", "validation.csv"):
+        assert read_log(tmp_path / name)["step"].tolist() == [1]
+
+
+def test_a_line_that_is_being_written_is_not_read(tmp_path):
+    (tmp_path / "log.csv").write_text("step,loss\n1,2.5\n2,3.2")
+    assert {name: list(v) for name, v in read_log(tmp_path / "log.csv").items()} == {
+        "step": [1.0],
+        "loss": [2.5],
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit to a file's size")
+def test_a_full_disk_is_named_and_the_training_goes_on_when_there_is_room(
+    tmp_path, run, config, records
+):
+    for size, name in ((60, "config.yml|log.csv|events"), (9_000, "best.npz|last.npz")):
+        out = tmp_path / str(size)
+        with pytest.raises(OSError, match=rf"could not be written \(File too large\).*({name})"):
+            limited(size, lambda out=out: train(config, [records], out))
+        assert not [path.name for path in out.glob(".*")]
+    train(config, [records], out)
+    assert_same_ends(run[1], out)
+    first, second = (read_log(folder / "log.csv") for folder in (run[1], out))
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-5)
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, config, records):
+    with locked(tmp_path), pytest.raises(FolderInUseError, match="another run is writing"):
+        train(config, [records], tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stops_early(folder, config, records):
@@ -266,17 +353,10 @@ def test_damaged_checkpoint(tmp_path, run):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit to a file's size")
 def test_full_disk_keeps_the_checkpoint_before(tmp_path, config):
-    import resource
-
     path, game = tmp_path / "last.npz", game_of(config)
     save_checkpoint(path, game, {"step": 1})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"could not be written.*The one before is kept"):
-            save_checkpoint(path, game, {"step": 2})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(OSError, match=r"could not be written.*The one before is kept"):
+        limited(100_000, lambda: save_checkpoint(path, game, {"step": 2}))
     assert [file.name for file in tmp_path.iterdir()] == ["last.npz"]
     assert load_checkpoint(path, game)["step"] == 1
 
