@@ -127,6 +127,7 @@ BOUNDS = {
     "ief_by_hand": (0, 10),  # ppm
     "theta_6d": (157, 157),
     "mean_6d_error": (0, 10),  # ppm
+    "located_by_hand": (0, 0.1),  # px of 192
     "full_image_far": (0, 1.5),  # px
     # 08: adversary and training
     "reprojection_by_hand": (0, 1),  # ppm
@@ -222,6 +223,7 @@ SIZES = {
     "overfit_curves": (1000, 350),
     "three_iterations": (900, 700),
     "full_image_camera": (900, 250),
+    "keypoint_maps": (1200, 300),
     "label_losses": (1200, 450),
     "adversary_heads": (900, 800),
     "adversary_cost": (800, 400),
