@@ -645,7 +645,7 @@ def _rate(fps, path=""):
     """
     try:
         rate = float(fps)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         rate = np.nan
     if not RATES[0] <= rate <= RATES[1]:
         where = f"{path}: " if path else ""
@@ -975,7 +975,8 @@ def _amass_arrays(path):
         found = read_npz(path, lambda file: np.array("objects"), names.__contains__)
     except (ArchiveError, OSError, MemoryError) as error:
         raise MocapError(f"{path}: expected a clip of AMASS, an .npz ({error})") from error
-    numbers = {n: np.asarray(a, float) for n, a in found.items() if a.dtype.kind in "fiu"}
+    with np.errstate(invalid="ignore"):  # NaN is looked for below
+        numbers = {n: np.asarray(a, float) for n, a in found.items() if a.dtype.kind in "fiu"}
     body = ("root_orient", "pose_body")
     if "poses" not in found and all(numbers.get(n, np.zeros(0)).ndim == 2 for n in body):
         halves = [numbers[n] for n in body]

@@ -595,7 +595,7 @@ def read_poses(path):
 
 def _check_poses(poses):
     if poses.dtype.kind in "fiu":
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite
             poses = poses.astype(np.float32, copy=False)
     if poses.dtype != np.float32 or poses.shape[1:] != (24, 3) or not np.isfinite(poses).all():
         raise PoseError(f"expected poses (N, 24, 3), all finite, found {poses.dtype} {poses.shape}")

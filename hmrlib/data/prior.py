@@ -137,9 +137,11 @@ def load_prior(path=None):
 
 def _finite(name, array):
     """As float64, all of them finite, and of the size that angles, metres and weights have."""
-    if array.dtype.kind not in "fiu" or not (np.abs(array.astype(float)) < _HUGE).all():
+    with np.errstate(invalid="ignore"):  # NaN fails the comparison
+        numbers = array.astype(float) if array.dtype.kind in "fiu" else np.array(np.nan)
+    if not (np.abs(numbers) < _HUGE).all():
         raise ValueError(f"{name} holds NaN, infinity, huge numbers or something else than numbers")
-    return array.astype(float)
+    return numbers
 
 
 def save_prior(path, prior):
