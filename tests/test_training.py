@@ -237,6 +237,19 @@ def test_a_log_that_a_full_disk_cut_short_is_begun_anew(tmp_path, config, record
         assert read_log(tmp_path / name)["step"].tolist() == [1]
 
 
+def test_a_log_that_lacks_a_newer_loss_goes_on_without_it(tmp_path, run, config, records):
+    train(changed(config, steps=2), [records], tmp_path)
+    rows = [line.split(",") for line in (tmp_path / "log.csv").read_text("utf-8").splitlines()]
+    column = rows[0].index("maps")
+    lines = [",".join(row[:column] + row[column + 1 :]) + "\n" for row in rows]
+    (tmp_path / "log.csv").write_text("".join(lines), "utf-8")
+    train(changed(config, steps=4), [records], tmp_path, resume=True)
+    log, whole = read_log(tmp_path / "log.csv"), read_log(run[1] / "log.csv")
+    assert "maps" not in log and len(log) == len(whole) - 1
+    for name, column in log.items():
+        np.testing.assert_allclose(column, whole[name][:4], rtol=1e-3, err_msg=name)
+
+
 def test_a_line_that_is_being_written_is_not_read(tmp_path):
     (tmp_path / "log.csv").write_text("step,loss\n1,2.5\n2,3.2")
     assert {name: list(v) for name, v in read_log(tmp_path / "log.csv").items()} == {

@@ -584,9 +584,13 @@ def _append(path, rows):
     """Add rows to a `.csv`, on the disk before any checkpoint that is of a later step."""
     if not rows:
         return
-    with naming(path), open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        if file.tell() == 0:
+    with naming(path), open(path, "a+", newline="", encoding="utf-8") as file:
+        file.seek(0)
+        begun = next(csv.reader(file), [])  # a run of an earlier version lacks newer losses
+        file.seek(0, os.SEEK_END)
+        names = begun or rows[0].keys()
+        writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+        if not begun:
             writer.writeheader()
         writer.writerows(rows)
         file.flush()
