@@ -174,7 +174,8 @@ def fuzz(reader, indices, seed=0, minutes=np.inf, keep=None):
         seconds -= time.monotonic() - began
         _add(tally, *numbers)
         if died:
-            found.append({"index": indices[place], "what": died, "where": ""})
+            if not found or found[-1]["index"] != indices[place]:
+                found.append({"index": indices[place], "what": died, "where": ""})
             tally.tried, place = tally.tried + 1, place + 1
         tally.failures += found
         for failure in found:
@@ -204,10 +205,10 @@ def _fork(reader, indices, place, seed, seconds, shared, log):
         for stream in (0, 1, 2):
             os.dup2(null, stream)
         _read_all(reader, indices, place, seed, seconds, shared, log)
-    except BaseException:
-        if _STATE.unpack(shared[:])[0] < 0:
-            traceback.print_exc(file=log)
-            log.flush()
+    except BaseException as error:
+        at = _STATE.unpack(shared[:])[0]
+        line = {"index": indices[at], "what": f"stopped the process: {error!r}", "where": ""}
+        print(traceback.format_exc() if at < 0 else json.dumps(line), file=log, flush=True)
         os._exit(1)
     os._exit(0)
 

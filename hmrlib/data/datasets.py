@@ -158,7 +158,9 @@ def _tried(load, name=str):
 
     def tried(item):
         try:
-            return load(item)
+            # what is too large for its type becomes infinite, which the schema refuses
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                return load(item)
         except LeftOut as reason:
             return [Skip(str(reason), name(item)[:200])]
         except images.ImageError as error:

@@ -124,7 +124,7 @@ def check_sample(sample):
         if field not in sample:
             checked[field] = np.zeros(shape, np.float32)
             continue
-        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite
             value = np.array(sample[field], np.float32)
         if value.shape != shape:
             raise SampleError(f"{name}: expected {field} of shape {shape}, found {value.shape}")
@@ -185,7 +185,7 @@ def box_around(points, margin=1.1):
 
 
 def _check_ranges(name, sample):
-    points, size = sample["keypoints_2d"], sample["size"]
+    points, size = sample["keypoints_2d"].astype(float), float(sample["size"])
     confidence, known = points[:, 2], points[:, 2] > 0
     if not size > 0:
         raise SampleError(f"{name}: expected a box of positive size, found {size:g}")
