@@ -44,7 +44,7 @@ def located(places, keypoints, visible):
         visible: (B, K).
     """
     inside = ops.all(ops.abs(keypoints) < 1, axis=-1)
-    return reprojection(places, keypoints, visible * ops.cast(inside, visible.dtype))
+    return reprojection(places, keypoints, ops.where(inside, visible, ops.zeros_like(visible)))
 
 
 def joints_3d(predicted, keypoints, known, hips=(2, 3), distance=ops.square):
