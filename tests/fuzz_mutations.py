@@ -182,14 +182,15 @@ def of_tree(rng, tree):
     return tree
 
 
-def _places(tree):
-    """(holder, key) of every value in a tree of dicts and lists."""
+def _places(tree, around=()):
+    """(holder, key) of every value in a tree of dicts and lists, but not of its endless depths."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    places = []
+    places, around = [], (*around, tree)
     for key, value in list(items):
         places.append((tree, key))
-        if isinstance(value, dict | list):
-            places += _places(value)
+        deeper = isinstance(value, dict | list) and len(around) < 100
+        if deeper and not any(value is holder for holder in around):
+            places += _places(value, around)
     return places
 
 
@@ -273,7 +274,15 @@ def of_json(rng, data, other):
     """A JSON file of another tree; NaN and infinity as Python writes them."""
     tree = {"": _json(data)}
     tree = of_tree(rng, tree)
-    return json.dumps(tree.get("", None)).encode()
+    return _dumped(tree.get("", None), data)
+
+
+def _dumped(tree, data):
+    """A tree as JSON; `data`, as it was, of one that holds itself, which JSON cannot."""
+    try:
+        return json.dumps(tree).encode()
+    except (ValueError, RecursionError):
+        return data
 
 
 def of_item(name):
@@ -282,7 +291,7 @@ def of_item(name):
     def changed(rng, data, other):
         tree = copy.deepcopy(_json(data))
         tree[name][0] = of_tree(rng, [tree[name][0]] if rng.random() < 0.1 else tree[name][0])
-        return json.dumps(tree).encode()
+        return _dumped(tree, data)
 
     return changed
 
