@@ -124,8 +124,12 @@ def test_starts_from_a_trained_network(tmp_path, run, config, records):
     for before, after in zip(first.variables, hmr.variables, strict=True):
         if before.trainable:
             np.testing.assert_allclose(before.value, after.value, rtol=1e-3, atol=1e-6)
-    with pytest.raises(ConfigError, match="is another network"):
-        train(changed(further, hidden=8), [records], tmp_path / "wider")
+    wider = train(changed(further, hidden=8), [records], tmp_path / "wider")  # the encoder alone
+    for before, after in zip(first.encoder.variables, wider.encoder.variables, strict=True):
+        if before.trainable:
+            np.testing.assert_allclose(before.value, after.value, rtol=1e-3, atol=1e-6)
+    with pytest.raises(ConfigError, match="has another encoder, TinyEncoder"):
+        train(changed(further, encoder="MobileNet"), [records], tmp_path / "other")
     with pytest.raises(ModelError, match="no model at"):
         train(changed(further, start_from="nowhere"), [records], tmp_path / "lost")
 

@@ -173,8 +173,11 @@ def _take_weights(hmr, path):
                 f"start_from: {path} has another encoder, {other.settings['encoder']}; the "
                 f"settings say {hmr.settings['encoder']}"
             )
-        theirs = {variable.path: variable for variable in other.encoder.variables}
-        pairs = [(v, theirs[v.path]) for v in hmr.encoder.variables if v.path in theirs]
+        ours, theirs = hmr.encoder.variables, other.encoder.variables
+        pairs = list(zip(ours, theirs, strict=False))
+        if [v.shape for v in ours] != [v.shape for v in theirs]:  # one has maps, the other not
+            named = {variable.path: variable for variable in theirs}
+            pairs = [(v, named[v.path]) for v in ours if v.path in named]
     for variable, array in pairs:
         variable.assign(ops.convert_to_numpy(array.value))
 
