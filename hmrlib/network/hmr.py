@@ -145,7 +145,7 @@ class HMR(keras.Model):
         return ops.reshape(features[:, end - 2 * NUM_KEYPOINTS : end], (-1, NUM_KEYPOINTS, 2))
 
     def miss(self, features, theta):
-        """From the guess' keypoints to those of the maps, (B, 2 K); none of its gradient to theta."""
+        """From the guess' keypoints to the maps', (B, 2 K); no gradient flows to the guess."""
         camera, rotations, betas = split_theta(ops.stop_gradient(theta), self.regressor.rotation)
         guess = project(self.body.posed_keypoints(betas, rotations, KEYPOINTS), camera)
         return ops.reshape(self.located(features) - guess, (-1, 2 * NUM_KEYPOINTS))
