@@ -19,7 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import hmrlib
-from hmrlib.data import datasets, mocap, pipeline, prior, records, synthetic
+from hmrlib.data import datasets, pipeline, records
+from hmrlib.motion import mocap, prior
+from hmrlib.people import synthetic
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

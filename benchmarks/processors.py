@@ -59,8 +59,8 @@ OWN = {name for change, _ in SETTINGS.values() for name in change}  # never take
 
 def make(folder):
     """One row, in this process: the fast body's stages, a shard, and what computed them."""
-    from hmrlib.body import learn
-    from hmrlib.data import synthetic
+    from hmrlib import learn
+    from hmrlib.people import synthetic
 
     learn.build(folder / "body.npz", learn.FAST, work=folder / "stages")
     pool = synthetic.pose_pool()

@@ -19,7 +19,7 @@ _LAZY = {
     "show": "hmrlib.viewing.viewer",
     "load_model": "hmrlib.training.checkpoint",
     "HMR": "hmrlib.network.hmr",
-    "read_image": "hmrlib.images",
+    "read_image": "hmrlib.io.images",
 }
 
 __all__ = ["HMR", "Body", "__version__", "load_body", "load_model", "read_image", "show"]

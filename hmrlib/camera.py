@@ -206,6 +206,21 @@ def full_image_camera(weak, center, side, size, focal=None, principal=None) -> C
     return Camera(np.eye(3), translation, focal, (width, height), principal)
 
 
+def crop_box(batch, size):
+    """Where the crop lies in the full image, (B, 3), from the camera in the crop's pixels.
+
+    CLIFF's input: the crop's middle relative to the principal point, and its side, over the focal
+    length. Zero where the camera is not known.
+    """
+    from keras import ops  # alone here: the renderer needs no Keras
+
+    focal, principal = batch["camera"][:, :1], batch["camera"][:, 1:]
+    has = batch["has_camera"][:, None]
+    focal = ops.where(has > 0, focal, ops.ones_like(focal))
+    side = ops.full_like(focal, size)
+    return has * ops.concatenate([size / 2 - principal, side], axis=-1) / focal
+
+
 def _azimuth(view) -> float:
     """Degrees around the vertical axis."""
     if isinstance(view, str):

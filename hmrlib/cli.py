@@ -300,7 +300,7 @@ def _body_export(options):
 
 
 def _body_build(options):
-    from hmrlib.body import learn
+    from hmrlib import learn
 
     settings = learn.FAST if options.fast else learn.FULL
     print(learn.build(options.out, settings, options.fresh))
@@ -349,7 +349,7 @@ def _data_show(options):
 
 
 def _data_render(options):
-    from hmrlib.data import synthetic
+    from hmrlib.people import synthetic
 
     index = synthetic.render_people(
         options.n,
@@ -367,7 +367,7 @@ def _data_render(options):
 
 def _data_mocap(options):
     import hmrlib
-    from hmrlib.data import mocap
+    from hmrlib.motion import mocap
 
     joints = None if options.joints is None else mocap.read_joints(options.joints)
     body = hmrlib.load_body(options.body)
@@ -379,7 +379,7 @@ def _data_mocap(options):
 
 
 def _data_prior(options):
-    from hmrlib.data import prior
+    from hmrlib.motion import prior
 
     made = prior.train(options.library, options.out, options.components, options.seed)
     _print_entries(made.card)

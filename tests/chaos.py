@@ -37,10 +37,12 @@ import numpy as np
 from PIL import Image
 
 import hmrlib
-from hmrlib import report, skeleton
-from hmrlib.body import files, learn
-from hmrlib.data import datasets, mocap, prior, records, synthetic
+from hmrlib import learn, report, skeleton
+from hmrlib.body import files
+from hmrlib.data import datasets, records
 from hmrlib.io import LOCK, FolderInUseError, locked
+from hmrlib.motion import mocap, prior
+from hmrlib.people import synthetic
 from hmrlib.training import trainer
 from hmrlib.training.config import Config
 from tests import tiny_encoder  # noqa: F401, a small network by name

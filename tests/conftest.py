@@ -79,7 +79,7 @@ def notebook_figures(runs):
 @pytest.fixture(scope="session")
 def assets():
     """MakeHuman's data, which `make` installs; without them, what learns from them is skipped."""
-    from hmrlib.body.learn import makehuman
+    from hmrlib.learn import makehuman
 
     try:
         return makehuman.read_assets()

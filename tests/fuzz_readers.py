@@ -73,9 +73,9 @@ def reader(valid, *changes, errors, **more):
     return register
 
 
-MOCAP = ("hmrlib.data.mocap:MocapError",)
+MOCAP = ("hmrlib.motion.mocap:MocapError",)
 DATA = ("hmrlib.data.datasets:DataSetError",)
-BODY = ("hmrlib.body.safe_pickle:ModelFileError",)
+BODY = ("hmrlib.io.safe_pickle:ModelFileError",)
 NETWORK = ("hmrlib.network.hmr:ModelError", "hmrlib.training.checkpoint:TrainingError")
 TEXT = (mutations.of_text, mutations.of_text, mutations.of_bytes)
 JSON = (
@@ -114,7 +114,7 @@ def _bvh_files():
 
 def _play(path):
     """What a clip goes through before it is fitted."""
-    from hmrlib.data import mocap, skeletons
+    from hmrlib.motion import mocap, skeletons
 
     motion = mocap.read_motion(path)
     if abs(motion.fps - RATE) > 0.5:
@@ -167,7 +167,7 @@ def _amass_files():
 
 @reader(_amass_files, *NPZ, errors=MOCAP)
 def amass(path):
-    from hmrlib.data import mocap
+    from hmrlib.motion import mocap
 
     return mocap.read_amass(path)
 
@@ -184,7 +184,7 @@ def _joints_files():
 @reader(_joints_files, *JSON, errors=MOCAP)
 def joints(path):
     """As `hmr data mocap --joints` has it."""
-    from hmrlib.data import mocap, skeletons
+    from hmrlib.motion import mocap, skeletons
 
     rules = mocap._rules(mocap.read_joints(path), {"unit": 0.01, "up": "y"})
     rule = mocap._rule(rules, "clip.bvh")
@@ -229,19 +229,19 @@ def _library_files():
     return [{"library.npz": library}]
 
 
-@reader(_library_files, *NPZ, errors=("hmrlib.data.pipeline:PoseError",))
+@reader(_library_files, *NPZ, errors=("hmrlib.motion.library:PoseError",))
 def library(path):
-    from hmrlib.data import prior
+    from hmrlib.motion import prior
 
     return prior.read_library(path)[:2]
 
 
-@reader(_library_files, *NPZ, errors=("hmrlib.data.pipeline:PoseError",))
+@reader(_library_files, *NPZ, errors=("hmrlib.motion.library:PoseError",))
 def poses(path):
     """The adversary's real poses."""
-    from hmrlib.data import pipeline
+    from hmrlib.motion.library import read_poses
 
-    return pipeline.read_poses(path)
+    return read_poses(path)
 
 
 def _prior_files():
@@ -257,9 +257,9 @@ def _prior_files():
     return [{"prior.npz": npz(np.savez_compressed, **arrays)}, {"prior.npz": npz(**arrays)}]
 
 
-@reader(_prior_files, *NPZ, errors=("hmrlib.data.pipeline:PoseError",))
+@reader(_prior_files, *NPZ, errors=("hmrlib.motion.library:PoseError",))
 def prior(path):
-    from hmrlib.data import prior
+    from hmrlib.motion import prior
 
     found = prior.load_prior(path)
     return found, found.mixture
@@ -358,7 +358,7 @@ def _torch_files():
 
 @reader(_torch_files, mutations.of_bytes, errors=BODY)
 def torch(path):
-    from hmrlib.body.safe_pickle import load_torch
+    from hmrlib.io.safe_pickle import load_torch
 
     with open(path, "rb") as file:
         return load_torch(file)
@@ -650,7 +650,7 @@ def picture(path):
 @reader(_picture_files, mutations.of_bytes, mutations.of_bytes, mutations.of_png, errors=())
 def background(path):
     """A photograph behind synthetic people; None where it cannot be read."""
-    from hmrlib.data import synthetic
+    from hmrlib.people import synthetic
 
     found = synthetic._photograph(str(path))
     return None if found is None else np.asarray(found)

@@ -17,10 +17,10 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 import hmrlib
-from hmrlib.body.safe_pickle import UnsafePickleError
 from hmrlib.cli import main
 from hmrlib.data import datasets, records
 from hmrlib.data.datasets import DataSetError, convert
+from hmrlib.io.safe_pickle import UnsafePickleError
 from hmrlib.skeleton import KEYPOINT_SETS
 
 K = records.K

@@ -18,10 +18,11 @@ from scipy import sparse
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from hmrlib.body import files, safe_pickle
+from hmrlib.body import files
 from hmrlib.body.files import ModelFileError
 from hmrlib.body.model import BodyInputError, load_body
-from hmrlib.body.safe_pickle import UnsafePickleError
+from hmrlib.io import safe_pickle
+from hmrlib.io.safe_pickle import UnsafePickleError
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 V, S = 80, 12
@@ -417,7 +418,7 @@ FORBIDDEN = [
     ("_codecs", "lookup"),
     ("_codecs", "encode.__self__"),
     ("posix", "system"),
-    ("hmrlib.body.safe_pickle", "_Record"),
+    ("hmrlib.io.safe_pickle", "_Record"),
 ]
 
 

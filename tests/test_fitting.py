@@ -7,8 +7,8 @@ from scipy.stats import multivariate_normal
 
 import hmrlib
 from hmrlib import fitting, geometry, skeleton
-from hmrlib.body.learn import correctives
-from hmrlib.data import prior as priors
+from hmrlib.learn import correctives
+from hmrlib.motion import prior as priors
 
 CAMERA = np.array([600.0, 256.0, 256.0])
 

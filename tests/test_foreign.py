@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from hmrlib.data import foreign
-from hmrlib.data.foreign import ForeignFileError
+from hmrlib.io import foreign
+from hmrlib.io.foreign import ForeignFileError
 
 
 def test_structs_cells_text_and_numbers_come_through(tmp_path):
@@ -37,7 +37,7 @@ def test_structs_cells_text_and_numbers_come_through(tmp_path):
 def test_it_works_in_a_script_without_a_main_guard(tmp_path):
     savemat(tmp_path / "a.mat", {"a": np.eye(5)})
     (tmp_path / "script.py").write_text(
-        "from hmrlib.data import foreign\n"
+        "from hmrlib.io import foreign\n"
         "print(foreign.read('mat', ['a'], 'a.mat')['a'].sum())\n"
         "import sys; assert 'tensorflow' not in sys.modules\n"
     )

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import hmrlib
-from hmrlib import images
-from hmrlib.images import ImageError, below, read_image
+from hmrlib.io import images
+from hmrlib.io.images import ImageError, below, read_image
 
 W, H = 80, 60
 RAMP = np.tile(np.linspace(0, 255, W), (H, 1)).astype(np.uint8)

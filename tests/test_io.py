@@ -243,7 +243,7 @@ def test_an_array_that_is_not_what_it_declares_is_named(tmp_path, content, messa
 
 
 def test_an_archive_that_unfolds_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("hmrlib.io.LEAST_ROOM", 2**20)
+    monkeypatch.setattr("hmrlib.io.archives.LEAST_ROOM", 2**20)
     path = archive(tmp_path / "a.npz", npy((2**18,), bytes(2**20)))
     with pytest.raises(ArchiveError, match="would unfold"):
         read_npz(path)

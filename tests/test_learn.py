@@ -7,9 +7,9 @@ import pytest
 from scipy import sparse
 
 import hmrlib
-from hmrlib import skeleton
-from hmrlib.body import files, learn
-from hmrlib.body.learn import correctives, mesh
+from hmrlib import learn, skeleton
+from hmrlib.body import files
+from hmrlib.learn import correctives, mesh
 
 TINY = replace(learn.FAST, drawn=500, population=140, held_out=20, poses=24, held_out_poses=6)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hmrlib.body.learn import correctives
+from hmrlib.learn import correctives
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
 FLIP = np.array([-1.0, 1.0, 1.0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from hmrlib.body.learn import makehuman, mesh
+from hmrlib.learn import makehuman, mesh
 
 BODIES = [
     f"universal-{sex}-{age}-{muscle}muscle-{weight}weight"

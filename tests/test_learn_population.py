@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from scipy import sparse
 
-from hmrlib.body.learn import makehuman, population, rest_pose, rig, shape
+from hmrlib.learn import makehuman, population, rest_pose, rig, shape
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
 LEFT_ARM = [JOINT_NAMES.index(f"left_{name}") for name in ("shoulder", "elbow", "wrist", "hand")]

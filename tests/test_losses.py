@@ -6,12 +6,13 @@ import pytest
 from keras import ops
 from scipy.spatial.transform import Rotation
 
+from hmrlib.camera import crop_box
 from hmrlib.evaluation import metrics
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.training import losses
 from hmrlib.training.config import Config
-from hmrlib.training.game import LOSSES, Game, crop_box
+from hmrlib.training.game import LOSSES, Game
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.gradients import gradient
 

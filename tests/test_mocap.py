@@ -15,7 +15,7 @@ import hmrlib
 from hmrlib import fitting, skeleton
 from hmrlib.body import files
 from hmrlib.cli import main
-from hmrlib.data import mocap
+from hmrlib.motion import mocap
 from tests.conftest import ROOT
 
 # the recordings lie beside the project's checkout, in a folder of that name

@@ -15,8 +15,8 @@ from PIL import Image
 
 import hmrlib
 from hmrlib import geometry, skeleton
-from hmrlib.body.safe_pickle import ModelFileError, UnsafePickleError, load_torch
 from hmrlib.camera import crop_camera, full_image_camera
+from hmrlib.io.safe_pickle import ModelFileError, UnsafePickleError, load_torch
 from hmrlib.network import efficientnet_lite
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.encoder import EncoderError, build_encoder

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from hmrlib import fitting, skeleton
-from hmrlib.data import prior as priors
+from hmrlib.motion import prior as priors
 from tests.gradients import gradient
 
 

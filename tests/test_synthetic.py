@@ -17,8 +17,9 @@ from scipy.spatial import cKDTree
 
 import hmrlib
 from hmrlib.camera import Camera, look_at
-from hmrlib.data import records, synthetic
-from hmrlib.render import backgrounds, clothes, mipmap, rasterizer, render_scene, scene, shading
+from hmrlib.data import records
+from hmrlib.people import backgrounds, clothes, synthetic
+from hmrlib.render import mipmap, rasterizer, render_scene, scene, shading
 from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
 
 COUNT = 12
@@ -427,7 +428,7 @@ def dataset(tmp_path_factory):
 # What a beginner writes; the shards are watched while they are made.
 SCRIPT = """
 import sys
-from hmrlib.data import synthetic
+from hmrlib.people import synthetic
 index = synthetic.render_people(5, 3, sys.argv[1], size=64, workers=2, shard=2)
 print("samples", index["samples"])
 """
@@ -494,7 +495,7 @@ def test_another_processor_changes_nothing_and_workers_need_no_keras(pool, datas
     np.save(tmp_path / "pool.npy", pool)
     code = (
         "import sys; sys.modules['keras'] = None\n"
-        "import numpy as np; from hmrlib.data import synthetic\n"
+        "import numpy as np; from hmrlib.people import synthetic\n"
         f"pool = np.load({str(tmp_path / 'pool.npy')!r})\n"
         f"path = {str(tmp_path / 'train-00000.tfrecord')!r}\n"
         "assert synthetic.render_shard(pool, 3, 0, 2, path, None, 64) == 2\n"

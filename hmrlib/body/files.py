@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from hmrlib.body import gltf, safe_pickle
-from hmrlib.body.safe_pickle import ModelFileError
-from hmrlib.io import ArchiveError, atomic_write, read_npz
+from hmrlib.body import gltf
+from hmrlib.io import ArchiveError, atomic_write, read_npz, safe_pickle
+from hmrlib.io.safe_pickle import ModelFileError
 
 OPEN_BODY = Path(__file__).with_name("assets") / "body.npz"
 NUM_JOINTS = 24

@@ -29,12 +29,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from hmrlib import images
-from hmrlib.body import safe_pickle
-from hmrlib.data import foreign, records
+from hmrlib.data import records
 from hmrlib.data.pipeline import apply_affine, rest_pelvis
 from hmrlib.data.records import SampleError, Skip
-from hmrlib.io import ArchiveError, locked, read_npz
+from hmrlib.io import ArchiveError, foreign, images, locked, read_npz, safe_pickle
 from hmrlib.skeleton import KEYPOINT_SETS, correspondence
 
 MAX_BOX = 270  # a larger box is reduced to this side, pixels
@@ -1140,7 +1138,7 @@ def amass(source, out):
         path of the library, and the table of what was taken and skipped.
     """
     from hmrlib.body.model import load_body
-    from hmrlib.data.mocap import build_library
+    from hmrlib.motion.mocap import build_library
 
     return build_library(source, out, load_body())
 

@@ -37,7 +37,7 @@ from hmrlib.data.records import (
     decode_segmentation,
     open_records,
 )
-from hmrlib.io import ArchiveError, read_npz
+from hmrlib.motion.library import check_poses, read_poses
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS
 
 SIZE = 224  # of the crop, pixels
@@ -45,10 +45,6 @@ MARGIN = 1.2  # side of the crop, in sides of the person's box, before augmentat
 POINT_MIRROR = np.array(KEYPOINT_SETS[KEYPOINTS].mirror)
 LABELS = (*FLOATS, *FLAGS)
 KNOWN_BY = ("keypoints_2d", "keypoints_3d", "has_pose", "has_betas", "has_camera")  # 0: unknown
-
-
-class PoseError(ValueError):
-    """Poses are not what is expected, or no file of them; the message says what was found."""
 
 
 @dataclass(frozen=True)
@@ -571,32 +567,4 @@ def _given_poses(poses):
         return read_poses(poses)
     if poses is None or hasattr(poses, "sample"):
         return poses
-    return _check_poses(np.asarray(poses))
-
-
-def read_poses(path):
-    """The poses (N, 24, 3) of a library, axis-angle, float32.
-
-    Args:
-        path: a `.npz` with an array `pose`, as `hmr data mocap` writes it.
-
-    Raises:
-        PoseError: it is damaged, or holds no such array.
-        FileNotFoundError: there is no such file.
-    """
-    try:
-        arrays = read_npz(path)
-        if "pose" not in arrays:
-            raise PoseError(f"expected an array `pose` (N, 24, 3), found {sorted(arrays)}")
-        return _check_poses(arrays["pose"])
-    except (ArchiveError, PoseError) as error:
-        raise PoseError(f"{path}: {error}") from error
-
-
-def _check_poses(poses):
-    if poses.dtype.kind in "fiu":
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite
-            poses = poses.astype(np.float32, copy=False)
-    if poses.dtype != np.float32 or poses.shape[1:] != (24, 3) or not np.isfinite(poses).all():
-        raise PoseError(f"expected poses (N, 24, 3), all finite, found {poses.dtype} {poses.shape}")
-    return poses
+    return check_poses(np.asarray(poses))

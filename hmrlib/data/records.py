@@ -50,8 +50,8 @@ import google_crc32c
 import numpy as np
 from PIL import Image
 
-from hmrlib import images as pictures
 from hmrlib.io import atomic_write
+from hmrlib.io import images as pictures
 from hmrlib.skeleton import KEYPOINT_SETS
 
 VERSION = 1

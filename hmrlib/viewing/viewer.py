@@ -21,7 +21,7 @@ import pythreejs as three
 import traitlets
 
 from hmrlib.body.model import load_body
-from hmrlib.data.prior import load_prior
+from hmrlib.motion.prior import load_prior
 from hmrlib.render import CLAY, ambient_occlusion, rasterizer
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
-from hmrlib.render.clothes import tile_noise
+from hmrlib.people.clothes import tile_noise
 from hmrlib.render.scene import mipmap, mipmap_levels
 from hmrlib.render.shading import DECODING, ENCODING, FRACTION, four_texels, mix_texels
 

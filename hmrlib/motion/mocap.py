@@ -24,8 +24,9 @@ from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
 from hmrlib import fitting
-from hmrlib.data import skeletons
-from hmrlib.data.skeletons import (
+from hmrlib.io import ArchiveError, atomic_write, locked, read_npz
+from hmrlib.motion import skeletons
+from hmrlib.motion.skeletons import (
     INCH,
     LIMBS_AND_TORSO,
     SKELETONS,
@@ -36,7 +37,6 @@ from hmrlib.data.skeletons import (
     joint_map,
     mapped,
 )
-from hmrlib.io import ArchiveError, atomic_write, locked, read_npz
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
 __all__ = [

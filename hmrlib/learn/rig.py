@@ -8,7 +8,7 @@ so joints are placed as blends of MakeHuman's, and bones are merged.
 import numpy as np
 from scipy import sparse
 
-from hmrlib.body.learn import makehuman
+from hmrlib.learn import makehuman
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
 # Each joint is a blend of MakeHuman's joint centres, "l-" and "r-" understood for the pairs. The

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 from tqdm.auto import tqdm
 
-from hmrlib.body.learn import makehuman, rest_pose
+from hmrlib.learn import makehuman, rest_pose
 from hmrlib.skeleton import JOINT_NAMES
 
 # Adults, measures "stature" and "weight": mean and standard deviation in metres and kilograms.

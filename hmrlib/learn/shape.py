@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg, optimize, sparse
 from tqdm.auto import tqdm
 
-from hmrlib.body.learn.makehuman import reflect
+from hmrlib.learn.makehuman import reflect
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
 

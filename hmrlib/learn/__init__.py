@@ -25,8 +25,8 @@ from scipy import sparse
 
 import hmrlib
 from hmrlib.body import files
-from hmrlib.body.learn import correctives, makehuman, mesh, population, rest_pose, rig, shape
 from hmrlib.io import atomic_write, locked
+from hmrlib.learn import correctives, makehuman, mesh, population, rest_pose, rig, shape
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 WORK = Path("build/body")

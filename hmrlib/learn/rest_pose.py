@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.transform import Rotation
 
-from hmrlib.body.learn import makehuman, rig
+from hmrlib.learn import makehuman, rig
 
 # The arm is raised by about 50 degrees, and as in a living shoulder the girdle takes part of it.
 CLAVICLE_LIFT = 10.0  # degrees, about the sternal end of the clavicle

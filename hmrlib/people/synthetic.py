@@ -39,10 +39,10 @@ from hmrlib.body.files import default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.camera import Camera
 from hmrlib.data import records
-from hmrlib.data.pipeline import read_poses
-from hmrlib.images import ImageError, below, load, to_rgb
 from hmrlib.io import atomic_write, locked
-from hmrlib.render import backgrounds, clothes
+from hmrlib.io.images import ImageError, below, load, to_rgb
+from hmrlib.motion.library import read_poses
+from hmrlib.people import backgrounds, clothes
 from hmrlib.render.lights import Sun, sky_of_picture
 from hmrlib.render.scene import Mesh, Mipmap, Scene, mipmap_levels, render_scenes
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS, PARENTS, POSES, pose_from_degrees
@@ -81,7 +81,7 @@ def pose_pool(library=None, count=4000):
         PoseError: the library has no such array, or one that is not finite.
         FileNotFoundError: there is no such file.
     """
-    from hmrlib.data.prior import load_prior  # takes Keras along
+    from hmrlib.motion.prior import load_prior  # takes Keras along
 
     rng = np.random.default_rng(0)
     handmade = np.stack([pose_from_degrees(pose) for pose in POSES.values()])

@@ -24,7 +24,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 import hmrlib
-from hmrlib.io import atomic_write, locked
+from hmrlib.io import atomic_write, commit_of, locked
 
 BROWSER = "browser"  # the run that no notebook makes: see `photograph`
 PLAY = "11_play"  # the notebook that it opens
@@ -561,23 +560,6 @@ def _fingerprint(root, name, parameters):
 
 def _keras_backend():
     return os.environ.get("KERAS_BACKEND", "tensorflow")
-
-
-def commit_of(root):
-    """The commit of the checkout, and whether the sources are just that commit's.
-
-    (None, False) where git or its history is missing.
-    """
-
-    def git(*arguments):
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changes = git("status", "--porcelain", "--", ".", ":!figures", ":!report/numbers.json")
-        return git("rev-parse", "HEAD"), not changes
-    except (OSError, subprocess.CalledProcessError):
-        return None, False
 
 
 # --- gathering what they saved ---

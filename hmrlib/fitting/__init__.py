@@ -538,7 +538,7 @@ def fit_keypoints(
         keypoints: (B, K, 2) pixels, NaN where unknown; or (B, K, 3) with a confidence, 0 = unknown
             (OpenPose's may exceed 1 by a little).
         camera: (3,) or (B, 3): focal length, cx, cy in pixels.
-        prior: `hmrlib.data.prior.Prior`, or None to see what comes out without.
+        prior: `hmrlib.motion.prior.Prior`, or None to see what comes out without.
         names: a set of `skeleton.KEYPOINT_SETS`, such as "openpose-25" for what
             `hmrlib.data.openpose.read_openpose` reads, or K names.
         num_betas: how many shape coefficients to find, at most those that the body has.

@@ -3,7 +3,7 @@
 `load_prior()` gives the one that ships. It is a mixture of Gaussians over the swing and twist
 angles of the 23 joints below the root (`geometry.swing_twist_to_matrix`): 69 numbers in radians,
 in which `skeleton.JOINT_LIMITS` are bounds. It says nothing of the root. `train` learns it again
-from a pose library (`hmrlib.data.mocap.build_library`).
+from a pose library (`hmrlib.motion.mocap.build_library`).
 """
 
 import json
@@ -19,8 +19,8 @@ from scipy.special import logsumexp
 
 import hmrlib
 from hmrlib import fitting, geometry, skeleton
-from hmrlib.data.pipeline import PoseError
 from hmrlib.io import atomic_write, read_npz
+from hmrlib.motion.library import PoseError
 
 ASSET = Path(__file__).with_name("assets") / "pose_prior.npz"
 _HUGE = 1e6

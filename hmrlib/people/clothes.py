@@ -190,7 +190,7 @@ def coarsen(tailor, count):
     Raises:
         ValueError: the body cannot do with so few.
     """
-    from hmrlib.body.learn.mesh import Surface, decimate
+    from hmrlib.learn.mesh import Surface, decimate
 
     whole = Surface(
         sparse.eye_array(len(tailor.vertices), format="csr"),
