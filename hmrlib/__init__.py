@@ -5,6 +5,7 @@ TensorFlow (or JAX, or PyTorch: `KERAS_BACKEND`) is loaded when a function first
 
     body = hmrlib.load_body()        # the open body, or a path to a model in SMPL's format
     out = body(betas, pose)          # out.vertices (B, V, 3), out.joints (B, 24, 3), metres
+    people = hmrlib.predict("me.jpg")  # who is there: pose, shape, place; overlay, show, save
     hmrlib.show(body)                # sliders, in a notebook or in the web browser
 """
 
@@ -19,10 +20,11 @@ _LAZY = {
     "show": "hmrlib.viewing.viewer",
     "load_model": "hmrlib.training.checkpoint",
     "HMR": "hmrlib.network.hmr",
+    "predict": "hmrlib.prediction",
     "read_image": "hmrlib.io.images",
 }
 
-__all__ = ["HMR", "Body", "__version__", "load_body", "load_model", "read_image", "show"]
+__all__ = ["HMR", "Body", "__version__", "load_body", "load_model", "predict", "read_image", "show"]
 
 
 def __getattr__(name):
