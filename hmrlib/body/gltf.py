@@ -16,7 +16,7 @@ _ELEMENT_TYPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 _VERTICES, _INDICES = 34962, 34963  # what a buffer view is for: ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER
 
 
-def encode_glb(model, betas=None, num_targets=10, pose=None):
+def encode_glb(model, betas=None, num_targets=10, pose=None, motion=None):
     """A skinned, shapeable figure.
 
     It carries: 24 named joint nodes, each a child of its parent, with inverse bind matrices; for
@@ -32,6 +32,8 @@ def encode_glb(model, betas=None, num_targets=10, pose=None):
         betas: (n,) built into mesh and skeleton, or None: the mean body.
         num_targets: number of shape targets.
         pose: (24, 3) radians that the joint nodes are turned by, or None: at rest.
+        motion: pose (T, 24, 3), translation (T, 3) metres and frames a second, which become an
+            animation; see `_animation`.
 
     Returns:
         bytes of the file.
@@ -86,8 +88,12 @@ def encode_glb(model, betas=None, num_targets=10, pose=None):
     columns_first = inverse_bind.transpose(0, 2, 1)
 
     root = len(joints)  # the joints are nodes 0 to 23, the mesh is the next
+    animation = {}
+    if motion is not None:
+        animation = {"animations": [_animation(buffer, *motion, joints)]}
     document = {
         "asset": {"version": "2.0", "generator": "hmrlib"},
+        **animation,
         "scene": 0,
         "scenes": [{"nodes": [0, root]}],
         "nodes": [*_joint_nodes(joints, parents, pose), {"name": "body", "mesh": 0, "skin": 0}],
@@ -152,6 +158,91 @@ def _joint_nodes(joints, parents, pose):
             node["children"] = children
         nodes.append(node)
     return nodes
+
+
+# how far the motion between two keys may be from what it was: keys are set where it would be more.
+# Along an arm and the trunk angles add up to less than a millimetre at the hand.
+KEY_ANGLE, KEY_DISTANCE = 2e-4, 2e-4  # radians, metres
+
+
+def _animation(buffer, pose, translation, fps, joints):
+    """A motion as glTF's: for each joint that moves, the fewest keys from which it follows.
+
+    Between keys glTF goes the shortest way at an even speed (slerp), and the root in a line.
+
+    Args:
+        buffer: that gets the keys.
+        pose: (T, 24, 3) radians; translation: (T, 3) metres; fps: frames a second.
+        joints: (24, 3) metres, at rest.
+    """
+    samplers, channels = [], []
+
+    def add(node, path, keys, values):
+        times = buffer.add(keys / fps, "float32", bounds=True)
+        output = buffer.add(values[keys], "float32")
+        channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
+        samplers.append({"input": times, "output": output, "interpolation": "LINEAR"})
+
+    places = joints[0] + np.asarray(translation, float)
+    add(0, "translation", sparse_keys(places, _line, KEY_DISTANCE), places)
+    for j in range(len(JOINT_NAMES)):
+        turns = Rotation.from_rotvec(np.asarray(pose, float)[:, j]).as_quat()  # (T, 4) x, y, z, w
+        add(j, "rotation", sparse_keys(turns, _slerp, KEY_ANGLE), turns)
+    return {"name": "motion", "samplers": samplers, "channels": channels}
+
+
+def sparse_keys(values, between, tolerance):
+    """The frames from which all others follow (Ramer 1972; Douglas and Peucker 1973).
+
+    Args:
+        values: (T, n).
+        between: function (first (n,), last (n,), parts (F,)) -> (F, n), and a distance of rows.
+        tolerance: how far off a frame may be.
+
+    Returns:
+        numbers of frames, ascending, from the first to the last; one where all are alike.
+    """
+    interpolate, distance = between
+    last = len(values) - 1
+    if not (distance(values, values[:1]) > tolerance).any():
+        return np.array([0])
+    keys, waiting = {0, last}, [(0, last)]
+    while waiting:
+        a, b = waiting.pop()
+        if b - a < 2:
+            continue
+        inner = np.arange(a + 1, b)
+        guess = interpolate(values[a], values[b], (inner - a) / (b - a))
+        off = distance(values[inner], guess)
+        if off.max() > tolerance:
+            worst = int(inner[off.argmax()])
+            keys.add(worst)
+            waiting += [(a, worst), (worst, b)]
+    return np.array(sorted(keys))
+
+
+def _slerp_between(first, last, parts):
+    """Unit quaternions (4,) and parts of the way -> (F, 4), the shorter way round."""
+    cosine = first @ last
+    last, cosine = (-last, -cosine) if cosine < 0 else (last, cosine)
+    angle = np.arccos(min(cosine, 1.0))
+    if angle < 1e-6:
+        return np.repeat(first[None], len(parts), axis=0)
+    weights = np.sin(np.stack([1 - parts, parts], 1) * angle) / np.sin(angle)
+    return weights @ np.stack([first, last])
+
+
+def _turned(one, other):
+    """(F,) radians between unit quaternions, whatever their signs."""
+    nearest = np.minimum(np.linalg.norm(one - other, axis=1), np.linalg.norm(one + other, axis=1))
+    return 4 * np.arcsin((nearest / 2).clip(0, 1))
+
+
+_slerp = _slerp_between, _turned
+_line = (
+    lambda first, last, parts: first + parts[:, None] * (last - first),
+    lambda one, other: np.linalg.norm(one - other, axis=1),
+)
 
 
 class _Buffer:

@@ -900,6 +900,8 @@ def _unstuck(fit, again, target):
 LIBRARY_FPS = 30.0
 SMPL_PELVIS = (0.0, -0.22, 0.03)
 """Metres, where SMPL's bodies have their pelvis at rest: y is -0.21 for women, -0.24 for men."""
+OWN_BODY = "hmrlib"  # as `surface_model_type` of a file: betas and pelvis are our own body's
+_MODEL = "surface_model_type"
 _RATE_NAMES = ("mocap_framerate", "mocap_frame_rate", "framerate", "frame_rate", "fps")
 
 
@@ -919,7 +921,8 @@ def read_amass(path, fps=LIBRARY_FPS, body=None, up="z"):
         fps: frames a second of the result; the nearest frames are taken.
         body: `hmrlib.Body` that the result is for; one whose pelvis is where SMPL's is is taken for
             SMPL's kin, and J0 = J0' is its pelvis with the file's betas. For another (the open
-            body) J0 is `SMPL_PELVIS` and J0' its own. None: SMPL's mean body.
+            body) J0 is `SMPL_PELVIS` and J0' its own, unless the file was written by hmrlib
+            (`motion.export`), for the same body. None: SMPL's mean body.
         up: the file's vertical axis, a name in `UPS`.
 
     Returns:
@@ -949,17 +952,17 @@ def _read_amass(path, fps, body, up):
     pose[:, :known] = poses[:, : 3 * known].reshape(-1, known, 3)
     upright = Rotation.from_matrix(UPS[up])
     pose[:, 0] = (upright * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
-    recorded, ours, betas = _pelvises(body, arrays["betas"])
+    recorded, ours, betas = _pelvises(body, arrays["betas"], arrays["own"])
     return pose, upright.apply(recorded + translation) - ours, betas
 
 
-def _pelvises(body, betas):
+def _pelvises(body, betas, own=False):
     """The pelvis at rest that a recording means, that of our body, and our body's betas (10,)."""
     smpl, kept = np.array(SMPL_PELVIS), np.zeros(10)
     if body is None:
         return smpl, smpl, kept
     regressor = body.J_regressor.toarray()[0] @ body.v_template  # (3,)
-    if np.linalg.norm(regressor - smpl) > 0.05:
+    if np.linalg.norm(regressor - smpl) > 0.05 and not own:
         return smpl, regressor, kept
     count = min(len(betas), body.shapedirs.shape[2], len(kept))
     kept[:count] = betas[:count]
@@ -970,7 +973,7 @@ def _pelvises(body, betas):
 
 def _amass_arrays(path):
     """poses, trans, rate and betas of a file; objects in it are not opened."""
-    names = {"poses", "root_orient", "pose_body", "trans", "betas", *_RATE_NAMES}
+    names = {"poses", "root_orient", "pose_body", "trans", "betas", _MODEL, *_RATE_NAMES}
     try:
         found = read_npz(path, lambda file: np.array("objects"), names.__contains__)
     except (ArchiveError, OSError, MemoryError) as error:
@@ -998,6 +1001,7 @@ def _amass_arrays(path):
         "trans": numbers["trans"],
         "rate": rates.pop(),
         "betas": betas,
+        "own": found.get(_MODEL, np.array(0)).ravel()[:1].tolist() == [OWN_BODY],
     }
 
 
