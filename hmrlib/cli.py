@@ -104,9 +104,15 @@ def _parser():
     train.set_defaults(run=_train, kept=kept)
 
     evaluate = commands.add_parser("evaluate", help="a network's errors, beside the mean body's")
-    evaluate.add_argument("records", metavar="DIR", nargs="+", help="folders of records")
+    evaluate.add_argument("records", metavar="DIR", nargs="*", help="folders of records")
     evaluate.add_argument("--model", metavar="PATH", help="a run's folder or a file; else ours")
     evaluate.add_argument("--split", default="test", help="train, validation or test, the default")
+    evaluate.add_argument("--protocol", metavar="NAME", help="of the field; `list` describes them")
+    evaluate.add_argument(
+        "--rows", metavar="WHO", nargs="+", default=["mean", "smplify", "network"],
+        help="who is judged by a protocol: mean, smplify, network, all three by default",
+    )  # fmt: skip
+    evaluate.add_argument("--out", metavar="DIR", type=Path, help="gets the protocol's tables")
     evaluate.set_defaults(run=_evaluate)
 
     _data_commands(commands)
@@ -199,11 +205,64 @@ def _evaluate(options):
     from hmrlib.evaluation.protocols import compare, table
     from hmrlib.training.checkpoint import load_model
 
+    if options.protocol:
+        return _evaluate_protocol(options)
+    if not options.records:
+        raise ValueError("which records? Give folders of them, or --protocol NAME")
     hmr = load_model(options.model)
     for folder in options.records:
         mix = Mix(folder, 64, crop=hmr.size, split=options.split, once=True)
         print(f"\n{folder}, {options.split}, crops of {hmr.size} px\n\n{table(compare(hmr, mix))}")
     return 0
+
+
+def _evaluate_protocol(options):
+    from hmrlib.evaluation import standard
+
+    if options.protocol == "list":
+        _print_entries({name: one.about for name, one in standard.PROTOCOLS.items()})
+        return 0
+    if options.protocol not in standard.PROTOCOLS:
+        known = ", ".join(standard.PROTOCOLS)
+        raise ValueError(f"there is no protocol {options.protocol!r}: choose from {known}")
+    from hmrlib.motion.prior import load_prior
+    from hmrlib.training.checkpoint import load_model
+
+    hmr = load_model(options.model)
+    makers = {
+        "mean": ("the mean body for everybody", lambda: standard.mean_body(hmr)),
+        "smplify": (
+            "SMPLify on the true points",
+            lambda: standard.smplify(hmr.body, load_prior(), hmr.size),
+        ),
+        "network": ("the network", lambda: standard.network(hmr)),
+    }
+    if unknown := set(options.rows) - set(makers):
+        raise ValueError(f"--rows: {sorted(unknown)}; choose from {', '.join(makers)}")
+    judged = {title: make() for name, (title, make) in makers.items() if name in options.rows}
+    folders = options.records or [_strangers(options.protocol, hmr.size)]
+    for folder in folders:
+        results = standard.judge(
+            options.protocol, folder, judged, hmr.body, hmr.size, progress=True
+        )
+        print(standard.report(results))
+        if options.out:
+            print(standard.save(results, options.out))
+    return 0
+
+
+def _strangers(protocol, size):
+    """The records of the protocol that needs no data set: drawn, if they are not there."""
+    from hmrlib.evaluation.standard import SYNTHETIC
+    from hmrlib.people.synthetic import render_people
+
+    if protocol != "synthetic":
+        raise ValueError(
+            f"--protocol {protocol} needs the data set's records: `hmr data convert` writes them"
+        )
+    folder = Path("build", "evaluation", f"synthetic-{size}")
+    render_people(SYNTHETIC["people"], SYNTHETIC["seed"], folder, size=size)
+    return folder
 
 
 def _report(options):

@@ -493,7 +493,8 @@ def lsp_extended(source, pseudo_3d=False):
           images/im00001.jpg ... im10000.jpg
           joints.mat      joints (14, 3, 10000): x, y, and 1 where the joint is *visible*
 
-    All of it trains. A joint that is not visible is not annotated.
+    Published as training data alone; here every tenth photograph validates. A joint that is not
+    visible is not annotated.
 
     Source: Johnson and Everingham, CVPR 2011; lspet_dataset.zip from the authors' page. Licence:
     none is stated; for research, and a citation is asked for.
@@ -512,7 +513,10 @@ def lsp_extended(source, pseudo_3d=False):
         hidden = np.zeros(14)
         return [_sports(image, points, hidden, "lsp_extended", index, guesses)]
 
-    return Listing({"train": list(range(joints.shape[2]))}, load, _sports_name)
+    indices = np.arange(joints.shape[2])
+    kept = indices % 10 == 9
+    splits = {"train": indices[~kept].tolist(), "validation": indices[kept].tolist()}
+    return Listing(splits, load, _sports_name)
 
 
 def _joints(source, shape):

@@ -33,10 +33,13 @@ def joint_distances(predicted, true, hips=None):
     Returns:
         (N, K) metres.
     """
-    hips = list(_HIPS if hips is None else hips)
-    predicted, true = (_points(x) for x in (predicted, true))
-    centred = [x - x[:, hips].mean(axis=1, keepdims=True) for x in (predicted, true)]
-    return np.linalg.norm(centred[0] - centred[1], axis=-1)
+    predicted, true = (centred(_points(x), hips) for x in (predicted, true))
+    return np.linalg.norm(predicted - true, axis=-1)
+
+
+def centred(points, hips=None):
+    """Points (N, K, 3) with the middle of the hips at the origin; see `joint_distances`."""
+    return points - points[:, list(_HIPS if hips is None else hips)].mean(axis=1, keepdims=True)
 
 
 def aligned_joint_distances(predicted, true):

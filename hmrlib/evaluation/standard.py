@@ -5,9 +5,11 @@ body stand in one table. Nobody's sample is left out: an answer that is not fini
 where shares are counted, and as failed, by number, where distances are averaged.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from hmrlib.data.pipeline import Mix
 from hmrlib.data.records import KEYPOINTS, RecordError, find_shards
 from hmrlib.evaluation import metrics
 from hmrlib.evaluation.protocols import mean_model
+from hmrlib.io import atomic_write
 from hmrlib.skeleton import JOINT_NAMES, KEYPOINT_SETS
 
 UNION = KEYPOINT_SETS[KEYPOINTS].names
@@ -277,10 +280,11 @@ PROTOCOLS = {
         "Rendered strangers",
         "People whom `hmr data render` draws from a seed of their own; all is known of them.",
         (*_BODY, "pck_0.2", "pck_0.5"),
-        split="validation",
+        split="train",
+        points=LIMBS,
     ),
 }
-SYNTHETIC = {"n": 0, "validation": 2000, "seed": 12}  # of `hmr data render`
+SYNTHETIC = {"people": 2000, "seed": 12}  # of `hmr data render`
 
 
 # --- who is judged -------------------------------------------------------------------------------
@@ -322,7 +326,7 @@ def smplify(body, prior, size):
         torso = [UNION.index(f"{side}_{part}") for side in ("left", "right")
                  for part in ("hip", "shoulder")]  # fmt: skip
         use = (points[:, torso, 2] > 0).sum(axis=1) >= 2
-        count, vertices = len(points), body.num_vertices
+        count, vertices = len(points), len(body.v_template)
         found = Answer(
             *(np.full((count, *shape), np.nan, np.float32) for shape in (
                 (22, 2), (22, 3), (24, 3, 3), (vertices, 3), (24, 3)))
@@ -471,7 +475,11 @@ def _name(mix, source, row):
 
 
 def accelerations(protocol, ids, predicted, true):
-    """mm / s^2 for each sample that has a neighbour on either side in its clip, else NaN."""
+    """mm / s^2 for each sample that has a neighbour on either side in its clip, else NaN.
+
+    Both bodies are centred between the hips, as their place is not judged.
+    """
+    predicted, true = (metrics.centred(points) for points in (predicted, true))
     found = np.full(len(ids), np.nan)
     frames = {}
     for row, name in enumerate(ids):
@@ -647,6 +655,33 @@ def report(results):
         action_table(results, protocol.measures[0]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def save(results, folder):
+    """Write the tables, all scores as JSON, and every person's values as `.npz`.
+
+    Returns:
+        the path of the tables, FOLDER/PROTOCOL.md.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = next((key for key, one in PROTOCOLS.items() if one is results.protocol), "protocol")
+    scores = {
+        who: {measure: one._asdict() for measure, one in measured.items()}
+        for who, measured in results.scores().items()
+    }
+    arrays = {
+        f"{who}/{measure}": values
+        for who, measured in results.values.items()
+        for measure, values in measured.items()
+    }
+    with atomic_write(folder / f"{name}.json") as file:
+        file.write(json.dumps(scores, indent=1).encode())
+    with atomic_write(folder / f"{name}.npz") as file:
+        np.savez_compressed(file, ids=np.array(results.ids), **arrays)
+    with atomic_write(folder / f"{name}.md") as file:
+        file.write(report(results).encode())
+    return folder / f"{name}.md"
 
 
 def _measure(name):
