@@ -521,7 +521,11 @@ def lsp_extended(source, pseudo_3d=False):
 
 def _joints(source, shape):
     """LSP's labels: (*shape, N)."""
-    joints = np.asarray(_matlab(source / "joints.mat", "joints")["joints"])
+    joints = _matlab(source / "joints.mat", "joints")["joints"]
+    try:
+        joints = np.asarray(joints)
+    except ValueError:  # lists of several lengths
+        joints = np.empty(0)
     if joints.shape[:-1] != shape or joints.dtype.kind not in "biuf":
         raise DataSetError(
             f"{source / 'joints.mat'}: expected joints {(*shape, 'N')}, found {joints.shape} "
