@@ -10,6 +10,7 @@ from scipy.stats import bootstrap
 
 import hmrlib
 from hmrlib.cli import main
+from hmrlib.data.records import write_shard
 from hmrlib.evaluation import metrics, standard
 from hmrlib.evaluation.standard import PROTOCOLS, Answer, Protocol, ProtocolError, judge, score
 from hmrlib.skeleton import PARENTS
@@ -180,7 +181,7 @@ def test_other_people_or_points(records, body):
 def test_no_sample_of_the_protocol(records, body):
     with pytest.raises(ProtocolError, match="not one sample belongs to"):
         judge(Protocol("x", "x", ("mpjpe",), "validation", keep="S9"), records, {}, body, SIZE)
-    with pytest.raises(ProtocolError, match=r"judged on its split 'test'.*hmr data convert"):
+    with pytest.raises(ProtocolError, match=r"judged on the split 'test'.*hmr data convert"):
         judge("3dpw", records, {}, body, SIZE)
 
 
@@ -223,3 +224,11 @@ def test_tables_are_kept(records, body, tmp_path):
 def test_commands_that_say_too_little(arguments, message, capsys):
     assert main(["evaluate", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_another_split_takes_the_place_of_an_empty_one(tmp_path, body, capsys):
+    folder = write_people(tmp_path, 2, 3, SIZE)
+    write_shard(folder / "test-00000.tfrecord", [])
+    protocol = replace(STRANGERS, split="test", else_split="validation")
+    assert len(judge(protocol, folder, {"truth": truth(body)}, body, SIZE).ids) == 3
+    assert "'validation' takes its place" in capsys.readouterr().out

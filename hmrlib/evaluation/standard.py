@@ -19,7 +19,7 @@ from tqdm import tqdm
 from hmrlib import fitting, geometry
 from hmrlib.camera import crop_box
 from hmrlib.data.pipeline import Mix
-from hmrlib.data.records import KEYPOINTS, RecordError, find_shards
+from hmrlib.data.records import KEYPOINTS, RecordError, open_records
 from hmrlib.evaluation import metrics
 from hmrlib.evaluation.protocols import mean_model
 from hmrlib.io import atomic_write
@@ -428,7 +428,10 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
             measures need; or an answer has another number of people or points than the truth.
     """
     protocol = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
-    mix = Mix(records, batch_size, crop=size, split=_split(protocol, records), once=True)
+    split = _split(protocol, records)
+    if split != protocol.split:
+        print(f"{protocol.title}: no sample of {protocol.split!r} here, {split!r} takes its place")
+    mix = Mix(records, batch_size, crop=size, split=split, once=True)
     measures = {name: MEASURES[name] for name in protocol.measures}
     found = {who: {} for who in judged}
     motions = {who: [] for who in (*judged, "")}
@@ -503,13 +506,13 @@ def _split(protocol, records):
         if split is None:
             continue
         try:
-            if find_shards(records, split):
+            if len(open_records(records, split)):
                 return split
         except RecordError:
             continue
     raise ProtocolError(
-        f"{records}: {protocol.title} is judged on its split {protocol.split!r}, of which there is "
-        "no shard here; write it with `hmr data convert`"
+        f"{records}: {protocol.title} is judged on the split {protocol.split!r}, of which there is "
+        "no sample here; write them with `hmr data convert`"
     )
 
 
