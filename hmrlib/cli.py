@@ -21,7 +21,7 @@ EXPORTS = ("pkl", "npz", "obj", "ply", "glb")
 def main(arguments=None):
     """Run `hmr ARGUMENTS`, by default those of the command line; returns the exit status.
 
-    0: done. 1: a notebook failed. 2: bad input. 130: interrupted.
+    0: done. 1: a notebook failed, or some of several photographs. 2: bad input. 130: interrupted.
     """
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, not its greetings
@@ -115,8 +115,34 @@ def _parser():
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="gets the protocol's tables")
     evaluate.set_defaults(run=_evaluate)
 
+    _predict_command(commands)
     _data_commands(commands)
     return parser
+
+
+def _predict_command(commands):
+    predict = commands.add_parser(
+        "predict", help="find the people in photographs, in three dimensions"
+    )
+    inputs = "photographs, and folders of them"
+    predict.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help=inputs)
+    out = "gets a folder for each photograph, and contact.html"
+    predict.add_argument("--out", metavar="DIR", type=Path, required=True, help=out)
+    alone = "the network alone, without the fit to landmarks"
+    predict.add_argument("--no-refine", action="store_true", help=alone)
+    save = "of each person, of glb, obj, ply, json, npz; glb,json by default"
+    predict.add_argument("--save", metavar="KINDS", default="glb,json", help=save)
+    focal = "of the lens, pixels; else from EXIF, or the picture's diagonal"
+    predict.add_argument("--focal", metavar="PIXELS", type=float, help=focal)
+    boxes = 'where people are: {"a.jpg": [[left, top, right, bottom], ...]}, or COCO\'s annotations'
+    predict.add_argument("--boxes", metavar="JSON", type=Path, help=boxes)
+    points = "people's keypoints: COCO's annotations, or OpenPose's file or folder of files"
+    predict.add_argument("--keypoints", metavar="JSON", type=Path, help=points)
+    predict.add_argument("--model", metavar="PATH", help="a run's folder or a file; else ours")
+    landmarks = "another landmark network, pose_landmark_heavy.tflite; else the one that ships"
+    predict.add_argument("--landmark-model", metavar="PATH", type=Path, help=landmarks)
+    kept = "Finished photographs are kept; the same command goes on from there."
+    predict.set_defaults(run=_predict, kept=kept)
 
 
 def _data_commands(commands):
@@ -181,6 +207,32 @@ def _data_commands(commands):
     prior.add_argument("--components", type=int, default=32, help="Gaussians, 32 by default")
     prior.add_argument("--seed", type=int, default=0)
     prior.set_defaults(run=_data_prior)
+
+
+def _predict(options):
+    from hmrlib.prediction import folder, given
+    from hmrlib.prediction.predictor import Predictor
+
+    known = {"focal": options.focal}
+    if options.boxes is not None:
+        known["boxes"] = given.read_boxes(options.boxes)
+    if options.keypoints is not None:
+        known["keypoints"], known["names"] = given.read_keypoints(options.keypoints)
+    paths = folder.gather(options.inputs)
+    predictor = Predictor(options.model, not options.no_refine, options.landmark_model)
+    one = len(paths) == 1
+    outcome = folder.run(
+        paths, options.out, predictor, options.save.split(","), keep=one, progress=not one, **known
+    )
+    if one and outcome.left_out:
+        raise ValueError(*outcome.left_out.values())
+    for people in outcome.people:
+        for i, person in enumerate(people):
+            print(f"person {i}: {person!r}\n\n{person.table()}\n")
+    print(f"{len(outcome.done)} of {len(paths)} photographs: {outcome.pages[0]}")
+    for path, why in outcome.left_out.items():
+        print(f"hmr: left out: {path}: {why.removeprefix(f'{path}: ')}", file=sys.stderr)
+    return 1 if outcome.left_out else 0
 
 
 def _train(options):

@@ -27,7 +27,7 @@ def body():
 
 @pytest.fixture(scope="module")
 def hopper():
-    return hmrlib.predict(HOPPER, boxes=[BOX], focal=900.0)
+    return hmrlib.predict(HOPPER, boxes=[BOX], focal=900.0, refine=False)
 
 
 def standing(body, translations, image=None):
@@ -75,7 +75,7 @@ def test_a_person_comes_out(hopper):
 
 
 def test_from_far_away_the_person_is_where_the_network_saw_it_in_the_crop():
-    (person,) = hmrlib.predict(HOPPER, boxes=[BOX], focal=50_000.0)
+    (person,) = hmrlib.predict(HOPPER, boxes=[BOX], focal=50_000.0, refine=False)
     x, y, side = person.square
     assert side == pytest.approx(MARGIN * 980)
     scale, *shift = person.iterations[-1]["camera"]
@@ -98,7 +98,7 @@ def test_several_people_and_every_kind_of_source_agree(hopper):
     with Image.open(HOPPER) as picture:
         sources = [picture.copy(), np.asarray(picture), np.asarray(picture) / 255.0]
     for source in sources:
-        found = hmrlib.predict(source, boxes=[BOX, [100, 50, 400, 600]], focal=900.0)
+        found = hmrlib.predict(source, boxes=[BOX, [100, 50, 400, 600]], focal=900.0, refine=False)
         assert len(found) == 2 and found.source == ""
         np.testing.assert_allclose(found[0].theta, hopper[0].theta, atol=2e-3)
 
@@ -109,7 +109,7 @@ def test_a_lying_photograph_is_turned_upright_first(hopper, tmp_path):
         exif[0x0112] = 6  # stored turned to the left
         turned = picture.transpose(Image.Transpose.ROTATE_90)
         turned.save(tmp_path / "phone.png", exif=exif)
-    found = hmrlib.predict(tmp_path / "phone.png", boxes=[BOX], focal=900.0)
+    found = hmrlib.predict(tmp_path / "phone.png", boxes=[BOX], focal=900.0, refine=False)
     assert found.image.shape == (600, 512, 3)
     np.testing.assert_allclose(found[0].theta, hopper[0].theta, atol=1e-4)
 
@@ -145,7 +145,7 @@ def test_without_exif_the_diagonal_is_assumed_and_said(tmp_path, tags):
 @pytest.mark.parametrize("focal", [0, -3.0, float("nan"), "wide"])
 def test_a_focal_length_is_a_positive_number(focal):
     with pytest.raises(PredictionError, match="focal length"):
-        hmrlib.predict(HOPPER, boxes=[BOX], focal=focal)
+        hmrlib.predict(HOPPER, boxes=[BOX], focal=focal, refine=False)
 
 
 # --- crops ------------------------------------------------------------------------------------
@@ -193,18 +193,18 @@ def test_a_crop_beyond_the_picture_is_black():
 )
 def test_bad_boxes_are_told(boxes, message):
     with pytest.raises(PredictionError, match=message):
-        hmrlib.predict(HOPPER, boxes=boxes)
+        hmrlib.predict(HOPPER, boxes=boxes, refine=False)
 
 
 def test_what_is_no_picture_is_told(tmp_path):
     (tmp_path / "words.jpg").write_text("no picture")
     with pytest.raises(ImageError, match=r"words\.jpg: not an image"):
-        hmrlib.predict(tmp_path / "words.jpg", boxes=[BOX])
+        hmrlib.predict(tmp_path / "words.jpg", boxes=[BOX], refine=False)
     with pytest.raises(FileNotFoundError):
-        hmrlib.predict(tmp_path / "missing.jpg", boxes=[BOX])
+        hmrlib.predict(tmp_path / "missing.jpg", boxes=[BOX], refine=False)
     for wrong in (np.zeros((3, 3, 3, 3)), np.full((9, 9), 7.0), np.zeros((0, 4, 3), np.uint8), 3):
         with pytest.raises(PredictionError, match="expected"):
-            hmrlib.predict(wrong, boxes=[[0, 0, 5, 5]])
+            hmrlib.predict(wrong, boxes=[[0, 0, 5, 5]], refine=False)
 
 
 @pytest.mark.parametrize("kind", ["grey", "column", "rgba", "16 bits", "bool"])

@@ -52,7 +52,7 @@ def overlay(image, people, alpha=0.9, supersample=2):
     ).image
 
 
-def views(people, size=(480, 360), **options):
+def views(people, size=(400, 400), **options):
     """People from the front (where the camera is), from their left and from above.
 
     Args:

@@ -255,7 +255,7 @@ class People(list):
             raise PredictionError("there is no photograph to draw them over")
         return Image.fromarray(draw.overlay(self.image, list(self), **options))
 
-    def views(self, size=(480, 360), **options):
+    def views(self, size=(400, 400), **options):
         """All of them from the front, side and top, as they stand in the room; a dict."""
         from hmrlib.prediction import draw
 

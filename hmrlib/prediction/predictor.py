@@ -4,14 +4,19 @@ people = predict("street.jpg")            # a list of `Person`, see `hmrlib.pred
 people.overlay().save("overlay.png")
 """
 
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hmrlib.camera import Camera, full_image_camera
+from hmrlib.prediction.given import of_picture
 from hmrlib.prediction.person import People, axis_angles, make_people
 from hmrlib.prediction.photograph import (
     PredictionError,
+    boxes_around,
     check_boxes,
     crop,
     crop_square,
@@ -19,56 +24,155 @@ from hmrlib.prediction.photograph import (
 )
 from hmrlib.training.checkpoint import load_model
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+UNREAD = (".heic", ".heif", ".avif")  # looked at in a folder, so that they are told of
+TOGETHER = 8  # photographs whose people go through network and fit in one batch
+
+
+class Found(NamedTuple):
+    """Who is in one photograph, before the network has seen them.
+
+    Attributes:
+        boxes: (N, 4) pixels. scores: N floats. landmarks: N `Landmarks`, or N None.
+    """
+
+    boxes: np.ndarray
+    scores: list
+    landmarks: list
+
+
+class Answer(NamedTuple):
+    """What came of one photograph of several: its people, or a sentence that says why not."""
+
+    source: str
+    people: Any
+    error: str
+
 
 class Predictor:
-    """Network and body, loaded once, for any number of photographs.
+    """Detector, network, fit and body, loaded once, for any number of photographs.
 
     Args:
         model: an `HMR`, or the path of one as for `hmrlib.load_model`; None: the one that comes
             with the package.
+        refine: fit the body to the landmarks; else the network's answer is the last word.
+        landmark_model: file of another landmark network, see `landmarks.find_people`.
     """
 
-    def __init__(self, model=None):
+    def __init__(self, model=None, refine=True, landmark_model=None):
         is_path = model is None or not hasattr(model, "recover")
         self.model = load_model(model) if is_path else model
         self.body = self.model.body
+        self.refine, self.landmark_model = refine, landmark_model
 
-    def __call__(self, source, boxes=None, focal=None):
+    def __call__(self, source, boxes=None, keypoints=None, names="coco-17", focal=None):
         """The people of one photograph; see `predict`."""
         photograph = read_photograph(source, focal)
-        boxes = check_boxes(boxes, photograph.image.shape, photograph.source)
-        return self.recover([photograph], [boxes])[0]
+        found = self.find(photograph, boxes, keypoints, names)
+        return self.answer([photograph], [found])[0]
 
-    def recover(self, photographs, boxes):
-        """The network's answers for several photographs, all their crops in one batch.
+    def pictures(self, paths, boxes=None, keypoints=None, names="coco-17", focal=None):
+        """The people of many photographs, some at a time; what one of them lacks ends nothing.
 
         Args:
-            photographs: list of `Photograph`.
-            boxes: a list of (N, 4), pixels, one a photograph.
+            paths: of the files.
+            boxes, keypoints: dicts, a file's name -> its people; others are looked for.
+            names, focal: as for `predict`.
+
+        Yields:
+            an `Answer` for each path, in their order.
+        """
+        paths = list(paths)
+        for start in range(0, len(paths), TOGETHER):
+            read, errors = {}, {}
+            for path in paths[start : start + TOGETHER]:
+                known = of_picture(boxes, path), of_picture(keypoints, path)
+                try:
+                    photograph = read_photograph(path, focal)
+                    read[path] = photograph, self.find(photograph, *known, names)
+                except (ValueError, OSError) as error:
+                    errors[path] = str(error)
+            people = self.answer(*zip(*read.values(), strict=True)) if read else []
+            people = dict(zip(read, people, strict=True))
+            for path in paths[start : start + TOGETHER]:
+                yield Answer(str(path), people.get(path), errors.get(path, ""))
+
+    def find(self, photograph, boxes=None, keypoints=None, names="coco-17"):
+        """Who is in a photograph: `Found`, by the detector, or as given.
+
+        Raises:
+            PredictionError: nobody is there, or what is given does not fit.
+        """
+        image, source = photograph.image, photograph.source
+        if boxes is not None:
+            boxes = check_boxes(boxes, image.shape, source)
+        if boxes is not None and keypoints is None and not self.refine:
+            return Found(boxes, [1.0] * len(boxes), [None] * len(boxes))
+        from hmrlib.prediction.landmarks import find_people  # LiteRT: not everybody has it
+
+        options = {"model": self.landmark_model}
+        if keypoints is not None:
+            keypoints = np.asarray(keypoints, float)
+            landmarks = find_people(image, keypoints=keypoints, names=names, **options)
+            if boxes is None:
+                boxes = check_boxes(boxes_around(keypoints), image.shape, source)
+        elif boxes is not None:
+            landmarks = find_people(image, boxes=boxes, **options)
+        else:
+            landmarks = find_people(image, **options)
+            boxes = np.array([person.box for person in landmarks]).reshape(-1, 4)
+        if len(boxes) != len(landmarks):
+            raise PredictionError(
+                f"{source or 'the picture'}: {len(boxes)} boxes and {len(landmarks)} people's "
+                "keypoints: expected one box for each, or no boxes"
+            )
+        if not len(boxes):
+            raise PredictionError(
+                f"{source or 'the picture'}: nobody was found; give boxes=[[left, top, right, "
+                "bottom]] if there is somebody"
+            )
+        return Found(boxes, [float(person.score) for person in landmarks], landmarks)
+
+    def answer(self, photographs, found):
+        """Network and fit for several photographs, all their people in one batch.
+
+        Args:
+            photographs: list of `Photograph`; found: list of `Found`.
 
         Returns:
             a list of `People`, one a photograph.
         """
-        of = [i for i, some in enumerate(boxes) for _ in some]
-        boxes = np.concatenate([np.reshape(some, (-1, 4)) for some in boxes])
-        if not len(boxes):
-            return [People([], photo.image, photo.source) for photo in photographs]
-        squares = [crop_square(box) for box in boxes]
-        size = self.model.size
-        crops = [
-            crop(photographs[i].image, *square, size) for i, square in zip(of, squares, strict=True)
+        people = self.recover(photographs, found)
+        if self.refine:
+            people = self._refined(people)
+        groups, start = [], 0
+        for photo, some in zip(photographs, found, strict=True):
+            end = start + len(some.boxes)
+            groups.append(People(people[start:end], photo.image, photo.source))
+            start = end
+        return groups
+
+    def recover(self, photographs, found):
+        """The network's answers: a list of `Person`, of all photographs' people in a row."""
+        photos = [
+            photo
+            for photo, some in zip(photographs, found, strict=True)
+            for _ in range(len(some.boxes))
         ]
-        photos = [photographs[i] for i in of]
-        places = np.array(
-            [_place(photo, *square) for photo, square in zip(photos, squares, strict=True)]
-        )
-        stages = self.model.recover(np.stack(crops), places if self.model.box_input else None)
+        if not photos:
+            return []
+        boxes = np.concatenate([some.boxes for some in found])
+        squares = [crop_square(box) for box in boxes]
+        places = list(zip(photos, squares, strict=True))
+        crops = [crop(photo.image, *square, self.model.size) for photo, square in places]
+        where = np.array([_place(photo, *square) for photo, square in places])
+        stages = self.model.recover(np.stack(crops), where if self.model.box_input else None)
         cameras = [
             full_image_camera(weak, *square, photo.image.shape[1::-1], photo.focal)
-            for weak, square, photo in zip(stages[-1].camera, squares, photos, strict=True)
+            for weak, (photo, square) in zip(stages[-1].camera, places, strict=True)
         ]
         poses = [axis_angles(stage.rotations) for stage in stages]
-        people = make_people(
+        return make_people(
             self.body,
             poses[-1],
             stages[-1].betas,
@@ -80,14 +184,43 @@ class Predictor:
             image=[photo.image for photo in photos],
             source=[photo.source for photo in photos],
             focal_from=[photo.focal_from for photo in photos],
+            score=[score for some in found for score in some.scores],
+            landmarks=[points for some in found for points in some.landmarks],
             iterations=_guesses(stages, poses),
         )
+
+    def _refined(self, people):
+        """The same people, their bodies fitted to the landmarks; the network's is kept beside."""
+        from hmrlib.prediction.refine import refine as fit_to_landmarks
+
+        if not people:
+            return []
+        fit = fit_to_landmarks(
+            self.body,
+            np.stack([person.pose for person in people]),
+            np.stack([person.betas for person in people]),
+            np.stack([person.translation for person in people]),
+            np.array([[p.camera.focal, *p.camera.center] for p in people]),
+            [person.landmarks for person in people],
+        )
+        fitted = make_people(
+            self.body,
+            fit.pose,
+            fit.betas,
+            fit.translation,
+            **{name: [getattr(p, name) for p in people] for name in KEPT},
+            network=people,
+            refined=list(map(bool, fit.refined)),
+            note=list(fit.note),
+        )
         return [
-            People(
-                [p for p, k in zip(people, of, strict=True) if k == i], photo.image, photo.source
-            )
-            for i, photo in enumerate(photographs)
+            new if new.refined else replace(old, network=old, note=new.note)
+            for old, new in zip(people, fitted, strict=True)
         ]
+
+
+KEPT = ("camera", "box", "square", "image", "source", "focal_from", "score", "landmarks")
+KEPT += ("iterations",)
 
 
 def _place(photo, center, side):
@@ -112,35 +245,59 @@ def _guesses(stages, poses):
     ]
 
 
-@lru_cache(maxsize=2)
-def shared_predictor(model=None):
+@lru_cache(maxsize=4)
+def shared_predictor(model=None, refine=True):
     """The `Predictor` that `predict` uses, loaded once for each model."""
-    return Predictor(model)
+    return Predictor(model, refine)
 
 
-def predict(source, *, boxes=None, focal=None, model=None):
-    """The people in a photograph.
+def predict(
+    source, *, boxes=None, keypoints=None, names="coco-17", refine=True, focal=None, model=None
+):
+    """The people in a photograph, or in a folder of them.
 
         people = hmrlib.predict("street.jpg")
         people[0].overlay()
 
     Args:
-        source: a photograph: a file's name, its bytes, a PIL image, or an array (H, W, 3).
-        boxes: (N, 4) left, top, right, bottom of each person, pixels of the upright picture.
+        source: a photograph: a file's name, its bytes, a PIL image, or an array (H, W, 3); or a
+            folder's name.
+        boxes: (N, 4) left, top, right, bottom of each person, pixels of the upright picture, in
+            place of the detector. For a folder a dict, a file's name -> such boxes.
+        keypoints: (N, K, 3) pixels and confidence of each person, in place of the landmarks; for
+            a folder a dict. `given.read_keypoints` reads COCO's and OpenPose's files.
+        names: what the keypoints are: a set of `skeleton.KEYPOINT_SETS`, or K names.
+        refine: fit the body to the landmarks, from the network's answer on; False: the network
+            alone.
         focal: of the lens, pixels; None: from EXIF, else the picture's diagonal.
         model: an `HMR` or the path of one; None: the one that comes with the package.
 
     Returns:
-        `People`, a list of `Person`.
+        `People`, a list of `Person`. Of a folder an iterator of `Answer`: source, people, error.
 
     Raises:
         PredictionError: nobody is there, or a box is outside of the picture.
         hmrlib.io.images.ImageError: not a picture that can be read.
         OSError: there is no such file.
     """
-    predictor = shared_predictor(model)
-    if boxes is None:
-        raise PredictionError(
-            "give boxes=[[left, top, right, bottom]] around the people, in pixels"
-        )
-    return predictor(source, boxes, focal)
+    predictor = shared_predictor(model, refine)
+    given = {"boxes": boxes, "keypoints": keypoints, "names": names, "focal": focal}
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        return predictor.pictures(pictures_in(source), **given)
+    return predictor(source, **given)
+
+
+def pictures_in(folder):
+    """The pictures below a folder, sorted by name.
+
+    Raises:
+        PredictionError: there are none.
+    """
+    found = sorted(
+        path
+        for path in Path(folder).rglob("*")
+        if path.suffix.lower() in (*PICTURES, *UNREAD) and not path.name.startswith(".")
+    )
+    if not found:
+        raise PredictionError(f"{folder}: there are no pictures in it ({', '.join(PICTURES)})")
+    return found
