@@ -21,7 +21,8 @@ import numpy as np
 import hmrlib
 from hmrlib.data import datasets, pipeline, records
 from hmrlib.motion import mocap, prior
-from hmrlib.people import synthetic
+from hmrlib.people import pose_pool
+from hmrlib.people.dataset import SHARD, render_shards
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -96,18 +97,18 @@ def reading():
 def synthetic_people(shards=8, workers=None):
     """Finished samples of synthetic people, encoded into records | >= 250 samples/s on 2 cores"""
     workers = workers or os.cpu_count()
-    pool = synthetic.pose_pool()
+    pool = pose_pool()
     with tempfile.TemporaryDirectory() as folder:
 
-        def work(first, shards, count=synthetic.SHARD):
+        def work(first, shards, count=SHARD):
             tasks = [
                 (0, first + i * count, count, f"{folder}/{first + i}.tfrecord", None, 224)
                 for i in range(shards)
             ]
-            list(synthetic.render_shards(pool, tasks, workers))
+            list(render_shards(pool, tasks, workers))
 
         work(0, workers, 600)  # compiles, and cuts the clothes
-        count = shards * synthetic.SHARD
+        count = shards * SHARD
         best = 0.0
         for number in range(ROUNDS):
             clock = time.perf_counter()

@@ -33,7 +33,7 @@ from hmrlib.data.pipeline import Mix
 from hmrlib.evaluation.protocols import compare, table
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR, KEYPOINTS
-from hmrlib.people.synthetic import render_people
+from hmrlib.people import render_people
 from hmrlib.skeleton import KEYPOINT_SETS
 from hmrlib.training.checkpoint import load_model
 from hmrlib.training.config import read_config

@@ -460,9 +460,9 @@ def _data_show(options):
 
 
 def _data_render(options):
-    from hmrlib.people import synthetic
+    from hmrlib.people import render_people
 
-    index = synthetic.render_people(
+    index = render_people(
         options.n,
         options.seed,
         options.out,

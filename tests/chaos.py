@@ -42,7 +42,8 @@ from hmrlib.body import files
 from hmrlib.data import datasets, records
 from hmrlib.io import LOCK, FolderInUseError, locked
 from hmrlib.motion import mocap, prior
-from hmrlib.people import synthetic
+from hmrlib.people import render_people
+from hmrlib.people.dataset import render_shard
 from hmrlib.training import trainer
 from hmrlib.training.config import Config
 from tests import tiny_encoder  # noqa: F401, a small network by name
@@ -122,13 +123,13 @@ def convert(inputs, out):
 
 
 def render(inputs, out):
-    synthetic.render_people(4, 3, out, size=48, workers=0, shard=1, validation=1)
+    render_people(4, 3, out, size=48, workers=0, shard=1, validation=1)
 
 
 def compile_renderer(folder):
     """Or every fork would fetch what numba has compiled."""
     poses = np.stack([skeleton.pose_from_degrees(pose) for pose in skeleton.POSES.values()])
-    synthetic.render_shard(poses, 0, 0, 2, str(folder / "train-0.tfrecord"), None, 48)
+    render_shard(poses, 0, 0, 2, str(folder / "train-0.tfrecord"), None, 48)
 
 
 def some_clips(inputs):

@@ -650,9 +650,9 @@ def picture(path):
 @reader(_picture_files, mutations.of_bytes, mutations.of_bytes, mutations.of_png, errors=())
 def background(path):
     """A photograph behind synthetic people; None where it cannot be read."""
-    from hmrlib.people import synthetic
+    from hmrlib.people import photographs
 
-    found = synthetic._photograph(str(path))
+    found = photographs._photograph(str(path))
     return None if found is None else np.asarray(found)
 
 

@@ -1,7 +1,9 @@
 import contextlib
+import importlib
 import io
 import json
 import os
+import pkgutil
 import platform
 import subprocess
 import sys
@@ -18,8 +20,25 @@ from scipy.spatial import cKDTree
 import hmrlib
 from hmrlib.camera import Camera, look_at
 from hmrlib.data import records
-from hmrlib.people import backgrounds, clothes, synthetic
-from hmrlib.render import mipmap, rasterizer, render_scene, scene, shading
+from hmrlib.people import (
+    backdrop,
+    bodies,
+    draw_recipe,
+    dress,
+    environment,
+    fabric,
+    garments,
+    measures,
+    outfits,
+    photographs,
+    pictures,
+    pose_pool,
+    render_people,
+    render_samples,
+)
+from hmrlib.people.lens import camera_effects
+from hmrlib.people.scene import PERSON, aim_camera, build_scene
+from hmrlib.render import mipmap, render_scene
 from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
 
 COUNT = 12
@@ -27,22 +46,22 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def pool():
-    return synthetic.pose_pool()
+    return pose_pool()
 
 
 @pytest.fixture(scope="module")
 def recipes(pool):
-    return [synthetic.draw_recipe(5, i, pool) for i in range(COUNT)]
+    return [draw_recipe(5, i, pool) for i in range(COUNT)]
 
 
 @pytest.fixture(scope="module")
 def samples(recipes):
-    return list(synthetic.picture(recipes))
+    return list(render_samples(recipes))
 
 
 @pytest.fixture(scope="module")
 def tailor():
-    return clothes.measure(hmrlib.load_body())
+    return measures.measure(hmrlib.load_body())
 
 
 def decoded(sample):
@@ -59,36 +78,36 @@ def same(a, b):
 
 
 def test_a_recipe_is_plain_and_drawn_from_its_seed_alone(pool, recipes):
-    assert synthetic.draw_recipe(5, 3, pool) == recipes[3]
+    assert draw_recipe(5, 3, pool) == recipes[3]
     assert json.loads(json.dumps(recipes[3])) == recipes[3]
-    assert synthetic.draw_recipe(5, 4, pool)["people"] != recipes[3]["people"]
-    assert synthetic.draw_recipe(6, 3, pool)["people"] != recipes[3]["people"]
+    assert draw_recipe(5, 4, pool)["people"] != recipes[3]["people"]
+    assert draw_recipe(6, 3, pool)["people"] != recipes[3]["people"]
 
 
 def test_a_stored_recipe_gives_the_same_sample(samples):
-    again = list(synthetic.picture([json.loads(samples[4]["recipe"])]))
+    again = list(render_samples([json.loads(samples[4]["recipe"])]))
     assert same(again[0], samples[4])
 
 
 def test_samples_are_whole(pool):
     """None of many breaks the schema, and hardly any hides its person."""
-    recipes = [synthetic.draw_recipe(0, i, pool) for i in range(320, 420)]
+    recipes = [draw_recipe(0, i, pool) for i in range(320, 420)]
     seen = []
-    for sample in synthetic.picture(recipes, 48):
+    for sample in render_samples(recipes, 48):
         records.check_sample(sample)
         seen.append((sample["keypoints_2d"][:, 2] > sample["occluded"]).sum())
-    assert np.mean(np.array(seen) >= synthetic.LEAST_SEEN) > 0.97
+    assert np.mean(np.array(seen) >= pictures.LEAST_SEEN) > 0.97
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(recipes, samples):
-    turned = list(synthetic.picture(recipes[::-1]))[::-1]
+    turned = list(render_samples(recipes[::-1]))[::-1]
     assert all(same(a, b) for a, b in zip(turned, samples, strict=True))
 
 
 def test_recipes_vary(pool):
-    drawn = [synthetic.draw_recipe(0, i, pool) for i in range(300)]
+    drawn = [draw_recipe(0, i, pool) for i in range(300)]
     kinds = Counter(recipe["place"]["kind"] for recipe in drawn)
-    assert set(kinds) == set(backgrounds.KINDS)
+    assert set(kinds) == set(environment.ENVIRONMENTS)
     assert 0.2 < np.mean([len(recipe["people"]) > 1 for recipe in drawn]) < 0.5
     betas = np.array([recipe["people"][0]["betas"] for recipe in drawn])
     assert 0.9 < betas.std() < 1.4 and np.abs(betas.mean(0)).max() < 0.3
@@ -104,7 +123,7 @@ def test_a_pool_stands_on_its_feet(pool):
     body = hmrlib.load_body()
     out = body(pose=pool[:64])
     joints = np.asarray(out.joints)
-    up = joints[:, clothes.J["head"]] - joints[:, [7, 8]].mean(1)
+    up = joints[:, measures.J["head"]] - joints[:, [7, 8]].mean(1)
     assert np.median(np.degrees(np.arccos(up[:, 1] / np.linalg.norm(up, axis=1)))) < 12
 
 
@@ -144,13 +163,13 @@ def test_the_body_of_the_labels_is_the_one_in_the_picture(samples):
 
 def test_people_are_posed_as_the_body_poses_them(recipes):
     people = [person for recipe in recipes for person in recipe["people"]]
-    posed, body = synthetic.pose_people(people), hmrlib.load_body()
+    posed, body = bodies.pose_people(people), hmrlib.load_body()
     out = body(
         np.array([person["betas"] for person in people]),
         np.array([person["pose"] for person in people]),
     )
     assert np.abs(posed["vertices"] - np.asarray(out.vertices)).max() < 1e-5
-    kept = synthetic._tailor(synthetic.FEW).kept
+    kept = bodies.measurements(bodies.FEW).kept
     assert np.abs(posed["few"] - np.asarray(out.vertices)[:, kept]).max() < 1e-5
     assert np.abs(posed["joints"] - np.asarray(out.joints)).max() < 1e-5
     assert np.abs(posed["keypoints"] - np.asarray(body.keypoints(out))).max() < 1e-5
@@ -165,13 +184,13 @@ def test_segmentation_agrees_with_visible_keypoints(samples):
             rows = slice(max(int(y) - 2, 0), int(y) + 3)
             near = sample["segmentation"][rows, max(int(x) - 2, 0) : int(x) + 3]
             seen += 1
-            on_person += (near == synthetic.PERSON).any()
+            on_person += (near == PERSON).any()
     assert seen > 100 and on_person / seen > 0.97
 
 
 def test_the_box_holds_the_person(samples):
     for sample in samples:
-        rows, columns = np.nonzero(sample["segmentation"] == synthetic.PERSON)
+        rows, columns = np.nonzero(sample["segmentation"] == PERSON)
         assert len(rows) > 50
         half = sample["size"] / 2 + 12  # clothes and hair stand off the body
         assert (np.abs(columns + 0.5 - sample["center"][0]) < half).all()
@@ -190,18 +209,18 @@ def wall_in_front(recipe):
 def test_what_stands_in_front_hides(recipes):
     recipe = next(r for r in recipes if r["camera"]["distance"] > 4 and r["place"]["sky"])
     recipe = wall_in_front(recipe)
-    posed = synthetic.pose_people(recipe["people"])
-    built = synthetic.build_scene(recipe, posed, np.array([0]))
-    [sample] = synthetic.finish([recipe], [built])
+    posed = bodies.pose_people(recipe["people"])
+    built = build_scene(recipe, posed, np.array([0]))
+    [sample] = pictures.finish([recipe], [built])
     known = sample["keypoints_2d"][:, 2] > 0
     assert known.sum() > 5 and sample["occluded"][known].all()
-    assert (sample["segmentation"] != synthetic.PERSON).all()
-    (sample,) = synthetic.picture([recipe])  # such a sample teaches nothing: the wall goes
-    assert (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() >= synthetic.LEAST_SEEN
+    assert (sample["segmentation"] != PERSON).all()
+    (sample,) = render_samples([recipe])  # such a sample teaches nothing: the wall goes
+    assert (sample["keypoints_2d"][:, 2] > sample["occluded"]).sum() >= pictures.LEAST_SEEN
 
 
 def test_facing_away_hides_the_face(pool):
-    recipe = synthetic.draw_recipe(1, 0, pool)
+    recipe = draw_recipe(1, 0, pool)
     person = recipe["people"][0]
     standing = pose_from_degrees(POSES["standing"])
     names = KEYPOINT_SETS["union-22"].names
@@ -211,11 +230,11 @@ def test_facing_away_hides_the_face(pool):
         camera = recipe["camera"] | {"turn": 0.0, "zoom": 1.3, "roll": 0, "aim": [0, 0]}
         camera |= {"height": 1.2, "shift": [0, 0], "distance": 3.5}
         changed = {"people": [person | {"pose": standing.tolist(), "lift": 0.0}], "objects": []}
-        place = backgrounds.draw_place("meadow", np.random.default_rng(0))
+        place = environment.draw_environment("meadow", np.random.default_rng(0))
         bare = person["outfit"] | {"garments": [], "extras": []}
         changed["people"][0]["outfit"] = bare
         recipe = recipe | changed | {"camera": camera, "place": place}
-        (sample,) = synthetic.picture([recipe])
+        (sample,) = render_samples([recipe])
         hidden[turn] = dict(zip(names, sample["occluded"], strict=True))
     assert not hidden[0.0]["nose"] and hidden[np.pi]["nose"]
     assert not hidden[0.0]["left_eye"] and hidden[np.pi]["left_eye"]
@@ -226,8 +245,8 @@ def test_facing_away_hides_the_face(pool):
 
 
 def test_a_cut_ends_at_its_hem(tailor):
-    field = clothes.upper_field(tailor, -0.03, 0.15, 0.085)
-    cut = clothes.cut(tailor, field)
+    field = garments.upper_field(tailor, -0.03, 0.15, 0.085)
+    cut = garments.cut(tailor, field)
     assert cut.depth[~cut.rim].min() > -1e-6
     assert np.abs(cut.depth[cut.rim]).max() < 1e-6
     edges = np.sort(cut.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
@@ -239,22 +258,22 @@ def test_a_cut_ends_at_its_hem(tailor):
 
 def test_a_field_without_inside_is_an_error(tailor):
     with pytest.raises(ValueError, match="covers no face"):
-        clothes.piece(tailor, "upper", 3.0, 0.1, 0.08, 0.0)
+        garments.piece(tailor, "upper", 3.0, 0.1, 0.08, 0.0)
     with pytest.raises(ValueError, match="unknown kind"):
-        clothes.piece(tailor, "armour")
+        garments.piece(tailor, "armour")
 
 
 def test_a_coarse_body_stays_close_and_wears_all(tailor, pool):
-    coarse = clothes.coarsen(tailor, 1000)
+    coarse = measures.coarsen(tailor, 1000)
     assert len(coarse.vertices) == 1000 and coarse.faces.shape == (1996, 3)
     assert np.array_equal(coarse.vertices, tailor.vertices[coarse.kept])
     off, _ = cKDTree(tailor.vertices).query(coarse.vertices[coarse.faces].mean(1))
     assert np.percentile(off, 95) < 0.02
     for index in range(300):
-        for person in synthetic.draw_recipe(0, index, pool)["people"]:
+        for person in draw_recipe(0, index, pool)["people"]:
             for garment in person["outfit"]["garments"]:
                 if garment["kind"] != "tube":
-                    made = clothes.piece(coarse, garment["kind"], *garment["shape"])
+                    made = garments.piece(coarse, garment["kind"], *garment["shape"])
                     assert len(made.cut.faces)
 
 
@@ -266,15 +285,15 @@ def test_garments_stay_outside_the_body(tailor, name, least):
     out = tailor.body(pose=pose_from_degrees(POSES[name])[None])
     points = np.asarray(out.vertices)[0]
     normals = np.empty_like(points)
-    clothes.unit_normals(points, tailor.body.faces.astype(np.uint32), normals)
+    dress.unit_normals(points, tailor.body.faces.astype(np.uint32), normals)
     rng = np.random.default_rng(0)
-    cloth = synthetic._cloth(rng, 0.008, 0.04) | synthetic._print(synthetic._Dice(rng))
-    outfit = synthetic.draw_outfit(rng) | {"extras": []}
+    cloth = outfits._cloth(rng, 0.008, 0.04) | outfits._print(outfits.Dice(rng))
+    outfit = outfits.draw_outfit(rng) | {"extras": []}
     outfit["garments"] = [
         {"kind": "lower", "shape": [0.08, 0.78], **cloth},
         {"kind": "upper", "shape": [-0.04, 0.16, 0.08, 0.0], **cloth},
     ]
-    _, lower, upper = clothes.wear(tailor, outfit, points, np.zeros(10), None, None, (0, -1, 0))
+    _, lower, upper = dress.wear(tailor, outfit, points, np.zeros(10), None, None, (0, -1, 0))
     tree = cKDTree(points)
     for part in (lower, upper):
         _, nearest = tree.query(part.vertices)
@@ -289,14 +308,14 @@ def test_garments_stay_outside_the_body(tailor, name, least):
 def test_what_is_worn_over_a_hem_clears_it(tailor):
     points = tailor.vertices.astype(np.float32)
     normals = np.empty_like(points)
-    clothes.unit_normals(points, tailor.faces, normals)
-    rng = synthetic._Dice(np.random.default_rng(0))
+    dress.unit_normals(points, tailor.faces, normals)
+    rng = outfits.Dice(np.random.default_rng(0))
     surface, worn, down = points.copy(), [], np.array((0, -1, 0), np.float32)
     for kind, shape, ease in (("lower", (0.08, 0.78), 0.02), ("upper", (-0.04, 0.16, 0.08), 0.004)):
-        made = clothes.piece(tailor, kind, *shape)
-        garment = {"kind": kind, "shape": shape, **synthetic._cloth(rng, ease, 0.0)}
-        garment |= {**synthetic._print(rng), "ease": ease}
-        mesh = clothes._put_on(tailor, garment, made, surface, normals, down, 1)
+        made = garments.piece(tailor, kind, *shape)
+        garment = {"kind": kind, "shape": shape, **outfits._cloth(rng, ease, 0.0)}
+        garment |= {**outfits._print(rng), "ease": ease}
+        mesh = dress._put_on(tailor, garment, made, surface, normals, down, 1)
         welded = np.empty((len(made.cut.ends), 3), np.float32)
         welded[made.cut.split] = mesh.vertices
         worn.append((made.cut, welded))
@@ -316,7 +335,7 @@ def test_what_is_worn_over_a_hem_clears_it(tailor):
 
 def test_a_skirt_hangs_around_both_thighs(tailor):
     rotations, translations = np.tile(np.eye(3), (24, 1, 1)), np.zeros((24, 3))
-    ring = clothes.drape_tube(
+    ring = dress.drape_tube(
         tailor, np.zeros(10), rotations, translations, 0.16, -0.4, 0.01, 0.1, 7, 0.0
     )
     thighs = tailor.vertices[(tailor.height < 0) & (tailor.height > -0.35) & (tailor.arm < 0)]
@@ -327,12 +346,12 @@ def test_a_skirt_hangs_around_both_thighs(tailor):
     assert ring[-1, :, 1].max() < ring[0, :, 1].min()
 
 
-@pytest.mark.parametrize("kind", clothes.PATTERNS)
+@pytest.mark.parametrize("kind", fabric.PATTERNS)
 def test_patterns_have_colours_and_shades(kind):
-    picture = clothes.pattern(kind, 1)
-    assert picture.dtype == np.uint8 and picture.shape == (clothes.TEXTURE,) * 2
+    picture = fabric.pattern(kind, 1)
+    assert picture.dtype == np.uint8 and picture.shape == (fabric.TEXTURE,) * 2
     assert len(np.unique(picture % 32)) > 3
-    texture = clothes.dye(kind, 1, [[0.2, 0.4, 0.6], [0.9, 0.9, 0.9]], 2)
+    texture = fabric.dye(kind, 1, [[0.2, 0.4, 0.6], [0.9, 0.9, 0.9]], 2)
     assert texture.shape == (128, 128, 3)
     assert np.ptp(texture.reshape(-1, 3).mean(0)) > 2
 
@@ -340,8 +359,8 @@ def test_patterns_have_colours_and_shades(kind):
 def test_a_dyed_cloth_is_the_mipmap_of_its_picture():
     colors = [[0.2, 0.4, 0.6], [0.9, 0.9, 0.9]]
     for step in (1, 2, 4):
-        dyed = clothes._tinted(clothes.pattern("check", 1), step, colors, clothes._BRIGHTNESS)
-        whole = mipmap(clothes.dye("check", 1, colors, step))
+        dyed = fabric.tinted(fabric.pattern("check", 1), step, colors, fabric.BRIGHTNESS)
+        whole = mipmap(fabric.dye("check", 1, colors, step))
         assert np.array_equal(dyed.levels, whole.levels)
         off = dyed.texels.view(np.uint8).astype(int) - whole.texels.view(np.uint8)
         assert np.abs(off).max() <= 1  # float32 may round otherwise
@@ -349,56 +368,56 @@ def test_a_dyed_cloth_is_the_mipmap_of_its_picture():
 
 def test_unknown_pattern_or_place_is_an_error():
     with pytest.raises(ValueError, match="unknown pattern"):
-        clothes.pattern("houndstooth", 0)
+        fabric.pattern("houndstooth", 0)
     with pytest.raises(ValueError, match="unknown kind of place"):
-        backgrounds.draw_place("moon", np.random.default_rng(0))
+        environment.draw_environment("moon", np.random.default_rng(0))
 
 
 # --- places and the lens --------------------------------------------------------------------
 
 
 def test_the_horizon_is_where_the_camera_says():
-    place = backgrounds.draw_place("meadow", np.random.default_rng(1))
+    place = environment.draw_environment("meadow", np.random.default_rng(1))
     place |= {"layers": [], "haze": 0.0, "path": [0.0] * 5}
     place["surfaces"]["floor"] = ["earth", [0.2, 0.2, 0.2]]
     for pitch in (-10, 0, 12):
         target = (0, 1.5 + 4 * np.tan(np.radians(pitch)), 0)
         camera = look_at((0, 1.5, 4), target, fov=50, size=(96, 96))
-        image = backgrounds.paint(place, camera, 0.6).astype(int).sum(2)
+        image = backdrop.render_environment(place, camera, 0.6).astype(int).sum(2)
         far = np.array([[0.0, 1.5, -1e6]])  # the horizon straight ahead
         row = camera.project(far)[0][0, 1]
         found = np.argmax(image[:, 48] < image[2, 48] * 0.6)
         assert abs(found - row) < 2.5
 
 
-@pytest.mark.parametrize("kind", backgrounds.KINDS)
+@pytest.mark.parametrize("kind", environment.ENVIRONMENTS)
 def test_every_place_can_be_painted(kind):
-    place = backgrounds.draw_place(kind, np.random.default_rng(2))
+    place = environment.draw_environment(kind, np.random.default_rng(2))
     camera = look_at((0.2, 1.4, 3), (0, 1, 0), fov=45, size=(64, 48))
     for coarse in (1, 3):
-        image = backgrounds.paint(place, camera, 1.0, coarse)
+        image = backdrop.render_environment(place, camera, 1.0, coarse)
         assert image.shape == (48, 64, 3) and image.std() > 2
-    assert (backgrounds.light_on(place, backgrounds.NORMALS) >= 0).all()
+    assert (environment.light_on(place, environment.NORMALS) >= 0).all()
 
 
 def test_a_perfect_lens_changes_nothing():
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
     lens = {"blur": 0.0, "motion": [0, 0], "balance": [1, 1, 1], "contrast": 1.0}
     lens |= {"saturation": 1.0, "vignette": 0.0, "noise": 0.0, "grain": 0}
-    seen = synthetic.through_lens(image, lens)
+    seen = camera_effects(image, lens)
     assert np.abs(seen.astype(int) - image).max() <= 1
-    blurred = synthetic.through_lens(image, lens | {"blur": 1.5})
+    blurred = camera_effects(image, lens | {"blur": 1.5})
     assert blurred.std() < 0.5 * image.std()
     assert abs(blurred.mean() - image.mean()) < 2
-    moved = synthetic.through_lens(image, lens | {"motion": [6, 0]}).astype(int)
+    moved = camera_effects(image, lens | {"motion": [6, 0]}).astype(int)
     assert np.abs(np.diff(moved, axis=1)).mean() < 0.6 * np.abs(np.diff(moved, axis=0)).mean()
 
 
 def test_nobody_stands_in_the_lens(pool):
-    recipe = synthetic.draw_recipe(2, 1, pool)
+    recipe = draw_recipe(2, 1, pool)
     vertices = np.asarray(hmrlib.load_body()().vertices)[0] + [0, 1, 0]
     near = recipe["camera"] | {"distance": 0.1}
-    camera, _, box = synthetic.place_camera(near, vertices.T, 224)
+    camera, _, box = aim_camera(near, vertices.T, 224)
     assert isinstance(camera, Camera)
     pixels, depth = camera.project(vertices)
     assert depth.min() > 0.3
@@ -420,7 +439,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     out = tmp_path_factory.mktemp("people") / "set"
-    index = synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
+    index = render_people(6, 3, out, size=64, workers=0, shard=2)
     assert index["samples"] == 6
     return out
 
@@ -428,8 +447,8 @@ def dataset(tmp_path_factory):
 # What a beginner writes; the shards are watched while they are made.
 SCRIPT = """
 import sys
-from hmrlib.people import synthetic
-index = synthetic.render_people(5, 3, sys.argv[1], size=64, workers=2, shard=2)
+from hmrlib.people import render_people
+index = render_people(5, 3, sys.argv[1], size=64, workers=2, shard=2)
 print("samples", index["samples"])
 """
 
@@ -460,24 +479,24 @@ def test_a_scheduler_changes_nothing(dataset, tmp_path):
     alone = {"host": "127.0.0.1", "protocol": "tcp://", "dashboard_address": None}
     with LocalCluster(n_workers=1, processes=False, **alone) as local:
         address = local.scheduler_address
-        synthetic.render_people(4, 3, tmp_path / "set", size=64, scheduler=address, shard=2)
+        render_people(4, 3, tmp_path / "set", size=64, scheduler=address, shard=2)
     assert contents(tmp_path / "set") == contents(dataset)[:4]
 
 
 def test_a_shard_that_fails_says_why_and_loses_no_other(dataset, tmp_path):
     out = tmp_path / "set"
-    synthetic.render_people(2, 3, out, size=64, workers=0, shard=2)
+    render_people(2, 3, out, size=64, workers=0, shard=2)
     (out / "train-00001.tfrecord").mkdir()  # a file cannot take its place
     for workers in (0, 2):
         with pytest.raises(OSError, match="train-00001"):
-            synthetic.render_people(6, 3, out, size=64, workers=workers, shard=2)
+            render_people(6, 3, out, size=64, workers=workers, shard=2)
     (out / "train-00001.tfrecord").rmdir()
-    synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
+    render_people(6, 3, out, size=64, workers=0, shard=2)
     assert contents(out) == contents(dataset)
 
 
 def test_workers_change_nothing(dataset, tmp_path):
-    synthetic.render_people(5, 3, tmp_path / "set", size=64, workers=2, shard=2)
+    render_people(5, 3, tmp_path / "set", size=64, workers=2, shard=2)
     assert contents(tmp_path / "set") == contents(dataset)[:5]
 
 
@@ -495,20 +514,22 @@ def test_another_processor_changes_nothing_and_workers_need_no_keras(pool, datas
     np.save(tmp_path / "pool.npy", pool)
     code = (
         "import sys; sys.modules['keras'] = None\n"
-        "import numpy as np; from hmrlib.people import synthetic\n"
+        "import numpy as np; from hmrlib.people.dataset import render_shard\n"
         f"pool = np.load({str(tmp_path / 'pool.npy')!r})\n"
         f"path = {str(tmp_path / 'train-00000.tfrecord')!r}\n"
-        "assert synthetic.render_shard(pool, 3, 0, 2, path, None, 64) == 2\n"
+        "assert render_shard(pool, 3, 0, 2, path, None, 64) == 2\n"
     )
     subprocess.run([sys.executable, "-c", code], env=another_processor(), check=True)
     assert contents(tmp_path) == contents(dataset)[:2]
 
 
-@pytest.mark.parametrize("module", [rasterizer, scene, shading, backgrounds, clothes, synthetic])
-def test_no_sum_is_compiled_in_another_order(module):
+@pytest.mark.parametrize("room", [hmrlib.people, hmrlib.render])
+def test_no_sum_is_compiled_in_another_order(room):
     """Which `fastmath` would, for the vectors of this processor or that; minima may be."""
-    compiled = [f for f in vars(module).values() if hasattr(f, "targetoptions")]
-    assert len(compiled) > 3
+    names = [f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__)]
+    parts = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    compiled = [part for part in parts if hasattr(part, "targetoptions")]
+    assert len(compiled) > 10
     for function in compiled:
         flags = function.targetoptions.get("fastmath") or set()
         assert flags is not True and set(flags) <= {"nnan", "nsz"}, function
@@ -516,12 +537,12 @@ def test_no_sum_is_compiled_in_another_order(module):
 
 def test_an_interrupted_run_goes_on(dataset, tmp_path):
     out = tmp_path / "set"
-    synthetic.render_people(4, 3, out, size=64, workers=0, shard=2)
+    render_people(4, 3, out, size=64, workers=0, shard=2)
     first, second = sorted(out.glob("*.tfrecord"))
     kept = first.stat().st_mtime_ns
     second.write_bytes(second.read_bytes()[:500])  # as if the disk had been full
     (out / ".train-00001.tfrecord.99.tmp").write_bytes(b"left by a worker that was ended")
-    index = synthetic.render_people(6, 3, out, size=64, workers=0, shard=2)
+    index = render_people(6, 3, out, size=64, workers=0, shard=2)
     assert index["samples"] == 6
     assert first.stat().st_mtime_ns == kept and not list(out.glob(".*"))
     assert contents(out) == contents(dataset)
@@ -529,7 +550,7 @@ def test_an_interrupted_run_goes_on(dataset, tmp_path):
 
 def test_people_to_validate_on_are_others(dataset, tmp_path):
     out = tmp_path / "set"
-    index = synthetic.render_people(2, 3, out, size=64, workers=0, shard=2, validation=3)
+    index = render_people(2, 3, out, size=64, workers=0, shard=2, validation=3)
     assert index["splits"] == {"train": 2, "validation": 3}
     people = {split: list(records.open_records(out, split)) for split in index["splits"]}
     assert len({sample["id"] for split in people.values() for sample in split}) == 5
@@ -539,13 +560,13 @@ def test_people_to_validate_on_are_others(dataset, tmp_path):
 
 def test_other_settings_do_not_mix(dataset):
     with pytest.raises(ValueError, match="other settings"):
-        synthetic.render_people(6, 4, dataset, size=64, workers=0, shard=2)
+        render_people(6, 4, dataset, size=64, workers=0, shard=2)
 
 
 def test_foreign_records_are_left_alone(dataset, tmp_path):
     (tmp_path / "train-00000.tfrecord").write_bytes(b"")
     with pytest.raises(ValueError, match="not synthetic people"):
-        synthetic.render_people(1, 0, tmp_path, workers=0)
+        render_people(1, 0, tmp_path, workers=0)
 
 
 @pytest.mark.parametrize(
@@ -563,42 +584,42 @@ def test_foreign_records_are_left_alone(dataset, tmp_path):
 def test_bad_input_is_said_clearly(tmp_path, wrong, message):
     arguments = {"n": 1, "seed": 0, "out": tmp_path / "set", "workers": 0} | wrong
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        synthetic.render_people(**arguments)
+        render_people(**arguments)
     assert not (tmp_path / "set").exists()
 
 
 def test_a_library_without_poses_is_an_error(tmp_path):
     np.savez(tmp_path / "a.npz", clip=np.zeros(3))
     with pytest.raises(ValueError, match="expected an array `pose`"):
-        synthetic.pose_pool(tmp_path / "a.npz")
+        pose_pool(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", pose=np.full((2, 24, 3), np.nan))
     with pytest.raises(ValueError, match="finite"):
-        synthetic.pose_pool(tmp_path / "b.npz")
+        pose_pool(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", pose=np.full((7, 24, 3), 0.1))
-    pool = synthetic.pose_pool(tmp_path / "c.npz", 10)
+    pool = pose_pool(tmp_path / "c.npz", 10)
     assert pool.shape == (17, 24, 3) and np.allclose(pool[-7:], 0.1)
 
 
 def test_photographs_become_backgrounds_and_a_broken_one_kills_nothing(pool, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no \.jpg"):
-        synthetic.find_photographs(tmp_path)
+        photographs.find_photographs(tmp_path)
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     Image.fromarray(np.full((300, 400, 3), (250, 20, 30), np.uint8)).save(tmp_path / "red.png")
-    names = synthetic.find_photographs(tmp_path)
+    names = photographs.find_photographs(tmp_path)
     assert names == ["broken.jpg", "red.png"]
-    drawn = [synthetic.draw_recipe(0, i, pool, names) for i in range(12)]
+    drawn = [draw_recipe(0, i, pool, names) for i in range(12)]
     red = next(r for r in drawn if r.get("photograph", {}).get("name") == "red.png")
     broken = next(r for r in drawn if r.get("photograph", {}).get("name") == "broken.jpg")
-    shown, fallback = synthetic.picture([red, broken], 96, tmp_path)
+    shown, fallback = render_samples([red, broken], 96, tmp_path)
     border = decoded(shown)[shown["segmentation"] == 0]
     assert border[:, 0].mean() > 2 * border[:, 1].mean()
     assert decoded(fallback).std() > 5
 
 
 def test_rendering_is_the_renderers(recipes):
-    posed = synthetic.pose_people(recipes[0]["people"])
+    posed = bodies.pose_people(recipes[0]["people"])
     rows = np.arange(len(recipes[0]["people"]))
-    scene, seen = synthetic.build_scene(recipes[0], posed, rows)
+    scene, seen = build_scene(recipes[0], posed, rows)
     drawn = render_scene(scene)
     assert len(seen["owners"]) == len(scene.meshes) + 1
     assert (drawn.mesh < len(scene.meshes)).all()

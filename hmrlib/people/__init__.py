@@ -1,4 +1,16 @@
 """Synthetic people: dressed, lit, placed and photographed, with labels that are true.
 
-It may import `learn`, and what is before that.
+A *recipe* says all that a sample is made from (`recipe`); it becomes a body (`bodies`), dressed
+(`dress`), in a scene (`scene`), a picture seen through a lens (`lens`) and labels (`pictures`);
+`dataset` makes many. It may import `learn`, and what is before that.
+
+The same seed gives the same recipes, and a recipe the same picture, to the byte, whoever draws it,
+in whichever order and by however many threads.
 """
+
+from hmrlib.people.dataset import render_people
+from hmrlib.people.pictures import render_samples
+from hmrlib.people.poses import pose_pool
+from hmrlib.people.recipe import draw_recipe
+
+__all__ = ["draw_recipe", "pose_pool", "render_people", "render_samples"]

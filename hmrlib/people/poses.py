@@ -1,0 +1,99 @@
+"""Which poses people take: a pool of them, and how one person comes out of it."""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from hmrlib.motion.library import read_poses
+from hmrlib.people.bodies import body_arrays, joint_transforms
+from hmrlib.people.measures import J
+from hmrlib.skeleton import JOINT_MIRROR, PARENTS, POSES, pose_from_degrees
+
+
+@lru_cache(maxsize=4)
+def pose_pool(library=None, count=4000):
+    """Poses to draw from: (N, 24, 3) axis-angle, each with the root as it stands on the ground.
+
+    A quarter are hand-made ones, loosened: motion capture, and so the prior, hardly ever sits.
+
+    Args:
+        library: a `.npz` with `pose` (N, 24, 3), as `hmr data mocap` writes it: as many of its
+            poses come in addition, with the root's rotation that they have. None: no others.
+        count: how many of the prior's and the hand-made ones together.
+
+    Raises:
+        PoseError: the library has no such array, or one that is not finite.
+        FileNotFoundError: there is no such file.
+    """
+    from hmrlib.motion.prior import load_prior  # takes Keras along
+
+    rng = np.random.default_rng(0)
+    handmade = np.stack([pose_from_degrees(pose) for pose in POSES.values()])
+    loosened = handmade[rng.integers(len(handmade), size=count // 4)]
+    loosened[:, 1:] += rng.normal(0, 0.12, (len(loosened), 23, 3))
+    drawn = load_prior().sample(count - len(loosened), 0)
+    pool = _on_its_feet(np.concatenate([drawn, loosened]))
+    if library is None:
+        return pool
+    poses = read_poses(library)
+    poses = poses[np.random.default_rng(0).permutation(len(poses))[:count]]
+    return np.concatenate([pool, poses]).astype(np.float32)
+
+
+def _on_its_feet(poses):
+    """Turn the root of poses (N, 24, 3) so that the body stands over its feet, if it can.
+
+    A prior does not know the root's rotation. The mean of the joints is brought above the ankles
+    where that needs less than half a right angle; otherwise the trunk stays upright.
+    """
+    body = body_arrays()
+    joints = np.asarray(body.J_regressor @ body.v_template, float)
+    rest = np.broadcast_to(joints, (len(poses), 24, 3))
+    rotations = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
+    place, _, _ = joint_transforms(rotations, rest, PARENTS)
+    ankles = place[:, [J["left_ankle"], J["right_ankle"]]].mean(1)
+    up = place[:, [J["spine1"], J["spine3"], J["head"]]].mean(1) - ankles
+    up /= np.linalg.norm(up, axis=1, keepdims=True)
+    angle = np.arccos(np.clip(up[:, 1], -1, 1))
+    axis = np.cross(up, [0, 1, 0])
+    axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
+    turn = Rotation.from_rotvec(axis * np.where(angle < np.pi / 4, 0.85 * angle, 0)[:, None])
+    poses = np.array(poses, np.float32)
+    poses[:, 0] = (turn * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
+    return poses
+
+
+def draw_body(rng, pool):
+    """betas (10,), pose (24, 3), how high it floats, and turns (2, 3), not yet in the pose."""
+    spread = 1.0 if rng.random() < 0.85 else 1.6
+    betas = np.minimum(np.maximum(spread * rng.normal(size=10), -3.5), 3.5)
+    pose = pool[rng.integers(len(pool))].astype(float)
+    if rng.random() < 0.5:
+        pose = pose[list(JOINT_MIRROR)] * [1, -1, -1]
+    pose[1:] += rng.normal(0, 0.03, (23, 3))
+    how = rng.random()
+    lift = 0.0
+    if how < 0.05:  # lying
+        axis = [(-1, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1)][rng.integers(4)]
+        tilt = np.radians(90 + 8 * rng.normal()) * np.array(axis)
+    elif how < 0.08:  # on its head, or in mid air
+        tilt = Rotation.from_euler("zxy", rng.normal([180, 0, 0], [25, 25, 180]), degrees=True)
+        tilt, lift = tilt.as_rotvec(), rng.exponential(0.2)
+    elif how < 0.14:  # leaping, falling, leaning
+        tilt, lift = np.radians(18) * rng.normal(size=3), rng.exponential(0.25)
+    else:
+        tilt = np.radians(4) * rng.normal(size=3)
+    facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
+    turns = [0, np.radians(facing), 0], tilt
+    return {"betas": betas.round(4), "pose": pose, "lift": lift, "turns": turns}
+
+
+def turn_bodies(people):
+    """Put the turns of many people into the roots of their poses: first the tilt, then facing."""
+    facing, tilt = np.array([person.pop("turns") for person in people]).transpose(1, 0, 2)
+    roots = Rotation.from_rotvec([person["pose"][0] for person in people])
+    roots = Rotation.from_rotvec(facing) * Rotation.from_rotvec(tilt) * roots
+    for person, root in zip(people, roots.as_rotvec(), strict=True):
+        person["pose"][0] = root
+        person["pose"] = person["pose"].round(4)
