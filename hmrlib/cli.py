@@ -306,7 +306,7 @@ def _evaluate_protocol(options):
 def _strangers(protocol, size):
     """The records of the protocol that needs no data set: drawn, if they are not there."""
     from hmrlib.evaluation.standard import SYNTHETIC
-    from hmrlib.people.synthetic import render_people
+    from hmrlib.people import render_people
 
     if protocol != "synthetic":
         raise ValueError(
