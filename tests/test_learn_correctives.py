@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body import kinematics
 from hmrlib.learn import correctives
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
@@ -103,8 +104,8 @@ def test_mirrored_features_are_those_of_the_mirrored_pose():
     pose = correctives.sample_poses(5, 1)
     mirrored = pose[:, list(JOINT_MIRROR)] * -FLIP
     order, sign = correctives.mirror_features()
-    features = correctives.pose_features(correctives.rotation_matrices(pose))
-    expected = correctives.pose_features(correctives.rotation_matrices(mirrored))
+    features = kinematics.pose_feature(correctives.rotation_matrices(pose))
+    expected = kinematics.pose_feature(correctives.rotation_matrices(mirrored))
     np.testing.assert_allclose(features[:, order] * sign, expected, atol=1e-12)
 
 

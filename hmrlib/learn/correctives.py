@@ -24,6 +24,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
+from hmrlib.body import kinematics
 from hmrlib.skeleton import JOINT_LIMITS, JOINT_MIRROR, JOINT_NAMES, PARENTS
 
 NUM_JOINTS = len(JOINT_NAMES)
@@ -100,11 +101,6 @@ def rotation_matrices(pose):
     return Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(*pose.shape, 3)
 
 
-def pose_features(rotations):
-    """R - I of the 23 joints below the root, row by row: (N, 24, 3, 3) -> (N, 207)."""
-    return (rotations[:, 1:] - np.eye(3)).reshape(len(rotations), NUM_FEATURES)
-
-
 def mirror_features():
     """order (207,), sign (207,): the mirrored pose has the features `features[:, order] * sign`."""
     joints = np.array(JOINT_MIRROR[1:]) - 1
@@ -113,28 +109,6 @@ def mirror_features():
 
 
 # ------------------------------------------------------------------------------------ skinning
-
-
-def joint_transforms(rotations, joints):
-    """Forward kinematics: world rotations (N, 24, 3, 3) and posed joints (N, 24, 3)."""
-    world = np.empty(rotations.shape)
-    posed = np.empty(rotations.shape[:-1])
-    for j, parent in enumerate(PARENTS):
-        if parent < 0:
-            world[:, j], posed[:, j] = rotations[:, j], joints[j]
-        else:
-            world[:, j] = world[:, parent] @ rotations[:, j]
-            posed[:, j] = posed[:, parent] + world[:, parent] @ (joints[j] - joints[parent])
-    return world, posed
-
-
-def _blend(weights, joints, world, posed):
-    """Blended linear part (V, N, 3, 3) and offset (V, N, 3) of linear blend skinning."""
-    offset = posed - np.einsum("njcd,jd->njc", world, joints)
-    n = len(world)
-    by_joint = np.concatenate([world, offset[..., None]], -1).transpose(1, 0, 2, 3)  # (24, N, 3, 4)
-    blended = (weights @ by_joint.reshape(NUM_JOINTS, -1)).reshape(-1, n, 3, 4)
-    return blended[..., :3], blended[..., 3]
 
 
 def blend_skinning(v_template, joints, weights, rotations, posedirs=None, chunk=32):
@@ -147,16 +121,16 @@ def blend_skinning(v_template, joints, weights, rotations, posedirs=None, chunk=
     Returns:
         (N, V, 3).
     """
+    movers = kinematics.Weights.of(np.asarray(weights, float))
     out = np.empty((len(rotations), *v_template.shape))
     for start in range(0, len(rotations), chunk):
-        part = rotations[start : start + chunk]
-        rest = np.broadcast_to(v_template, (len(part), *v_template.shape))
+        part, posed = rotations[start : start + chunk], out[start : start + chunk]
+        posed[:] = v_template
         if posedirs is not None:
-            offsets = pose_features(part) @ posedirs.reshape(-1, NUM_FEATURES).T
-            rest = rest + offsets.reshape(rest.shape)
-        linear, offset = _blend(weights, joints, *joint_transforms(part, joints))
-        posed = np.einsum("vncd,nvd->nvc", linear, rest)
-        out[start : start + chunk] = posed + offset.transpose(1, 0, 2)
+            offsets = kinematics.pose_feature(part) @ posedirs.reshape(-1, NUM_FEATURES).T
+            posed += offsets.reshape(posed.shape)
+        _, *motions = kinematics.joint_motions(part, joints, PARENTS)
+        kinematics.linear_blend_skinning(posed, movers, *motions)
     return out
 
 
@@ -238,7 +212,7 @@ class TargetDeformer:
 
     def _skin(self, rotations, spread):
         """Vertices (N, V, 3) and the rotation of each, (N, V, 3, 3)."""
-        world, posed = joint_transforms(rotations, self.joints)
+        posed, world, _ = kinematics.joint_motions(rotations, self.joints, PARENTS)
         quats = Rotation.from_matrix(world.reshape(-1, 3, 3)).as_quat()
         twist = self._twist(rotations) * spread
         return _dual_quaternions(
@@ -531,10 +505,10 @@ class LeastSquares:
     BATCH = 200
 
     def __init__(self, v_template, joints, weights, mirror, rotations, target):
-        self.v_template, self.joints, self.weights = v_template, joints, weights
-        self.mirror, self.target = np.asarray(mirror), target
-        self.transforms = joint_transforms(rotations, joints)
-        features = pose_features(rotations)
+        self.v_template, self.mirror, self.target = v_template, np.asarray(mirror), target
+        self.movers = kinematics.Weights.of(np.asarray(weights, float))
+        _, *self.motions = kinematics.joint_motions(rotations, joints, PARENTS)
+        features = kinematics.pose_feature(rotations)
         order, sign = mirror_features()
         self.features = np.concatenate([features, features[:, order] * sign])  # (2N, 207)
         kept = np.flatnonzero(np.arange(len(self.mirror)) <= self.mirror)
@@ -550,7 +524,10 @@ class LeastSquares:
         """A^T A (v, 2N, 3, 3), A^T r (v, 2N, 3) and the sum of |r|^2 (v,) of some vertices."""
         squared, pulled, energy = [], [], 0.0
         for side, flip in ((members, np.ones(3)), (self.mirror[members], FLIP)):
-            linear, offset = _blend(self.weights[side], self.joints, *self.transforms)
+            movers = kinematics.Weights(*(part[side] for part in self.movers))
+            blended = kinematics.blended_motions(movers, *self.motions)
+            blended = np.ascontiguousarray(blended.swapaxes(0, 1))  # (v, N, 3, 4)
+            linear, offset = blended[..., :3], blended[..., 3]
             skinned = np.einsum("vncd,vd->vnc", linear, self.v_template[side]) + offset
             residual = self.target[:, side].transpose(1, 0, 2) - skinned
             squared.append((linear.swapaxes(2, 3) @ linear) * np.outer(flip, flip))

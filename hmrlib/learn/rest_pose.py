@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body import kinematics
 from hmrlib.learn import makehuman, rig
 
 # The arm is raised by about 50 degrees, and as in a living shoulder the girdle takes part of it.
@@ -104,11 +105,12 @@ def rest(points: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray
     vertices = points[:, :count].astype(np.float64)
     centres = points[:, count:] + skeleton.joint_offset
     rotations, translations = rest_transforms(skeleton.joint_names, centres)
-    posed = skin(vertices, skeleton.weights, rotations, translations)
+    weights = kinematics.Weights.of(skeleton.weights)
+    kinematics.linear_blend_skinning(vertices, weights, rotations, translations)
     centres = skin_joints(skeleton.joint_names, centres, rotations, translations)
     joints = rig.model_joints(skeleton.joint_names, centres)
     pelvis = joints[:, :1]
-    return (posed - pelvis).astype(points.dtype), joints - pelvis
+    return (vertices - pelvis).astype(points.dtype), joints - pelvis
 
 
 def joint_centres(
@@ -209,19 +211,6 @@ def rest_transforms(names: list[str], joints: np.ndarray) -> tuple[np.ndarray, n
     start = np.stack([heads[name] for name in order], axis=1)
     end = np.stack([moved[name] for name in order], axis=1)
     return rotations, end - np.einsum("ndij,ndj->ndi", rotations, start)
-
-
-def skin(
-    vertices: np.ndarray, weights: np.ndarray, rotations: np.ndarray, translations: np.ndarray
-) -> np.ndarray:
-    """Linear blend skinning of N bodies (N, V, 3) with weights (V, D) by N × D rigid motions."""
-    count, segments = rotations.shape[:2]
-    motion = np.concatenate([rotations, translations[..., None]], axis=-1)  # (N, D, 3, 4)
-    motion = motion.reshape(count, segments, 12).transpose(0, 2, 1)
-    blended = motion.reshape(-1, segments) @ weights.T  # (N · 12, V)
-    blended = blended.reshape(count, 3, 4, -1)
-    out = np.einsum("nijv,nvj->nvi", blended[:, :, :3], vertices)
-    return out + blended[:, :, 3].transpose(0, 2, 1)
 
 
 def skin_joints(names: list[str], joints: np.ndarray, rotations, translations) -> np.ndarray:
