@@ -20,7 +20,8 @@ import numpy as np
 
 import hmrlib
 from hmrlib.data import datasets, pipeline, records
-from hmrlib.motion import mocap, prior
+from hmrlib.motion import clips, prior
+from hmrlib.motion.retarget import retarget
 from hmrlib.people import pose_pool
 from hmrlib.people.dataset import SHARD, render_shards
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
@@ -122,12 +123,12 @@ def retargeting(rounds=3):
     body = hmrlib.load_body()
     folder = SHARED / "mocap_cmu"
     if folder.is_dir():
-        clips = ["asfamc/01/01_01.amc", "bvh/dances_martial/salsa_03.bvh", "asfamc/16/16_15.amc"]
-        name = f"CMU's {', '.join(Path(clip).stem for clip in clips)}"
+        paths = ["asfamc/01/01_01.amc", "bvh/dances_martial/salsa_03.bvh", "asfamc/16/16_15.amc"]
+        name = f"CMU's {', '.join(Path(path).stem for path in paths)}"
         joints = None
 
         def read():
-            return [mocap.read_motion(folder / clip) for clip in clips]
+            return [clips.read_motion(folder / path) for path in paths]
     else:
         poses = prior.load_prior().sample(9, 0)
         share = np.linspace(0, 8, 1000)[:, None, None]
@@ -135,14 +136,14 @@ def retargeting(rounds=3):
         poses = poses[before] * (before + 1 - share[:, 0, 0])[:, None, None]
         places = np.asarray(body(None, poses).joints, float)
         turns, rest = np.tile(np.eye(3), (1000, 24, 1, 1)), np.asarray(body().joints[0], float)
-        motion = mocap.Motion(JOINT_NAMES, PARENTS, places, turns, 30.0, rest)
+        motion = clips.Motion(JOINT_NAMES, PARENTS, places, turns, 30.0, rest)
         name, joints = "1,000 frames of the body's own", {joint: joint for joint in JOINT_NAMES}
 
         def read():
             return [motion]
 
     def work():
-        return [mocap.retarget(motion, body, joints) for motion in read()]
+        return [retarget(motion, body, joints) for motion in read()]
 
     made = work()  # compiles
     frames = sum(len(clip.pose) for clip in made)

@@ -478,11 +478,11 @@ def _data_render(options):
 
 def _data_mocap(options):
     import hmrlib
-    from hmrlib.motion import mocap
+    from hmrlib.motion import gather
 
-    joints = None if options.joints is None else mocap.read_joints(options.joints)
+    joints = None if options.joints is None else gather.read_joints(options.joints)
     body = hmrlib.load_body(options.body)
-    library, table = mocap.build_library(
+    library, table = gather.build_library(
         options.folder, options.out, body, options.fps, joints, options.unit, options.up
     )
     print(f"{table}\n{library}")

@@ -41,7 +41,7 @@ from hmrlib import learn, report, skeleton
 from hmrlib.body import files
 from hmrlib.data import datasets, records
 from hmrlib.io import LOCK, FolderInUseError, locked
-from hmrlib.motion import mocap, prior
+from hmrlib.motion import gather, prior
 from hmrlib.people import render_people
 from hmrlib.people.dataset import render_shard
 from hmrlib.training import trainer
@@ -144,7 +144,7 @@ def some_clips(inputs):
 
 
 def gather_clips(inputs, out):
-    mocap.build_library(inputs, out, hmrlib.load_body())
+    gather.build_library(inputs, out, hmrlib.load_body())
 
 
 def learn_stages(inputs, out):

@@ -73,7 +73,7 @@ def reader(valid, *changes, errors, **more):
     return register
 
 
-MOCAP = ("hmrlib.motion.mocap:MocapError",)
+MOCAP = ("hmrlib.motion.skeletons:MocapError",)
 DATA = ("hmrlib.data.datasets:DataSetError",)
 BODY = ("hmrlib.io.safe_pickle:ModelFileError",)
 NETWORK = ("hmrlib.network.hmr:ModelError", "hmrlib.training.checkpoint:TrainingError")
@@ -114,14 +114,14 @@ def _bvh_files():
 
 def _play(path):
     """What a clip goes through before it is fitted."""
-    from hmrlib.motion import mocap, skeletons
+    from hmrlib.motion import clips, skeletons
 
-    motion = mocap.read_motion(path)
+    motion = clips.read_motion(path)
     if abs(motion.fps - RATE) > 0.5:
-        motion = mocap.resampled(motion, RATE)
+        motion = clips.resampled(motion, RATE)
     try:
         _, joints = skeletons.joint_map(motion)
-    except mocap.MocapError:
+    except skeletons.MocapError:
         return motion
     return motion, skeletons.mapped(motion, joints)
 
@@ -167,9 +167,9 @@ def _amass_files():
 
 @reader(_amass_files, *NPZ, errors=MOCAP)
 def amass(path):
-    from hmrlib.motion import mocap
+    from hmrlib.motion import clips
 
-    return mocap.read_amass(path)
+    return clips.read_amass(path)
 
 
 def _joints_files():
@@ -184,11 +184,11 @@ def _joints_files():
 @reader(_joints_files, *JSON, errors=MOCAP)
 def joints(path):
     """As `hmr data mocap --joints` has it."""
-    from hmrlib.motion import mocap, skeletons
+    from hmrlib.motion import clips, gather, skeletons
 
-    rules = mocap._rules(mocap.read_joints(path), {"unit": 0.01, "up": "y"})
-    rule = mocap._rule(rules, "clip.bvh")
-    motion = mocap.read_bvh(path.with_name("clip.bvh"), unit=rule["unit"], up=rule["up"])
+    rules = gather.read_rules(gather.read_joints(path), {"unit": 0.01, "up": "y"})
+    rule = gather.rule_for(rules, "clip.bvh")
+    motion = clips.read_bvh(path.with_name("clip.bvh"), unit=rule["unit"], up=rule["up"])
     return skeletons.mapped(motion, skeletons.joint_map(motion, rule.get("joints"))[1])
 
 

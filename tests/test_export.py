@@ -12,7 +12,7 @@ from hmrlib.body import gltf
 from hmrlib.body.files import ModelFileError
 from hmrlib.cli import main
 from hmrlib.io import read_npz
-from hmrlib.motion import export, mocap
+from hmrlib.motion import clips, export
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 
 FPS = 30.0
@@ -48,7 +48,7 @@ def save(body, clip, path):
 
 def test_npz_is_read_back_by_the_reader_of_amass(body, clip, tmp_path):
     path = save(body, clip, tmp_path / "motion.npz")
-    pose, translation = mocap.read_amass(path, FPS, body)
+    pose, translation, _ = clips.read_amass(path, FPS, body)
     joints = np.asarray(body(BETAS[None], pose, translation).joints)
     assert len(joints) == 61
     np.testing.assert_allclose(joints, clip[2], atol=1e-3)
@@ -63,7 +63,7 @@ def test_npz_has_the_fields_of_amass(body, clip, tmp_path):
 
 
 def test_bvh_is_read_back(body, clip, tmp_path):
-    motion = mocap.read_bvh(save(body, clip, tmp_path / "motion.bvh"), unit="cm", up="y")
+    motion = clips.read_bvh(save(body, clip, tmp_path / "motion.bvh"), unit="cm", up="y")
     assert motion.fps == pytest.approx(FPS, rel=1e-6)
     order = [motion.names.index(name) for name in JOINT_NAMES]
     np.testing.assert_allclose(motion.positions[:, order], clip[2], atol=1e-3)
@@ -73,7 +73,7 @@ def test_bvh_is_read_back(body, clip, tmp_path):
 
 
 def test_bvh_tells_unit_and_axis_by_itself(body, clip, tmp_path):
-    motion = mocap.read_bvh(save(body, clip, tmp_path / "motion.bvh"))
+    motion = clips.read_bvh(save(body, clip, tmp_path / "motion.bvh"))
     order = [motion.names.index(name) for name in JOINT_NAMES]
     np.testing.assert_allclose(motion.positions[:, order], clip[2], atol=1e-3)
 
@@ -83,7 +83,7 @@ def test_bvh_at_gimbal_lock(body, tmp_path):
     turns = Rotation.from_euler("ZXY", [[30, 90, 0], [20, -90, 40], [10, 89.9999, 5]], degrees=True)
     pose[:, 16] = turns.as_rotvec()
     path = export.save_motion(tmp_path / "m.bvh", body, pose, np.zeros((3, 3)))
-    motion = mocap.read_bvh(path, unit="cm", up="y")
+    motion = clips.read_bvh(path, unit="cm", up="y")
     joints = np.asarray(body(None, pose).joints)
     order = [motion.names.index(name) for name in JOINT_NAMES]
     np.testing.assert_allclose(motion.positions[:, order], joints, atol=1e-3)

@@ -15,7 +15,8 @@ import hmrlib
 from hmrlib import fitting, skeleton
 from hmrlib.body import files
 from hmrlib.cli import main
-from hmrlib.motion import mocap
+from hmrlib.motion import clips, gather, skeletons
+from hmrlib.motion.retarget import retarget
 from tests.conftest import ROOT
 
 # the recordings lie beside the project's checkout, in a folder of that name
@@ -123,7 +124,7 @@ def bvh(tmp_path):
 
 def test_bvh_is_played_as_products_of_4x4_matrices(bvh):
     path, values = bvh
-    motion = mocap.read_bvh(path, unit=0.01, up="y")
+    motion = clips.read_bvh(path, unit=0.01, up="y")
     assert motion.names == ("Hips", "Thigh", "Shin", "Shin_end", "Spine", "Spine_end")
     assert motion.parents == (-1, 0, 1, 2, 0, 4) and motion.fps == pytest.approx(20)
     for frame, v in enumerate(values):
@@ -154,7 +155,7 @@ def test_asf_is_played_as_products_of_4x4_matrices(tmp_path):
         frames += [str(n + 1), *lines]
     path = tmp_path / "07_01.amc"
     path.write_text("#!OML\n:FULLY-SPECIFIED\n:DEGREES\n" + "\n".join(frames) + "\n")
-    motion = mocap.read_amc(path, unit="CMU", up="y")
+    motion = clips.read_amc(path, unit="CMU", up="y")
     assert motion.names == ("root", "lfemur", "ltibia", "lfoot")
 
     def fixed(angles):  # about fixed axes: x first
@@ -178,16 +179,16 @@ def test_asf_is_played_as_products_of_4x4_matrices(tmp_path):
 
 @pytest.mark.parametrize("unit", [1.0, 0.01, 0.001, 0.0254])
 def test_the_unit_of_length_is_guessed(bvh, unit):
-    metres = mocap.read_bvh(bvh[0], unit=0.01, up="y")
+    metres = clips.read_bvh(bvh[0], unit=0.01, up="y")
     other = replace(metres, positions=metres.positions / unit, rest=metres.rest / unit)
-    assert mocap.guess_unit(other) == pytest.approx(unit)
+    assert skeletons.find_unit(other)[0] == pytest.approx(unit)
 
 
 def test_resampling_keeps_ends_and_bones(bvh):
-    motion = mocap.read_bvh(bvh[0], unit=0.01, up="y")
-    slow = mocap.resampled(motion, 20 / 3)
+    motion = clips.read_bvh(bvh[0], unit=0.01, up="y")
+    slow = clips.resampled(motion, 20 / 3)
     np.testing.assert_allclose(slow.positions, motion.positions[[0, 3]], atol=1e-9)
-    same = mocap.resampled(motion, motion.fps)
+    same = clips.resampled(motion, motion.fps)
     np.testing.assert_allclose(same.positions, motion.positions, atol=1e-9)
     np.testing.assert_allclose(same.rotations, motion.rotations, atol=1e-9)
 
@@ -219,18 +220,18 @@ def test_resampling_keeps_ends_and_bones(bvh):
 def test_damaged_bvh_is_refused(bvh, change, message):
     path, _ = bvh
     path.write_text(change(path.read_text()))
-    with pytest.raises(mocap.MocapError, match=message) as caught:
-        mocap.read_bvh(path)
+    with pytest.raises(skeletons.MocapError, match=message) as caught:
+        clips.read_bvh(path)
     assert "clip.bvh" in str(caught.value)
 
 
 def test_damaged_amc_is_refused(tmp_path):
     path = tmp_path / "07_01.amc"
-    with pytest.raises(mocap.MocapError, match="no such file"):
-        mocap.read_motion(tmp_path / "gone.bvh")
+    with pytest.raises(skeletons.MocapError, match="no such file"):
+        clips.read_motion(tmp_path / "gone.bvh")
     path.write_text("1\nroot 0 0 0 0 0 0\n")
-    with pytest.raises(mocap.MocapError, match=r"its skeleton 07\.asf beside it, found 0"):
-        mocap.read_amc(path)
+    with pytest.raises(skeletons.MocapError, match=r"its skeleton 07\.asf beside it, found 0"):
+        clips.read_amc(path)
     (tmp_path / "07.asf").write_text(ASF)
     for text, message in (
         ("", "0 frames"),
@@ -242,23 +243,23 @@ def test_damaged_amc_is_refused(tmp_path):
         ("1\nroot 0 0 0 0 0 0\n2\nroot 0 0 0 0 0 inf\n3\n", "line 4.*infinity"),
     ):
         path.write_text(text)
-        with pytest.raises(mocap.MocapError, match=message):
-            mocap.read_amc(path)
+        with pytest.raises(skeletons.MocapError, match=message):
+            clips.read_amc(path)
     (tmp_path / "07.asf").write_text(ASF.replace(":hierarchy", ":other"))
-    with pytest.raises(mocap.MocapError, match="lacks hierarchy"):
-        mocap.read_amc(path)
+    with pytest.raises(skeletons.MocapError, match="lacks hierarchy"):
+        clips.read_amc(path)
 
 
 def test_unknown_skeleton_is_told_what_was_found(bvh):
-    motion = mocap.read_bvh(bvh[0], unit=0.01, up="y")
-    with pytest.raises(mocap.MocapError, match=r"Hips, Thigh, Shin.*Give `joints`"):
-        mocap.joint_map(motion)
-    with pytest.raises(mocap.MocapError, match="not ours"):
-        mocap.joint_map(motion, {"left_leg": "Thigh"})
-    with pytest.raises(mocap.MocapError, match="the motion has no"):
-        mocap.joint_map(motion, {"left_hip": "Oberschenkel"})
-    with pytest.raises(mocap.MocapError, match="too few joints"):
-        mocap.retarget(motion, hmrlib.load_body(), {"left_hip": "Thigh", "left_knee": "Shin"})
+    motion = clips.read_bvh(bvh[0], unit=0.01, up="y")
+    with pytest.raises(skeletons.MocapError, match=r"Hips, Thigh, Shin.*Give `joints`"):
+        skeletons.joint_map(motion)
+    with pytest.raises(skeletons.MocapError, match="not ours"):
+        skeletons.joint_map(motion, {"left_leg": "Thigh"})
+    with pytest.raises(skeletons.MocapError, match="the motion has no"):
+        skeletons.joint_map(motion, {"left_hip": "Oberschenkel"})
+    with pytest.raises(skeletons.MocapError, match="too few joints"):
+        retarget(motion, hmrlib.load_body(), {"left_hip": "Thigh", "left_knee": "Shin"})
 
 
 def test_mirrored_poses_mirror_the_joints():
@@ -266,7 +267,7 @@ def test_mirrored_poses_mirror_the_joints():
     pose = skeleton.pose_from_degrees(skeleton.POSES["waving"])[None]
     pose[:, 0] = (0.3, 0.5, -0.2)
     joints, mirrored = (
-        np.asarray(body(pose=p).joints[0]) for p in (pose, mocap.mirrored_pose(pose))
+        np.asarray(body(pose=p).joints[0]) for p in (pose, gather.mirrored_pose(pose))
     )
     expected = joints[list(skeleton.JOINT_MIRROR)] * [-1, 1, 1]
     np.testing.assert_allclose(mirrored, expected, atol=2e-3)  # the body is nearly symmetric
@@ -283,14 +284,14 @@ def own_motion(frames=24):
     joints = np.asarray(body(None, pose, translation).joints, float)
     rest = np.asarray(body().joints[0], float)
     turns = np.tile(np.eye(3), (frames, 24, 1, 1))
-    motion = mocap.Motion(skeleton.JOINT_NAMES, skeleton.PARENTS, joints, turns, 30.0, rest)
+    motion = clips.Motion(skeleton.JOINT_NAMES, skeleton.PARENTS, joints, turns, 30.0, rest)
     return body, motion
 
 
 def test_retargeting_finds_the_body_in_its_own_motion():
     body, motion = own_motion()
     joints = {name: name for name in skeleton.JOINT_NAMES}
-    made = mocap.retarget(motion, body, joints)
+    made = retarget(motion, body, joints)
     assert made.error.mean() < 0.005 and made.error.max() < 0.02
     assert np.abs(made.betas).max() < 0.5
     # which way limbs point, not how they are twisted: straight ones do not show it
@@ -309,7 +310,7 @@ def test_a_library_is_made_skips_what_it_must_and_goes_on(tmp_path):
     np.savez(folder / "01_02.npz", poses=poses)
     (folder / "02_01.bvh").write_text("nothing")
     body = hmrlib.load_body()
-    library, table = mocap.build_library(folder, out, body)
+    library, table = gather.build_library(folder, out, body)
     with np.load(library) as file:
         assert file["pose"].shape == (40, 24, 3)  # half the rate, and the mirror images
         assert file["mirrored"].sum() == 20 and list(file["clip_names"]) == ["01_01.npz"]
@@ -325,10 +326,10 @@ def test_a_library_is_made_skips_what_it_must_and_goes_on(tmp_path):
     assert "01_02.npz" in table and "02_01.bvh" in table
     kept = out / "clips" / "01_01.npz.npz"
     made = kept.stat().st_mtime_ns
-    assert mocap.build_library(folder, out, body)[1] == table
+    assert gather.build_library(folder, out, body)[1] == table
     assert kept.stat().st_mtime_ns == made, "what was made is not made again"
-    with pytest.raises(mocap.MocapError, match=r"no \.amc, \.bvh or \.npz"):
-        mocap.build_library(tmp_path / "empty", out, body)
+    with pytest.raises(skeletons.MocapError, match=r"no \.amc, \.bvh or \.npz"):
+        gather.build_library(tmp_path / "empty", out, body)
 
 
 # --- motion as programs write it ---------------------------------------------------------------
@@ -504,7 +505,7 @@ def write_figure(path, names, joints=None, unit=0.01, up="y", rest="T", above=No
         for parent, offset in joints.values():
             if parent is not None and own[parent].magnitude() == 0:
                 own[parent] = Rotation.align_vectors([offset], [[1, 0, 0]])[0]
-    lay = Rotation.from_matrix(mocap.UPS[up]).inv()
+    lay = Rotation.from_matrix(skeletons.UPS[up]).inv()
     children = {n: [m for m, (parent, _) in joints.items() if parent == n] for n in joints}
     lines, columns, order = ["HIERARCHY"], [], "ZXY"
     rotation = " ".join(f"{axis}rotation" for axis in order)
@@ -544,15 +545,15 @@ def test_joints_are_where_the_program_has_them(program, tmp_path):
     family, middle, side, words, written = PROGRAMS[program]
     names = theirs(middle, side, words)
     places = write_figure(tmp_path / "a.bvh", names, **written)
-    motion = mocap.read_bvh(tmp_path / "a.bvh")  # unit and vertical found, with no warning
+    motion = clips.read_bvh(tmp_path / "a.bvh")  # unit and vertical found, with no warning
     if family is None:
         joints = names
-        with pytest.raises(mocap.MocapError, match="no known skeleton"):
-            mocap.joint_map(motion)
+        with pytest.raises(skeletons.MocapError, match="no known skeleton"):
+            skeletons.joint_map(motion)
     else:
-        found, joints = mocap.joint_map(motion)
+        found, joints = skeletons.joint_map(motion)
         assert found == family
-    points, rest = mocap.mapped(motion, joints)
+    points, rest = skeletons.mapped(motion, joints)
     missing = {"spine1", "spine2", "spine3"} - set(points)
     assert set(places) - set(points) <= missing, "families name spines in ways of their own"
     for ours in set(points) - {"spine1", "spine2", "spine3"}:
@@ -566,7 +567,7 @@ def test_a_family_is_taken_where_its_proportions_are(tmp_path):
     names = theirs("Hips Chest Belly Chest2 Neck Head", XSENS, ("Left", "Right"))
     joints = figure()
     write_figure(tmp_path / "own.bvh", names, joints)
-    family, found = mocap.joint_map(mocap.read_bvh(tmp_path / "own.bvh"))
+    family, found = skeletons.joint_map(clips.read_bvh(tmp_path / "own.bvh"))
     assert family == "biovision" and found["left_wrist"] == "LeftWrist"
     # without the thorax and the last third of the forearms it is CMU's conversion
     for side in ("left", "right"):
@@ -574,9 +575,9 @@ def test_a_family_is_taken_where_its_proportions_are(tmp_path):
         joints[f"{side}_wrist"] = (f"{side}_elbow", 0.64 * joints[f"{side}_wrist"][1])
     joints["neck"] = ("spine3", np.array([0, 0.05, 0]))
     places = write_figure(tmp_path / "short.bvh", names, joints)
-    motion = mocap.read_bvh(tmp_path / "short.bvh")
-    family, found = mocap.joint_map(motion)
-    points, _ = mocap.mapped(motion, found)
+    motion = clips.read_bvh(tmp_path / "short.bvh")
+    family, found = skeletons.joint_map(motion)
+    points, _ = skeletons.mapped(motion, found)
     assert family == "cmu-bvh"
     raised = np.linalg.norm(points["left_elbow"] - places["left_elbow"], axis=1)
     np.testing.assert_allclose(raised, 0.11, atol=1e-6)
@@ -584,10 +585,10 @@ def test_a_family_is_taken_where_its_proportions_are(tmp_path):
     joints["left_knee"] = ("left_hip", np.array([0, -0.05, 0]))
     joints["right_knee"] = ("right_hip", np.array([0, -0.05, 0]))
     write_figure(tmp_path / "odd.bvh", names, joints)
-    motion = mocap.read_bvh(tmp_path / "odd.bvh", unit="cm", up="y")
-    with pytest.raises(mocap.MocapError, match=r"names alone are those of cmu-bvh, biovision"):
-        mocap.joint_map(motion)
-    assert mocap.joint_map(motion, "biovision")[1]["left_knee"] == "LeftKnee", "said by hand"
+    motion = clips.read_bvh(tmp_path / "odd.bvh", unit="cm", up="y")
+    with pytest.raises(skeletons.MocapError, match=r"names alone are those of cmu-bvh, biovision"):
+        skeletons.joint_map(motion)
+    assert skeletons.joint_map(motion, "biovision")[1]["left_knee"] == "LeftKnee", "said by hand"
 
 
 MIXAMO = theirs(*PROGRAMS["mixamo"][1:4])
@@ -597,7 +598,7 @@ def test_the_unit_does_not_depend_on_where_somebody_is(tmp_path):
     for metres in (0, 5, 50):
         places = write_figure(tmp_path / "a.bvh", MIXAMO, above="Root", start=(metres, 0.95, 0))
         text = (tmp_path / "a.bvh").read_text()
-        motion = mocap.read_bvh(tmp_path / "a.bvh")
+        motion = clips.read_bvh(tmp_path / "a.bvh")
         assert "CHANNELS 6" in text and not motion.notes
         for ours, name in MIXAMO.items():
             found = motion.positions[:, motion.names.index(name)]
@@ -607,39 +608,41 @@ def test_the_unit_does_not_depend_on_where_somebody_is(tmp_path):
 def test_a_unit_is_said_where_it_is_not_sure_and_can_be_given(tmp_path):
     path = tmp_path / "dm.bvh"
     write_figure(path, MIXAMO, unit=0.1)
-    with pytest.warns(mocap.MocapWarning, match=r"legs are 0\.8.* dm, which was taken.*CMU"):
-        guessed = mocap.read_bvh(path)
+    with pytest.warns(skeletons.MocapWarning, match=r"legs are 0\.8.* dm, which was taken.*CMU"):
+        guessed = clips.read_bvh(path)
     assert "dm.bvh" in guessed.notes[0]
     for unit in ("dm", 0.1, "0.1"):
-        given = mocap.read_bvh(path, unit=unit)
+        given = clips.read_bvh(path, unit=unit)
         np.testing.assert_allclose(given.positions, guessed.positions)
     write_figure(path, MIXAMO, figure(0.7))  # a child in centimetres, no giant in inches
-    assert np.ptp(mocap.read_bvh(path).rest[:, 1]) == pytest.approx(0.7 * 1.53, abs=0.01)
+    assert np.ptp(clips.read_bvh(path).rest[:, 1]) == pytest.approx(0.7 * 1.53, abs=0.01)
     for unit in ("furlong", "nan", -1, 0, [1]):
-        with pytest.raises(mocap.MocapError, match="metres a unit of length"):
-            mocap.read_bvh(path, unit=unit)
+        with pytest.raises(skeletons.MocapError, match="metres a unit of length"):
+            clips.read_bvh(path, unit=unit)
     write_figure(path, MIXAMO, unit=1e-5)
-    with pytest.raises(mocap.MocapError, match="no person's"):
-        mocap.read_bvh(path)
+    with pytest.raises(skeletons.MocapError, match="no person's"):
+        clips.read_bvh(path)
 
 
-@pytest.mark.parametrize("up", mocap.UPS)
+@pytest.mark.parametrize("up", skeletons.UPS)
 def test_the_vertical_is_found_or_given(up, tmp_path):
     path = tmp_path / "a.bvh"
     places = write_figure(path, MIXAMO, up=up)
-    found, given = mocap.read_bvh(path), mocap.read_bvh(path, up=up)
+    found, given = clips.read_bvh(path), clips.read_bvh(path, up=up)
     np.testing.assert_allclose(found.positions, given.positions, atol=1e-12)
     head = found.positions[:, found.names.index("mixamorig:Head")]
     np.testing.assert_allclose(head, places["head"], atol=1e-5)
-    with pytest.raises(mocap.MocapError, match="expected one of y, z"):
-        mocap.read_bvh(path, up="w")
+    with pytest.raises(skeletons.MocapError, match="expected one of y, z"):
+        clips.read_bvh(path, up="w")
 
 
 def test_somebody_who_lies_is_not_stood_up(tmp_path):
     path = tmp_path / "a.bvh"
     places = write_figure(path, MIXAMO, lying=True, start=(0, 0.1, 3))
-    with pytest.warns(mocap.MocapWarning, match="rest pose stands along y, people in the motion"):
-        motion = mocap.read_bvh(path)
+    with pytest.warns(
+        skeletons.MocapWarning, match="rest pose stands along y, people in the motion"
+    ):
+        motion = clips.read_bvh(path)
     head = motion.positions[:, motion.names.index("mixamorig:Head")]
     np.testing.assert_allclose(head, places["head"], atol=1e-5)
 
@@ -660,11 +663,11 @@ def test_somebody_who_lies_is_not_stood_up(tmp_path):
 )
 def test_bvh_may_be_spelt_in_many_ways(bvh, change):
     path, _ = bvh
-    expected = mocap.read_bvh(path, unit=0.01, up="y")
+    expected = clips.read_bvh(path, unit=0.01, up="y")
     text = change(path.read_text())
     for coding in ("utf-8", "utf-16"):
         path.write_bytes(text.removeprefix("\ufeff" * (coding == "utf-16")).encode(coding))
-        motion = mocap.read_bvh(path, unit=0.01, up="y")
+        motion = clips.read_bvh(path, unit=0.01, up="y")
         np.testing.assert_array_equal(motion.positions, expected.positions)
         assert [n.lower() for n in motion.names] == [n.lower() for n in expected.names]
 
@@ -681,11 +684,11 @@ def test_bvh_may_be_spelt_in_many_ways(bvh, change):
 )
 def test_all_whole_frames_are_taken(bvh, change, frames, message):
     path, _ = bvh
-    whole = mocap.read_bvh(path, unit=0.01, up="y")
+    whole = clips.read_bvh(path, unit=0.01, up="y")
     path.write_text(change(path.read_text()))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        motion = mocap.read_bvh(path, unit=0.01, up="y")
+        motion = clips.read_bvh(path, unit=0.01, up="y")
     np.testing.assert_array_equal(motion.positions, whole.positions[:frames])
     assert any(re.search(message, str(warning.message)) for warning in caught)
     assert len(caught) == len(motion.notes)
@@ -699,15 +702,15 @@ def test_position_channels_of_other_joints_replace_offsets_unless_all_are_zero(b
     for place, expected in (("0 0 0", 45), ("0 -30 40", 50)):
         lines = [" ".join([*row[:9], place, *row[9:]]) for row in rows]
         path.write_text(head + "0.05\n" + "\n".join(lines) + "\n")
-        played = mocap.read_bvh(path, unit=1, up="y")
+        played = clips.read_bvh(path, unit=1, up="y")
         np.testing.assert_allclose(played.bone_lengths()[:, 2], expected)
 
 
 def test_joints_of_one_name_are_told_apart(bvh):
     path, _ = bvh
     path.write_text(path.read_text().replace("JOINT Spine", "JOINT Shin"))
-    with pytest.warns(mocap.MocapWarning, match="'Shin#2'"):
-        motion = mocap.read_bvh(path, unit=0.01, up="y")
+    with pytest.warns(skeletons.MocapWarning, match="'Shin#2'"):
+        motion = clips.read_bvh(path, unit=0.01, up="y")
     assert len(set(motion.names)) == 6
 
 
@@ -717,13 +720,13 @@ def test_memory_follows_from_the_size_of_a_file(tmp_path):
     motion = "MOTION\nFrames: 1\nFrame Time: 0.03\n"
     chain = "".join(f"JOINT j{n} {{ OFFSET 0 1 0\n" for n in range(3000))
     path.write_text(head + chain + "}" * 3001 + motion + "0\n")
-    assert len(mocap.read_bvh(path, unit=0.001, up="y").names) == 3001, "no recursion"
+    assert len(clips.read_bvh(path, unit=0.001, up="y").names) == 3001, "no recursion"
     path.write_text(head + chain + "}" * 3001 + motion + "0\n" * 30_000)
-    with pytest.raises(mocap.MocapError, match="of which few move"):
-        mocap.read_bvh(path)
+    with pytest.raises(skeletons.MocapError, match="of which few move"):
+        clips.read_bvh(path)
     path.write_text(head + 2 * chain + "}" * 6001 + motion + "0\n")
-    with pytest.raises(mocap.MocapError, match="more than 4096 joints"):
-        mocap.read_bvh(path)
+    with pytest.raises(skeletons.MocapError, match="more than 4096 joints"):
+        clips.read_bvh(path)
 
 
 def bones_of_a_person(scale=1.0, length="0.45", angle="deg", more=()):
@@ -768,10 +771,10 @@ def test_the_unit_of_an_asf_is_believed_where_it_can_be(scale, length, message, 
     (tmp_path / "07_01.amc").write_text(motion_text)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        motion = mocap.read_amc(tmp_path / "07_01.amc")
+        motion = clips.read_amc(tmp_path / "07_01.amc")
     said = " ".join(str(warning.message) for warning in caught)
     assert message in said if message and length != "2.54" else not said
-    assert mocap.joint_map(motion)[0] == "cmu-asf"
+    assert skeletons.joint_map(motion)[0] == "cmu-asf"
     assert np.ptp(motion.rest[:, 1]) == pytest.approx(27.1 * 0.0254 / 0.45, rel=0.001)
 
 
@@ -782,19 +785,21 @@ def test_asf_and_amc_as_others_write_them(tmp_path):
     path = tmp_path / "HDM_bd_01-01_01_120.amc"
     path.write_text(text)
     (tmp_path / "HDM_bk_01-01_01_120.AMC").write_text(text)
-    motion = mocap.read_amc(path)
+    motion = clips.read_amc(path)
     assert motion.fps == 120 and {"lfingersend", "begin"} < set(motion.names)
-    assert len(mocap.read_motion(tmp_path / "HDM_bk_01-01_01_120.AMC").positions) == 3
-    with pytest.warns(mocap.MocapWarning, match="cut off and was left out; 2 were taken"):
+    assert len(clips.read_motion(tmp_path / "HDM_bk_01-01_01_120.AMC").positions) == 3
+    with pytest.warns(skeletons.MocapWarning, match="cut off and was left out; 2 were taken"):
         path.write_text(text[:-9])
-        assert len(mocap.read_amc(path).positions) == 2
-    degrees = mocap.read_amc(tmp_path / "HDM_bk_01-01_01_120.AMC")
+        assert len(clips.read_amc(path).positions) == 2
+    degrees = clips.read_amc(tmp_path / "HDM_bk_01-01_01_120.AMC")
     path.write_text(":RADIANS\n" + text.replace(" 1\n", f" {np.radians(1):.17g}\n"))
-    np.testing.assert_allclose(mocap.read_amc(path).positions, degrees.positions, atol=1e-9)
+    np.testing.assert_allclose(clips.read_amc(path).positions, degrees.positions, atol=1e-9)
     circle = skeleton_text.replace("lfemur ltibia", "lfemur ltibia\nltibia lfemur")
     (tmp_path / "HDM_bd.asf").write_text(circle)
-    with pytest.raises(mocap.MocapError, match="lfemur has two parents, or is its own ancestor"):
-        mocap.read_amc(path)
+    with pytest.raises(
+        skeletons.MocapError, match="lfemur has two parents, or is its own ancestor"
+    ):
+        clips.read_amc(path)
     for bad, message in (
         (skeleton_text.replace("length 0.45", "length nan"), "NaN"),
         (skeleton_text.replace("length 0.45", "length 0"), "unit of length is 0"),
@@ -806,8 +811,8 @@ def test_asf_and_amc_as_others_write_them(tmp_path):
     ):
         (tmp_path / "HDM_bd.asf").write_text(bad)
         if message:
-            with pytest.raises(mocap.MocapError, match=message):
-                mocap.read_amc(path)
+            with pytest.raises(skeletons.MocapError, match=message):
+                clips.read_amc(path)
 
 
 # --- AMASS --------------------------------------------------------------------------------------
@@ -834,21 +839,21 @@ def test_amass_puts_every_vertex_where_it_was(tmp_path):
     recorded = np.zeros((4, 24, 3))
     recorded[:, :22] = clip["poses"][:, :66].reshape(4, 22, 3)
     there = np.asarray(body(betas.repeat(4, 0), recorded, clip["trans"]).vertices)  # z up
-    pose, translation = mocap.read_amass(tmp_path / "a.npz", body=body)
+    pose, translation, _ = clips.read_amass(tmp_path / "a.npz", body=body)
     here = np.asarray(body(betas.repeat(4, 0), pose, translation).vertices)
-    np.testing.assert_allclose(here, there @ mocap.UPS["z"].T, atol=1e-5)
-    library, _ = mocap.build_library(tmp_path, tmp_path / "out", body)
+    np.testing.assert_allclose(here, there @ skeletons.UPS["z"].T, atol=1e-5)
+    library, _ = gather.build_library(tmp_path, tmp_path / "out", body)
     with np.load(library) as file:
         np.testing.assert_allclose(file["betas"][0, :3], betas[0], atol=1e-6)
         np.testing.assert_allclose(file["translation"][:4], translation, atol=1e-6)
     # without a body SMPL's mean one is meant
     np.savez(tmp_path / "b.npz", **clip | {"betas": np.zeros(16)})
     np.testing.assert_allclose(
-        mocap.read_amass(tmp_path / "b.npz")[1],
-        mocap.read_amass(tmp_path / "b.npz", body=body)[1],
+        clips.read_amass(tmp_path / "b.npz")[1],
+        clips.read_amass(tmp_path / "b.npz", body=body)[1],
         atol=5e-4,
     )
-    y_up = mocap.read_amass(tmp_path / "b.npz", up="y")[1]
+    y_up = clips.read_amass(tmp_path / "b.npz", up="y")[1]
     np.testing.assert_allclose(y_up, clip["trans"], atol=1e-12)
 
 
@@ -866,7 +871,7 @@ def test_amass_puts_every_vertex_where_it_was(tmp_path):
 def test_amass_as_it_comes(more, tmp_path):
     clip = {name: value for name, value in (clip_of() | more).items() if value is not None}
     np.savez(tmp_path / "a.npz", **clip)
-    pose, translation = mocap.read_amass(tmp_path / "a.npz")
+    pose, translation, _ = clips.read_amass(tmp_path / "a.npz")
     assert pose.shape == (4, 24, 3) and translation.shape == (4, 3)
 
 
@@ -894,8 +899,8 @@ def test_one_bad_clip_of_any_kind_ends_nothing(tmp_path, capsys):
     folder.mkdir()
     for name, clip in BAD_CLIPS.items():
         np.savez(folder / name, **clip)
-        with pytest.raises(mocap.MocapError, match=name):
-            mocap.read_amass(folder / name)
+        with pytest.raises(skeletons.MocapError, match=name):
+            clips.read_amass(folder / name)
     np.savez(folder / "good.npz", **clip_of())
     write_figure(folder / "strange.bvh", theirs(*PROGRAMS["nobody knows"][1:4]))
     (folder / "a folder.bvh").mkdir()
@@ -931,15 +936,15 @@ def test_whatever_a_reader_raises_is_a_skip(tmp_path, monkeypatch):
     """Faults of our own or of a library below, which nobody foresaw, end no run either."""
     for name in ("a.npz", "b.npz"):
         np.savez(tmp_path / name, **clip_of())
-    read = mocap._read_amass
+    read = clips.read_amass
 
     def fails(path, *given):
         if path.name == "a.npz":
             raise KeyError("what?")
         return read(path, *given)
 
-    monkeypatch.setattr(mocap, "_read_amass", fails)
-    _, table = mocap.build_library(tmp_path, tmp_path / "out", hmrlib.load_body())
+    monkeypatch.setattr(gather, "read_amass", fails)
+    _, table = gather.build_library(tmp_path, tmp_path / "out", hmrlib.load_body())
     assert "skipped `a.npz`" in table and "a.npz: KeyError: 'what?'" in table
 
 
@@ -953,7 +958,7 @@ def test_a_clip_is_made_again_when_what_it_was_made_from_has_changed(tmp_path):
     body, other = hmrlib.load_body(), smpl_like(tmp_path)
 
     def made(body=body, fps=30.0, **options):
-        library, _ = mocap.build_library(folder, out, body, fps, **options)
+        library, _ = gather.build_library(folder, out, body, fps, **options)
         with np.load(library) as file:
             return file["pose"], file["translation"], float(file["fps"])
 
@@ -979,19 +984,19 @@ def test_a_clip_is_made_again_when_what_it_was_made_from_has_changed(tmp_path):
 
 
 def test_files_are_told_apart_by_patterns(tmp_path):
-    rules = mocap._rules(
+    rules = gather.read_rules(
         {"dances/*": {"unit": "inch", "up": "z"}, "*.bvh": {"left_hip": "Hip"}, "*.amc": "cmu-asf"},
         {"unit": "cm", "up": None},
     )
-    assert mocap._rule(rules, "dances/a.bvh") == {"unit": "inch", "up": "z"}
-    assert mocap._rule(rules, "x/b.bvh") == {
+    assert gather.rule_for(rules, "dances/a.bvh") == {"unit": "inch", "up": "z"}
+    assert gather.rule_for(rules, "x/b.bvh") == {
         "unit": "cm",
         "up": None,
         "joints": {"left_hip": "Hip"},
     }
-    assert mocap._rule(rules, "c.amc")["joints"] == "cmu-asf"
-    assert mocap._rule(rules, "d.npz") == {"unit": "cm", "up": None}
-    assert mocap._rules({"left_hip": "Hip"}, {})[0] == ("*", {"joints": {"left_hip": "Hip"}})
+    assert gather.rule_for(rules, "c.amc")["joints"] == "cmu-asf"
+    assert gather.rule_for(rules, "d.npz") == {"unit": "cm", "up": None}
+    assert gather.read_rules({"left_hip": "Hip"}, {})[0] == ("*", {"joints": {"left_hip": "Hip"}})
     for joints, message in (
         ({"*.bvh": {"unit": "furlong"}}, r"pattern '\*\.bvh': unit 'furlong'"),
         ({"*.bvh": {"up": "sideways"}}, "up 'sideways'"),
@@ -1008,11 +1013,11 @@ def test_files_are_told_apart_by_patterns(tmp_path):
         ({"left_hip": "Hip+w"}, "expected a joint's name"),
         ([1, 2], "expected a map of joints"),
     ):
-        with pytest.raises(mocap.MocapError, match=message):
-            mocap.build_library(tmp_path, tmp_path / "out", None, joints=joints)
+        with pytest.raises(skeletons.MocapError, match=message):
+            gather.build_library(tmp_path, tmp_path / "out", None, joints=joints)
     for fps in (0, -1, np.nan, np.inf, 1e9, "fast"):
-        with pytest.raises(mocap.MocapError, match="frames a second"):
-            mocap.build_library(tmp_path, tmp_path / "out", None, fps)
+        with pytest.raises(skeletons.MocapError, match="frames a second"):
+            gather.build_library(tmp_path, tmp_path / "out", None, fps)
 
 
 def test_the_command_takes_unit_axis_and_patterns(tmp_path, capsys):
@@ -1057,12 +1062,12 @@ needs_cmu = pytest.mark.skipif(
     ],
 )
 def test_real_recordings_are_plausible(clip):
-    motion = mocap.read_motion(CMU / clip)
+    motion = clips.read_motion(CMU / clip)
     assert motion.bone_lengths().std(axis=0).max() < 1e-9
     lowest = motion.positions[..., 1].min(axis=1)
     assert abs(np.median(lowest)) < 0.12, "feet near the floor"
     assert 1.2 < np.ptp(motion.positions[..., 1], axis=1).max() < 2.3
-    points, _ = mocap.mapped(motion, mocap.joint_map(motion)[1])
+    points, _ = skeletons.mapped(motion, skeletons.joint_map(motion)[1])
     thigh = np.linalg.norm(points["left_hip"] - points["left_knee"], axis=-1)
     assert 0.3 < thigh.mean() < 0.55
 
@@ -1071,9 +1076,9 @@ def test_real_recordings_are_plausible(clip):
 def test_real_recordings_are_retargeted():
     body = hmrlib.load_body()
     for clip in ("asfamc/16/16_15.amc", "bvh/motionbuilder/007_04.bvh"):
-        motion = mocap.read_motion(CMU / clip)
-        motion = mocap.resampled(motion, 6)
-        made = mocap.retarget(motion, body)
+        motion = clips.read_motion(CMU / clip)
+        motion = clips.resampled(motion, 6)
+        made = retarget(motion, body)
         assert made.error.mean() < 0.025
         angles = np.asarray(fitting.pose_angles(made.pose))[:, 1:]
         beyond = np.maximum(fitting.LEAST[1:] - angles, angles - fitting.MOST[1:])

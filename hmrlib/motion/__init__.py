@@ -1,6 +1,7 @@
 """Recorded motion: read it, move it onto our body, learn which poses people take.
 
-`mocap` reads BVH, ASF/AMC and AMASS, `skeletons` knows the names that programs give to joints,
-`library` holds poses, `prior` is learned from them. It may import `fitting`, and what is before
-that.
+`clips` reads BVH, ASF/AMC and AMASS; `skeletons` knows the names that programs give to joints;
+`retarget` moves a clip onto the body, and `gather` whole folders, into libraries of poses, which
+`library` reads; `prior` is learned from them; `export` writes motions for other programs. It may
+import `fitting`, and what is before that.
 """

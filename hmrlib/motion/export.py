@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from hmrlib.body import gltf
 from hmrlib.body.files import ModelFileError
 from hmrlib.io import atomic_write
-from hmrlib.motion.mocap import OWN_BODY
+from hmrlib.motion.clips import OWN_BODY
 from hmrlib.skeleton import JOINT_NAMES
 
 SUFFIXES = (".npz", ".bvh", ".glb")
@@ -54,7 +54,7 @@ def write_amass(path, body, pose, translation, betas, fps):
     """`.npz` in AMASS's layout (Mahmood et al. 2019), z up: poses (T, 72), trans, betas, rate.
 
     As there, the pelvis stands at J0 + trans, with J0 its place at rest. For the open body, whose
-    betas and J0 are not SMPL's, `surface_model_type` is "hmrlib": `mocap.read_amass` then takes
+    betas and J0 are not SMPL's, `surface_model_type` is "hmrlib": `clips.read_amass` then takes
     both from its own body.
     """
     pelvis = rest_joints(body, betas)[0]

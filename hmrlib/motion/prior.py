@@ -3,7 +3,7 @@
 `load_prior()` gives the one that ships. It is a mixture of Gaussians over the swing and twist
 angles of the 23 joints below the root (`geometry.swing_twist_to_matrix`): 69 numbers in radians,
 in which `skeleton.JOINT_LIMITS` are bounds. It says nothing of the root. `train` learns it again
-from a pose library (`hmrlib.motion.mocap.build_library`).
+from a pose library (`hmrlib.motion.gather.build_library`).
 """
 
 import json
@@ -257,7 +257,7 @@ _UNSEEN = {"hand": 0.17, "foot": 0.05, "wrist": 0.06, "neck": 0.02, "head": 0.02
 
 
 def read_library(path):
-    """Angles (N, 69), clips' names (N,) and errors (N,) in metres, of a library by `mocap`.
+    """Angles (N, 69), clips' names (N,) and errors (N,) in metres, of a library by `gather`.
 
     Raises:
         PoseError: no such file, or not a pose library.
@@ -448,7 +448,7 @@ def train(library, out=None, components=32, seed=0):
     frames it is then judged by; what is written has learned from all.
 
     Args:
-        library: path of a library that `mocap.build_library` wrote.
+        library: path of a library that `gather.build_library` wrote.
         out: path, by default the package's own file.
         components: M.
 

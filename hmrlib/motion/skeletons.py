@@ -217,7 +217,7 @@ def joint_map(motion, joints=None):
     """Which points of a motion are which of ours.
 
     Args:
-        motion: `hmrlib.motion.mocap.Motion`.
+        motion: `hmrlib.motion.clips.Motion`.
         joints: a name in `SKELETONS`, or a dict like theirs, with the motion's own names; None:
             the first that fits the names and the proportions.
 
