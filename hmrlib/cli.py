@@ -14,7 +14,7 @@ from pathlib import Path
 import hmrlib
 
 # What goes wrong with what the user gave; anything else is a bug and shows its traceback.
-USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
+USER_ERRORS = (ValueError, OSError, ImportError)
 EXPORTS = ("pkl", "npz", "obj", "ply", "glb")
 
 
@@ -34,7 +34,7 @@ def main(arguments=None):
         if options.debug:
             traceback.print_exc()
         message = " ".join(str(error).split())
-        if isinstance(error, ModuleNotFoundError):
+        if isinstance(error, ImportError) and "pip install" not in message:
             message += '; pip install "hmrlib[notebooks]" has what the report needs'
         print(f"hmr: error: {message}", file=sys.stderr)
         return 2
@@ -121,12 +121,10 @@ def _parser():
 
 
 def _predict_command(commands):
-    predict = commands.add_parser(
-        "predict", help="find the people in photographs, in three dimensions"
-    )
-    inputs = "photographs, and folders of them"
+    predict = commands.add_parser("predict", help="find the people in photographs and videos")
+    inputs = "photographs, videos, and folders of them"
     predict.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help=inputs)
-    out = "gets a folder for each photograph, and contact.html"
+    out = "gets a folder for each of them, and contact.html"
     predict.add_argument("--out", metavar="DIR", type=Path, required=True, help=out)
     alone = "the network alone, without the fit to landmarks"
     predict.add_argument("--no-refine", action="store_true", help=alone)
@@ -229,7 +227,7 @@ def _predict(options):
     for people in outcome.people:
         for i, person in enumerate(people):
             print(f"person {i}: {person!r}\n\n{person.table()}\n")
-    print(f"{len(outcome.done)} of {len(paths)} photographs: {outcome.pages[0]}")
+    print(f"{len(outcome.done)} of {len(paths)} done: {outcome.pages[0]}")
     for path, why in outcome.left_out.items():
         print(f"hmr: left out: {path}: {why.removeprefix(f'{path}: ')}", file=sys.stderr)
     return 1 if outcome.left_out else 0

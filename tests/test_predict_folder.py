@@ -40,7 +40,7 @@ def test_a_folder_with_one_bad_file_goes_on_and_tells(photographs, tmp_path, cap
     command = (photographs, "--out", out, "--boxes", boxes, "--save", "json,obj")
     assert predict(*command) == 1
     told = capsys.readouterr()
-    assert "2 of 3 photographs" in told.out
+    assert "2 of 3 done" in told.out
     assert re.search(r"left out: .*words\.jpg: not an image", told.err)
     folders = sorted(path.name for path in out.iterdir() if path.is_dir())
     assert folders == ["hopper_jpg", "hopper_png"]

@@ -1,4 +1,4 @@
-"""Many photographs into a folder: `hmr predict`. What is finished is kept, what fails is counted.
+"""Photographs and videos into a folder: `hmr predict`. What is done is kept, what fails counted.
 
 OUT/street/overlay.jpg, network.jpg, side.jpg, top.jpg     pictures
 OUT/street/person_0.json, person_0.glb, ...                each person, the largest first
@@ -17,14 +17,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from hmrlib.io import atomic_write, locked
+from hmrlib.prediction.frames import VIDEOS
 from hmrlib.prediction.page import write_pages
 from hmrlib.prediction.person import SUFFIXES
 from hmrlib.prediction.photograph import PredictionError
 from hmrlib.prediction.predictor import pictures_in
+from hmrlib.prediction.video import predict_video
 
 QUALITY = 90  # of the JPEGs
 LARGEST = 2000  # pixels of a picture's longer side in OUT
 DONE = "done.json"
+MOTIONS = (".npz", ".bvh", ".glb")  # written of each track of a video
 
 
 class Outcome(NamedTuple):
@@ -47,7 +50,7 @@ def run(inputs, out, predictor, save=("glb", "json"), keep=False, progress=True,
     """Predict all that is given; the same call after an interruption goes on from there.
 
     Args:
-        inputs: paths of photographs, and of folders that are searched for them.
+        inputs: paths of photographs and videos, and of folders that are searched for them.
         out: a folder.
         predictor: `Predictor`.
         save: suffixes of the files to write of each person: glb, obj, ply, json, npz.
@@ -75,20 +78,26 @@ def run(inputs, out, predictor, save=("glb", "json"), keep=False, progress=True,
         finished = {path for path in paths if _done(out / names[path], keys[path])}
         todo = [path for path in paths if path not in finished]
         bar = tqdm(total=len(paths), initial=len(finished), unit="photo", disable=not progress)
+        photos = [path for path in todo if path.suffix.lower() not in VIDEOS]
         with bar:
-            for path, answer in zip(todo, predictor.pictures(todo, **given), strict=True):
-                error = answer.error
-                if not error:
+            for path, answer in zip(photos, predictor.pictures(photos, **given), strict=True):
+                if answer.error:
+                    left_out[path] = answer.error
+                else:
+                    _write(out / names[path], answer.people, suffixes, keys[path])
+                    people += [answer.people] if keep else []
+                _tell(bar, left_out)
+            for path in todo:
+                if path.suffix.lower() in VIDEOS:
                     try:
-                        _write(out / names[path], answer.people, suffixes, keys[path])
-                    except ValueError as failed:  # a body that no file can hold
-                        error = str(failed)
-                    else:
-                        people += [answer.people] if keep else []
-                if error:
-                    left_out[path] = " ".join(error.split())
-                    bar.set_postfix_str(f"{len(left_out)} left out")
-                bar.update()
+                        video = predict_video(
+                            path, predictor, given.get("focal"), progress=progress
+                        )
+                        _write_video(out / names[path], video, keys[path])
+                    except (ValueError, OSError) as error:
+                        left_out[path] = str(error)
+                    _tell(bar, left_out)
+        left_out = {path: " ".join(why.split()) for path, why in left_out.items()}
         entries = [_entry(path, out / names[path], left_out.get(path)) for path in paths]
         pages = write_pages(out, entries)
     done = [str(path) for path in paths if path not in left_out]
@@ -96,7 +105,7 @@ def run(inputs, out, predictor, save=("glb", "json"), keep=False, progress=True,
 
 
 def gather(inputs):
-    """The photographs that are meant: files as they are, folders searched; each once.
+    """The files that are meant: as they are, folders searched; each once.
 
     Raises:
         PredictionError: no such file or folder, or a folder without pictures.
@@ -104,7 +113,7 @@ def gather(inputs):
     paths = []
     for given in map(Path, inputs):
         if given.is_dir():
-            paths += pictures_in(given)
+            paths += pictures_in(given, VIDEOS)
         elif given.exists():
             paths.append(given)
         else:
@@ -169,6 +178,31 @@ def _write(folder, people, suffixes, key):
     done = {"key": key, "source": people.source, "people": len(people), "sentence": sentence}
     with atomic_write(folder / DONE) as file:
         file.write(json.dumps(done, indent=1).encode())
+
+
+def _write_video(folder, video, key):
+    """Everything of one video; `done.json` comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DONE).unlink(missing_ok=True)
+    for i, track in enumerate(video.tracks):
+        for suffix in MOTIONS:
+            track.save(folder / f"track_{i}{suffix}")
+    video.overlay(folder / "overlay.mp4")
+    longest = video.tracks[0]
+    sentence = (
+        f"{video.frames} frames, {video.damaged} damaged; {len(video.tracks)} tracks, the longest "
+        f"of {len(longest)} frames, its joints' acceleration {longest.jitter(raw=True):.1f} m/s² "
+        f"before smoothing and {longest.jitter():.1f} after"
+    )
+    done = {"key": key, "source": video.source, "people": len(video.tracks), "sentence": sentence}
+    with atomic_write(folder / DONE) as file:
+        file.write(json.dumps(done, indent=1).encode())
+
+
+def _tell(bar, left_out):
+    if left_out:
+        bar.set_postfix_str(f"{len(left_out)} left out")
+    bar.update()
 
 
 def _focal(person):

@@ -56,7 +56,7 @@ def write_pages(out, entries, title="What came of it"):
             '<!doctype html><html lang="en"><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width">',
             f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
-            f"<h1>{html.escape(title)}: {done} of {len(entries)} photographs</h1>",
+            f"<h1>{html.escape(title)}: {done} of {len(entries)}</h1>",
         ]
         if len(parts) > 1:
             links = " · ".join(f'<a href="{n}">{i + 1}</a>' for i, n in enumerate(names))

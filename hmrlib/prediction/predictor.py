@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hmrlib.camera import Camera, full_image_camera
+from hmrlib.prediction.frames import VIDEOS
 from hmrlib.prediction.given import of_picture
 from hmrlib.prediction.person import People, axis_angles, make_people
 from hmrlib.prediction.photograph import (
@@ -254,14 +255,14 @@ def shared_predictor(model=None, refine=True):
 def predict(
     source, *, boxes=None, keypoints=None, names="coco-17", refine=True, focal=None, model=None
 ):
-    """The people in a photograph, or in a folder of them.
+    """The people in a photograph, in a folder of them, or in a video.
 
         people = hmrlib.predict("street.jpg")
         people[0].overlay()
 
     Args:
-        source: a photograph: a file's name, its bytes, a PIL image, or an array (H, W, 3); or a
-            folder's name.
+        source: a photograph: a file's name, its bytes, a PIL image, or an array (H, W, 3); or the
+            name of a folder, or of a video (whose people are found by the detector alone).
         boxes: (N, 4) left, top, right, bottom of each person, pixels of the upright picture, in
             place of the detector. For a folder a dict, a file's name -> such boxes.
         keypoints: (N, K, 3) pixels and confidence of each person, in place of the landmarks; for
@@ -274,6 +275,7 @@ def predict(
 
     Returns:
         `People`, a list of `Person`. Of a folder an iterator of `Answer`: source, people, error.
+        Of a video `hmrlib.prediction.video.Video`.
 
     Raises:
         PredictionError: nobody is there, or a box is outside of the picture.
@@ -282,13 +284,19 @@ def predict(
     """
     predictor = shared_predictor(model, refine)
     given = {"boxes": boxes, "keypoints": keypoints, "names": names, "focal": focal}
-    if isinstance(source, str | Path) and Path(source).is_dir():
+    if not isinstance(source, str | Path):
+        return predictor(source, **given)
+    if Path(source).is_dir():
         return predictor.pictures(pictures_in(source), **given)
+    if Path(source).suffix.lower() in VIDEOS:
+        from hmrlib.prediction.video import predict_video
+
+        return predict_video(source, predictor, focal)
     return predictor(source, **given)
 
 
-def pictures_in(folder):
-    """The pictures below a folder, sorted by name.
+def pictures_in(folder, more=()):
+    """The pictures below a folder, and files of more suffixes, sorted by name.
 
     Raises:
         PredictionError: there are none.
@@ -296,7 +304,7 @@ def pictures_in(folder):
     found = sorted(
         path
         for path in Path(folder).rglob("*")
-        if path.suffix.lower() in (*PICTURES, *UNREAD) and not path.name.startswith(".")
+        if path.suffix.lower() in (*PICTURES, *UNREAD, *more) and not path.name.startswith(".")
     )
     if not found:
         raise PredictionError(f"{folder}: there are no pictures in it ({', '.join(PICTURES)})")
