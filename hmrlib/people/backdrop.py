@@ -2,6 +2,7 @@
 with the person in front."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -13,241 +14,306 @@ from hmrlib.render.shading import DECODING, ENCODING, FRACTION, four_texels, mix
 
 PROFILE = 1024  # directions around, in which rows of trees or houses have their heights
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+NONE = np.float32(1e9)  # metres, of what is not there
+FLOOR, CEILING, WEST, EAST, SOUTH, NORTH, PATH, EDGE, STAIN = range(len(SURFACES))
+_LIT = np.concatenate([NORMALS, [(0, 0.35, 0.94)]])  # and what stands far away
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _look_up(texels, texture, starts, u, v, span, red, green, blue, table):
-    """Texture at (u, v), in periods, where a pixel spans `span` texels: linear color, tinted."""
+class View(NamedTuple):
+    """A `Camera` in float32: rotation (3, 3), position (3,), focal and center in pixels."""
+
+    rotation: np.ndarray
+    position: np.ndarray
+    focal: float
+    center_x: float
+    center_y: float
+
+
+class Rects(NamedTuple):
+    """n windows, pictures, doors on walls.
+
+    Attributes:
+        first: (7,) those of wall w are first[w] to first[w + 1].
+        place: (n, 4) left, lower edge, width, height, metres; rim: (n,) of the frame, metres.
+        frame, tint: (n, 3) linear colors; glow: (n,) light through a window, 0 for others.
+        texture, period: (n,) its number, and how many metres it covers.
+    """
+
+    first: np.ndarray
+    place: np.ndarray
+    rim: np.ndarray
+    frame: np.ndarray
+    glow: np.ndarray
+    tint: np.ndarray
+    texture: np.ndarray
+    period: np.ndarray
+
+
+class Rows(NamedTuple):
+    """n rows of trees or houses far away, the nearest first.
+
+    Attributes:
+        distance, texture, period: (n,), metres, number, metres that it covers.
+        tint: (n, 3), in the light of the place; edge: (n, PROFILE) the heights around, metres.
+        top: (n,) the highest of them.
+    """
+
+    distance: np.ndarray
+    texture: np.ndarray
+    period: np.ndarray
+    tint: np.ndarray
+    edge: np.ndarray
+    top: np.ndarray
+
+
+class Sky(NamedTuple):
+    """Linear colors (3,); how much of it clouds cover, from which brightness of their texture on,
+    the texture's number and offset (2,); direction to the sun (3,) and the brightness near it."""
+
+    zenith: np.ndarray
+    horizon: np.ndarray
+    cloud: np.ndarray
+    cover: float
+    threshold: float
+    texture: int
+    offset: np.ndarray
+    sun: np.ndarray
+    bright: float
+
+
+class World(NamedTuple):
+    """A place as arrays.
+
+    Attributes:
+        outdoor: whether there is a sky, and no ceiling.
+        bounds: (6,) metres: floor, ceiling, west, east, south, north.
+        texture, period: (9,) of each of `SURFACES`, its number, and the metres that it covers.
+        tint: (9, 3); light: (6, 3) that falls on floor, ceiling and walls.
+        path: (5,) half its width, its normal's x and z, its distance, its edge's width.
+        glow: (5,) where light comes in, x, y, z; how much, and how much is everywhere.
+        haze: a metre.
+    """
+
+    outdoor: bool
+    bounds: np.ndarray
+    texture: np.ndarray
+    period: np.ndarray
+    tint: np.ndarray
+    light: np.ndarray
+    path: np.ndarray
+    glow: np.ndarray
+    haze: float
+    rects: Rects
+    rows: Rows
+    sky: Sky
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _look_up(texels, number, u, v, span):
+    """Linear color of a texture at (u, v), in periods; span: of one that a pixel covers."""
     level, side = 0, np.uint32(SIDE)
+    span *= np.float32(SIDE)
     while span > np.float32(1.3) and level < LEVELS - 1:
         span *= HALF
         side >>= np.uint32(1)
         level += 1
-    first = np.uint32(texture) * np.uint32(TEXELS) + starts[level]
+    first = np.uint32(number) * np.uint32(TEXELS) + STARTS[level]
     r, g, b = mix_texels(texels, four_texels(u, v, (first, side, side)))
     fraction = np.uint32(FRACTION)
-    return table[r >> fraction] * red, table[g >> fraction] * green, table[b >> fraction] * blue
+    return DECODING[r >> fraction], DECODING[g >> fraction], DECODING[b >> fraction]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _meet_box(y, rotation, position, pixel, cx, outdoor, bounds, row, sides):
-    """Where the rays of a row of pixels meet the planes of a place; written for vectors.
-
-    Args:
-        y: of the row, a metre ahead.
-        row: (6, W) result: direction, 3; how many times it to the plane, 1e9 if there is none; the
-            ray's length over its part normal to the plane, at most 5; the direction's length.
-        sides: (W,) result: 0 floor, 1 ceiling, 2 -x, 3 +x, 4 -z, 5 +z, -1 none of them.
-    """
-    px, py, pz = position[0], position[1], position[2]
+def _meet_planes(ray, position, bounds, outdoor):
+    """How many times a ray reaches a plane of the place, which one, and its part normal to it."""
+    dx, dy, dz = ray
+    px, py, pz = position
     roof = bounds[1] if outdoor else np.float32(1e30)  # walls end there
-    a, b, c = rotation[0, 0], rotation[0, 1], rotation[0, 2]
-    along = rotation[1] * y + rotation[2]
-    e, f, g = along[0], along[1], along[2]
-    none = np.float32(1e9)
-    for j in range(sides.shape[0]):
-        x = (np.float32(j) + HALF - cx) * pixel
-        dx, dy, dz = a * x + e, b * x + f, c * x + g
-        ty = ((bounds[0] if dy < 0 else bounds[1]) - py) / dy
-        tx = ((bounds[2] if dx < 0 else bounds[3]) - px) / dx
-        tz = ((bounds[4] if dz < 0 else bounds[5]) - pz) / dz
-        is_flat = (ty > 0) & (ty < none) & ((dy < 0) | (not outdoor))
-        t = ty if is_flat else none
-        side = np.int32(0 if dy < 0 else 1) if is_flat else np.int32(-1)
-        cosine = abs(dy)
-        hits = (tx > 0) & (tx < t) & (py + tx * dy <= roof)
-        t = tx if hits else t
-        side = np.int32(2 if dx < 0 else 3) if hits else side
-        cosine = abs(dx) if hits else cosine
-        hits = (tz > 0) & (tz < t) & (py + tz * dy <= roof)
-        t = tz if hits else t
-        side = np.int32(4 if dz < 0 else 5) if hits else side
-        cosine = abs(dz) if hits else cosine
-        length = np.sqrt(dx * dx + dy * dy + dz * dz)
-        row[0, j], row[1, j], row[2, j], row[3, j] = dx, dy, dz, t
-        row[4, j] = min(length / max(cosine, np.float32(0.05)), np.float32(5))
-        row[5, j] = length
-        sides[j] = side
+    t, side, cosine = NONE, -1, abs(dy)
+    ty = ((bounds[0] if dy < 0 else bounds[1]) - py) / dy
+    if ty > 0 and ty < NONE and (dy < 0 or not outdoor):
+        t, side = ty, FLOOR if dy < 0 else CEILING
+    tx = ((bounds[2] if dx < 0 else bounds[3]) - px) / dx
+    if tx > 0 and tx < t and py + tx * dy <= roof:
+        t, side, cosine = tx, WEST if dx < 0 else EAST, abs(dx)
+    tz = ((bounds[4] if dz < 0 else bounds[5]) - pz) / dz
+    if tz > 0 and tz < t and py + tz * dy <= roof:
+        t, side, cosine = tz, SOUTH if dz < 0 else NORTH, abs(dz)
+    return t, side, cosine
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encoding, world):
-    """Picture a place; `world` as `_pack` makes it."""
-    (
-        outdoor,
-        bounds,
-        number,
-        scale,
-        tint,
-        light,
-        rects,
-        first_rect,
-        layers,
-        profiles,
-        path,
-        sky,
-        sun,
-        glow,
-        haze,
-    ) = world
-    height, width = image.shape[0], image.shape[1]
-    flat = stack.reshape(stack.size)
-    last = np.float32(encoding.shape[0] - 1)
-    px, py, pz = position[0], position[1], position[2]
-    pixel = ONE / focal
-    tallest = np.empty(layers.shape[0], np.float32)
-    for k in range(layers.shape[0]):
-        tallest[k] = profiles[k].max() * layers[k, 1]
-    texels_each = ONE / scale * (pixel * np.float32(256 * 0.6))  # a metre away, seen from the front
-    periods = ONE / scale
-    hit_u = np.float32(0)
-    hit_v = np.float32(0)
-    stain = ONE
-    row = np.empty((6, width), np.float32)
-    sides = np.empty(width, np.int32)
-    for i in range(height):
-        y = (np.float32(i) + HALF - cy) * pixel
-        _meet_box(y, rotation, position, pixel, cx, outdoor, bounds, row, sides)
-        for j in range(width):
-            dx, dy, dz, t, stretch, length = (
-                row[0, j],
-                row[1, j],
-                row[2, j],
-                row[3, j],
-                row[4, j],
-                row[5, j],
-            )
-            side = sides[j]
-            r, g, b = np.float32(0), np.float32(0), np.float32(0)
-            flat_length = np.sqrt(dx * dx + dz * dz) + np.float32(1e-9)
-            distance = t
-            done = False
-            if outdoor:  # rows of trees or houses, nearest first
-                turn, place = ZERO, np.uint32(PROFILE)
-                for k in range(layers.shape[0]):
-                    reach = layers[k, 0] / flat_length
-                    if reach >= t or layers[k, 0] <= 0:
-                        continue
-                    y_hit = py + reach * dy
-                    if y_hit <= 0 or y_hit >= tallest[k]:
-                        continue
-                    if place == PROFILE:  # now that it is needed
-                        turn = np.arctan2(dx, dz) * np.float32(0.15915494)
-                        place = np.uint32((turn - np.floor(turn)) * np.float32(PROFILE))
-                        place &= np.uint32(PROFILE - 1)
-                    if y_hit < profiles[k, place] * layers[k, 1]:
-                        texture = int(layers[k, 2])
-                        u = turn * np.float32(6.2831853) * layers[k, 0] / layers[k, 3]
-                        v = y_hit / layers[k, 3]
-                        texels = reach * pixel / layers[k, 3] * np.float32(256)
-                        r, g, b = _look_up(
-                            flat,
-                            texture,
-                            starts,
-                            u,
-                            v,
-                            texels,
-                            layers[k, 4],
-                            layers[k, 5],
-                            layers[k, 6],
-                            table,
-                        )
-                        distance = reach
-                        done = True
-                        break
-            if not done and side >= 0:
+def _meet_rows(ray, height, rows, t):
+    """The nearest row of trees or houses that a ray meets before `t`: its number or -1, how many
+    times the ray it is away, and the direction as a part of a turn."""
+    dx, dy, dz = ray
+    level = np.sqrt(dx * dx + dz * dz) + np.float32(1e-9)
+    turn, at = ZERO, np.uint32(PROFILE)
+    for k in range(rows.distance.shape[0]):
+        reach = rows.distance[k] / level
+        y = height + reach * dy
+        if reach >= t or y <= 0 or y >= rows.top[k]:
+            continue
+        if at == PROFILE:  # now that it is needed
+            turn = np.arctan2(dx, dz) * np.float32(0.15915494)
+            at = np.uint32((turn - np.floor(turn)) * np.float32(PROFILE)) & np.uint32(PROFILE - 1)
+        if y < rows.edge[k, at]:
+            return k, reach, turn
+    return -1, t, turn
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _on_path(x, z, path):
+    """Floor, path or the path's edge."""
+    if path[0] > 0:
+        off = x * path[1] + z * path[2] - path[3]
+        if abs(off) < path[0]:
+            return PATH
+        if path[4] > 0 and abs(abs(off) - path[0]) < path[4]:
+            return EDGE
+    return FLOOR
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _room_shade(hit, side, bounds, glow):
+    """Corners are darker, and light falls off from where it comes in."""
+    x, y, z = hit
+    corner = NONE
+    if side >= 2:
+        corner = min(y - bounds[0], bounds[1] - y)
+    if not 2 <= side < 4:
+        corner = min(corner, min(x - bounds[2], bounds[3] - x))
+    if side < 4:
+        corner = min(corner, min(z - bounds[4], bounds[5] - z))
+    off = (x - glow[0]) ** 2 + (y - glow[1]) ** 2 + (z - glow[2]) ** 2
+    shade = ONE - np.float32(0.35) / (ONE + np.float32(4) * corner)
+    return shade * (glow[4] + glow[3] / (ONE + off * np.float32(0.12)))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _find_rect(u, v, rects, side):
+    """Number of the window, door or picture at a place of a wall, or -1."""
+    found = -1
+    for k in range(rects.first[side], rects.first[side + 1]):
+        across, up = u - rects.place[k, 0], v - rects.place[k, 1]
+        if 0 <= across <= rects.place[k, 2] and 0 <= up <= rects.place[k, 3]:
+            found = k
+    return found
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rect_color(k, u, v, span, rects, texels):
+    """Its color there, and whether it shines; span: metres that a pixel covers."""
+    width, height = rects.place[k, 2], rects.place[k, 3]
+    x, y = u - rects.place[k, 0], v - rects.place[k, 1]
+    if min(min(x, width - x), min(y, height - y)) < rects.rim[k]:
+        return (rects.frame[k, 0], rects.frame[k, 1], rects.frame[k, 2]), False
+    shines = rects.glow[k] > 0
+    if shines:  # a window: what is outside
+        r = rects.glow[k] * (np.float32(0.55) + np.float32(0.45) * y / height)
+        g, b = r, r
+    else:
+        period = rects.period[k]
+        at = x / period + rects.place[k, 0]
+        r, g, b = _look_up(texels, rects.texture[k], at, y / period, span / period)
+    return (r * rects.tint[k, 0], g * rects.tint[k, 1], b * rects.tint[k, 2]), shines
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _sky_color(ray, pixel, sky, texels):
+    """The sky in a direction of unit length; pixel: radians that one covers."""
+    dx, dy, dz = ray
+    up = max(dy, ZERO)
+    fade = ONE - (ONE - up) * (ONE - up) * (ONE - up)
+    cover, bright = ZERO, ZERO
+    if sky.cover > 0:
+        tilt = np.float32(0.11) / (up + np.float32(0.12))
+        u, v = dx * tilt + sky.offset[0], dz * tilt + sky.offset[1]
+        _, gray, _ = _look_up(texels, sky.texture, u, v, pixel * tilt)
+        cover = min(max((gray - sky.threshold) * np.float32(5), ZERO), ONE) * sky.cover
+    toward = dx * sky.sun[0] + dy * sky.sun[1] + dz * sky.sun[2]
+    if toward > np.float32(0.7) and sky.bright > 0:
+        bright = (toward - np.float32(0.7)) * np.float32(1 / 0.3)
+        bright *= bright
+        bright *= bright * sky.bright
+    r = _mixed(_mixed(sky.horizon[0], sky.zenith[0], fade), sky.cloud[0], cover)
+    g = _mixed(_mixed(sky.horizon[1], sky.zenith[1], fade), sky.cloud[1], cover)
+    b = _mixed(_mixed(sky.horizon[2], sky.zenith[2], fade), sky.cloud[2], cover)
+    return r + bright, g + bright * np.float32(0.9), b + bright * np.float32(0.75)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _mixed(a, b, share):
+    return a + (b - a) * share
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _cast(image, view, world, texels):
+    """Picture a place, (H, W, 3) uint8 sRGB."""
+    a, light, rows = view.rotation, world.light, world.rows
+    outdoor, bounds, path, glow, haze = (
+        world.outdoor,
+        world.bounds,
+        world.path,
+        world.glow,
+        world.haze,
+    )
+    rects, sky, texture, tint, metres = (
+        world.rects,
+        world.sky,
+        world.texture,
+        world.tint,
+        world.period,
+    )
+    horizon = sky.horizon[0], sky.horizon[1], sky.horizon[2]
+    px, py, pz = view.position[0], view.position[1], view.position[2]
+    pixel = ONE / view.focal
+    last = np.float32(ENCODING.shape[0] - 1)
+    stain, stained = ONE, False
+    for i in range(image.shape[0]):
+        y = (np.float32(i) + HALF - view.center_y) * pixel
+        ax, ay, az = a[1, 0] * y + a[2, 0], a[1, 1] * y + a[2, 1], a[1, 2] * y + a[2, 2]
+        for j in range(image.shape[1]):
+            x = (np.float32(j) + HALF - view.center_x) * pixel
+            dx, dy, dz = a[0, 0] * x + ax, a[0, 1] * x + ay, a[0, 2] * x + az
+            length = np.sqrt(dx * dx + dy * dy + dz * dz)
+            t, side, cosine = _meet_planes((dx, dy, dz), (px, py, pz), bounds, outdoor)
+            row, distance, turn = _meet_rows((dx, dy, dz), py, rows, t)
+            on_floor = row < 0 and side == FLOOR
+            if row >= 0:
+                period = rows.period[row]
+                u = turn * np.float32(2 * np.pi) * rows.distance[row] / period
+                v, span = (py + distance * dy) / period, distance * pixel / period
+                r, g, b = _look_up(texels, rows.texture[row], u, v, span)
+                r, g, b = r * rows.tint[row, 0], g * rows.tint[row, 1], b * rows.tint[row, 2]
+            elif side >= 0:
                 hx, hy, hz = px + t * dx, py + t * dy, pz + t * dz
-                if side < 2:
-                    hit_u, hit_v = hx, hz
-                elif side < 4:
-                    hit_u, hit_v = hz, hy
+                u, v = (hx, hz) if side < 2 else (hz, hy) if side < 4 else (hx, hy)
+                kind = _on_path(hx, hz, path) if side == FLOOR else side
+                stretch = min(length / max(cosine, np.float32(0.05)), np.float32(5))
+                span = np.float32(0.6) * pixel * t * stretch  # metres
+                rect, shines = _find_rect(u, v, rects, side), False
+                if rect >= 0:
+                    (r, g, b), shines = _rect_color(rect, u, v, span, rects, texels)
                 else:
-                    hit_u, hit_v = hx, hy
-                kind = side
-                if side == 0 and path[0] > 0:
-                    off = hx * path[1] + hz * path[2] - path[3]
-                    if abs(off) < path[0]:
-                        kind = 6
-                    elif path[4] > 0 and abs(abs(off) - path[0]) < path[4]:
-                        kind = 7
-                texture = number[kind]
-                texels = t * texels_each[kind] * stretch
-                r, g, b = _look_up(
-                    flat,
-                    texture,
-                    starts,
-                    hit_u * periods[kind],
-                    hit_v * periods[kind],
-                    texels,
-                    tint[kind, 0],
-                    tint[kind, 1],
-                    tint[kind, 2],
-                    table,
-                )
-                if side == 0:  # large stains, so that the tiling does not show
-                    if j % 4 == 0 or sides[j - 1] != 0:  # they hardly change between pixels
+                    each = ONE / metres[kind]
+                    r, g, b = _look_up(texels, texture[kind], u * each, v * each, span * each)
+                    r, g, b = r * tint[kind, 0], g * tint[kind, 1], b * tint[kind, 2]
+                if side == FLOOR:  # large stains, so that the tiling does not show
+                    if j % 4 == 0 or not stained:  # they hardly change between pixels
                         _, stain, _ = _look_up(
-                            flat,
-                            number[8],
-                            starts,
-                            hit_u * np.float32(0.06),
-                            hit_v * np.float32(0.06),
-                            ONE,
-                            ONE,
-                            ONE,
-                            ONE,
-                            table,
+                            texels,
+                            texture[STAIN],
+                            u * np.float32(0.06),
+                            v * np.float32(0.06),
+                            ZERO,
                         )
                         stain = np.float32(0.88) + np.float32(0.5) * stain
                     r, g, b = r * stain, g * stain, b * stain
-                emitted = False
-                for k in range(first_rect[side], first_rect[side + 1]):
-                    ru = (hit_u - rects[k, 1]) / rects[k, 3]
-                    rv = (hit_v - rects[k, 2]) / rects[k, 4]
-                    if ru < 0 or ru > 1 or rv < 0 or rv > 1:
-                        continue
-                    rim_u = min(ru, 1 - ru) * rects[k, 3]
-                    rim_v = min(rv, 1 - rv) * rects[k, 4]
-                    if min(rim_u, rim_v) < rects[k, 5]:
-                        r, g, b = rects[k, 6], rects[k, 7], rects[k, 8]
-                    elif rects[k, 9] > 0:  # a window: what is outside
-                        up = np.float32(0.55) + np.float32(0.45) * rv
-                        r = rects[k, 9] * up * rects[k, 10]
-                        g = rects[k, 9] * up * rects[k, 11]
-                        b = rects[k, 9] * up * rects[k, 12]
-                        emitted = True
-                    else:
-                        r, g, b = _look_up(
-                            flat,
-                            int(rects[k, 13]),
-                            starts,
-                            ru * rects[k, 3] / rects[k, 14] + rects[k, 1],
-                            rv * rects[k, 4] / rects[k, 14],
-                            texels * scale[kind] / rects[k, 14],
-                            rects[k, 10],
-                            rects[k, 11],
-                            rects[k, 12],
-                            table,
-                        )
-                if not emitted:
+                if not shines:
                     shade = ONE
-                    if not outdoor:  # corners are darker; light falls off from where it comes in
-                        corner = min(hy - bounds[0], bounds[1] - hy)
-                        if side < 2:
-                            corner = np.float32(1e9)
-                        corner = min(
-                            corner,
-                            np.float32(1e9)
-                            if 2 <= side < 4
-                            else min(hx - bounds[2], bounds[3] - hx),
-                        )
-                        corner = min(
-                            corner,
-                            np.float32(1e9) if side >= 4 else min(hz - bounds[4], bounds[5] - hz),
-                        )
-                        shade = ONE - np.float32(0.35) / (ONE + np.float32(4) * corner)
-                        off = (hx - glow[0]) ** 2 + (hy - glow[1]) ** 2 + (hz - glow[2]) ** 2
-                        shade *= glow[4] + glow[3] / (ONE + off * np.float32(0.12))
+                    if not outdoor:
+                        shade = _room_shade((hx, hy, hz), side, bounds, glow)
                     elif side >= 2:
                         shade = ONE - np.float32(0.3) / (ONE + np.float32(3) * max(hy, ZERO))
                     r, g, b = (
@@ -255,55 +321,20 @@ def _cast(image, rotation, position, focal, cx, cy, stack, starts, table, encodi
                         g * light[side, 1] * shade,
                         b * light[side, 2] * shade,
                     )
-                done = True
-            if not done:
-                length = ONE / length
-                up = max(dy * length, ZERO)
-                fade = ONE - (ONE - up) * (ONE - up) * (ONE - up)
-                r = sky[1, 0] + (sky[0, 0] - sky[1, 0]) * fade
-                g = sky[1, 1] + (sky[0, 1] - sky[1, 1]) * fade
-                b = sky[1, 2] + (sky[0, 2] - sky[1, 2]) * fade
-                if sky[2, 0] > 0:
-                    tilt = ONE / (up + np.float32(0.12))
-                    _, cg, _ = _look_up(
-                        flat,
-                        int(sky[3, 0]),
-                        starts,
-                        dx * length * tilt * np.float32(0.11) + sky[3, 1],
-                        dz * length * tilt * np.float32(0.11) + sky[3, 2],
-                        pixel * tilt * np.float32(30),
-                        np.float32(1),
-                        np.float32(1),
-                        np.float32(1),
-                        table,
-                    )
-                    cover = min(max((cg - sky[2, 1]) * np.float32(5), ZERO), ONE) * sky[2, 0]
-                    r += (sky[4, 0] - r) * cover
-                    g += (sky[4, 1] - g) * cover
-                    b += (sky[4, 2] - b) * cover
-                toward = (dx * sun[0] + dy * sun[1] + dz * sun[2]) * length
-                if toward > np.float32(0.7) and sun[3] > 0:
-                    bright = (toward - np.float32(0.7)) * np.float32(1 / 0.3)
-                    bright *= bright
-                    bright *= bright * sun[3]
-                    r, g, b = (
-                        r + bright,
-                        g + bright * np.float32(0.9),
-                        b + bright * np.float32(0.75),
-                    )
-            elif outdoor:
+            else:
+                toward = dx / length, dy / length, dz / length
+                r, g, b = _sky_color(toward, pixel, sky, texels)
+            stained = on_floor
+            if outdoor and (row >= 0 or side >= 0):
                 veil = distance * haze  # 1 - exp(-x), by the series of exp(x)
                 veil *= ONE + veil * (HALF + veil * np.float32(1 / 6))
-                veil = veil / (ONE + veil) if veil < np.float32(1e9) else ONE
-                r += (sky[1, 0] - r) * veil
-                g += (sky[1, 1] - g) * veil
-                b += (sky[1, 2] - b) * veil
-            image[i, j, 0] = np.uint8(encoding[np.uint32(min(max(r, ZERO), ONE) * last)])
-            image[i, j, 1] = np.uint8(encoding[np.uint32(min(max(g, ZERO), ONE) * last)])
-            image[i, j, 2] = np.uint8(encoding[np.uint32(min(max(b, ZERO), ONE) * last)])
-
-
-_LIT = np.concatenate([NORMALS, [(0, 0.35, 0.94)]])  # and what stands far away
+                veil = veil / (ONE + veil) if veil < NONE else ONE
+                r = _mixed(r, horizon[0], veil)
+                g = _mixed(g, horizon[1], veil)
+                b = _mixed(b, horizon[2], veil)
+            image[i, j, 0] = np.uint8(ENCODING[np.uint32(min(max(r, ZERO), ONE) * last)])
+            image[i, j, 1] = np.uint8(ENCODING[np.uint32(min(max(g, ZERO), ONE) * last)])
+            image[i, j, 2] = np.uint8(ENCODING[np.uint32(min(max(b, ZERO), ONE) * last)])
 
 
 @lru_cache(maxsize=3 * PROFILES)
@@ -324,60 +355,87 @@ def _profile(kind, variant):
     return (0.75 + 0.3 * crowns).astype(np.float32), (0.22 * smooth).astype(np.float32)
 
 
-def _pack(place, exposure):
-    """A place as the arrays that `_cast` takes."""
+def _rects(given, numbers, exposure):
+    """Lists of a place's recipe as `Rects`; numbers: of the textures, by name."""
+    given = sorted(given, key=lambda rect: rect[0])  # by wall
+    rows = [[numbers[v][0] if isinstance(v, str) else v for v in rect] for rect in given]
+    rows = np.array(rows, np.float32).reshape(-1, 15)
+    glow = rows[:, 9].copy()
+    glow *= exposure
+    return Rects(
+        first=np.searchsorted(rows[:, 0], np.arange(7)),
+        place=rows[:, 1:5].copy(),
+        rim=rows[:, 5].copy(),
+        frame=rows[:, 6:9].copy(),
+        glow=glow,
+        tint=rows[:, 10:13].copy(),
+        texture=rows[:, 13].astype(int),
+        period=rows[:, 14].copy(),
+    )
+
+
+def _rows(given, numbers, light):
+    """Lists of a place's recipe as `Rows`, in the light (3,) that falls on them."""
+    count = len(given)
+    distance, period = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    texture, top = np.zeros(count, int), np.zeros(count, np.float32)
+    tint, edge = np.zeros((count, 3), np.float32), np.zeros((count, PROFILE), np.float32)
+    for i, (away, tall, name, profile, variant, rough, *paint) in enumerate(given):
+        texture[i], metres = numbers[name]
+        distance[i], period[i] = away, metres * max(1, away / 30)
+        tint[i] = np.array(paint) * light
+        outline, moved = _profile(profile, variant)
+        outline = np.maximum(outline + np.float32(rough) * moved, np.float32(0.15))
+        edge[i] = outline * np.float32(tall)
+        top[i] = edge[i].max()
+    return Rows(distance, texture, period, tint, edge, top)
+
+
+def _sky(place, numbers, exposure):
+    """The sky of a place's recipe as `Sky`; black where there is none."""
+    black, sun = np.zeros(3, np.float32), place["sun"]
+    direction = np.array(sun["direction"], np.float32)
+    if not place["sky"]:
+        return Sky(black, black, black, ZERO, ZERO, 0, black[:2], direction, ZERO)
+    zenith, horizon, (cover, threshold, _), (texture, *offset), cloud = place["sky"]
+    lit = [np.asarray(color, np.float32) for color in (zenith, horizon, cloud)]
+    for color in lit:
+        color *= exposure
+    return Sky(
+        *lit,
+        np.float32(cover),
+        np.float32(threshold),
+        numbers[texture][0],
+        np.array(offset, np.float32),
+        direction,
+        np.float32(float(np.max(sun["color"])) * exposure * 0.5),
+    )
+
+
+def _world(place, exposure):
+    """A place's recipe as `World`."""
     numbers, _ = textures()
-    outdoor = bool(place["sky"])
-    number, scale = np.zeros(9, np.int64), np.ones(9, np.float32)
+    texture, period = np.zeros(9, np.int64), np.ones(9, np.float32)
     tint = np.ones((9, 3), np.float32)
     for i, name in enumerate(SURFACES):
-        texture, color = place["surfaces"].get(name, ["concrete", [1, 1, 1]])
-        number[i], scale[i] = numbers[texture]
+        kind, color = place["surfaces"].get(name, ["concrete", [1, 1, 1]])
+        texture[i], period[i] = numbers[kind]
         tint[i] = color
-    number[8] = numbers["clouds"][0]
-    *light, side_light = light_on(place, _LIT) * exposure
-    rects = [
-        [numbers[value][0] if isinstance(value, str) else value for value in rect]
-        for rect in sorted(place["rects"], key=lambda rect: rect[0])  # by wall
-    ]
-    rects = np.array(rects, np.float32).reshape(-1, 15)
-    rects[:, 9] *= exposure
-    layers = np.zeros((len(place["layers"]), 7), np.float32)
-    profiles = np.ones((max(len(layers), 1), PROFILE), np.float32)
-    for i, (distance, tall, name, profile, variant, rough, *paint) in enumerate(place["layers"]):
-        texture, metres = numbers[name]
-        layers[i] = [
-            distance,
-            tall,
-            texture,
-            metres * max(1, distance / 30),
-            *(np.array(paint) * side_light),
-        ]
-        edge, moved = _profile(profile, variant)
-        profiles[i] = np.maximum(edge + np.float32(rough) * moved, np.float32(0.15))
-    sky = np.zeros((5, 3), np.float32)
-    if outdoor:
-        zenith, horizon, clouds, (cloud, *at), cloud_color = place["sky"]
-        sky[:] = [zenith, horizon, clouds, [numbers[cloud][0], *at], cloud_color]
-        sky[[0, 1, 4]] *= exposure
-    strength = float(np.max(place["sun"]["color"])) * exposure * 0.5
-    sun = np.array([*place["sun"]["direction"], strength if outdoor else 0], np.float32)
-    return (
-        outdoor,
-        np.array(place["bounds"], np.float32),
-        number,
-        scale,
-        tint,
-        np.array(light, np.float32),
-        rects,
-        np.searchsorted(rects[:, 0], np.arange(7)),
-        layers,
-        profiles,
-        np.array(place["path"], np.float32),
-        sky,
-        sun,
-        np.array(place["glow"], np.float32),
-        np.float32(place["haze"]),
+    texture[STAIN] = numbers["clouds"][0]
+    *light, far_light = light_on(place, _LIT) * exposure
+    return World(
+        outdoor=bool(place["sky"]),
+        bounds=np.array(place["bounds"], np.float32),
+        texture=texture,
+        period=period,
+        tint=tint,
+        light=np.array(light, np.float32),
+        path=np.array(place["path"], np.float32),
+        glow=np.array(place["glow"], np.float32),
+        haze=np.float32(place["haze"]),
+        rects=_rects(place["rects"], numbers, exposure),
+        rows=_rows(place["layers"], numbers, far_light),
+        sky=_sky(place, numbers, exposure),
     )
 
 
@@ -396,19 +454,14 @@ def render_environment(place, camera, exposure=1.0, coarse=1):
     """
     width, height = camera.size
     small = np.empty((-(-height // coarse), -(-width // coarse), 3), np.uint8)
-    _cast(
-        small,
+    view = View(
         camera.rotation.astype(np.float32),
         camera.position.astype(np.float32),
         np.float32(camera.focal / coarse),
         np.float32(camera.center[0] / coarse),
         np.float32(camera.center[1] / coarse),
-        textures()[1],
-        STARTS,
-        DECODING,
-        ENCODING,
-        _pack(place, exposure),
     )
+    _cast(small, view, _world(place, exposure), textures()[1].reshape(-1))
     if coarse == 1:
         return small
     image = np.empty((height, width, 3), np.uint8)

@@ -19,7 +19,7 @@ from hmrlib.people.scene import SIZE
 SHARD = 256  # samples
 BATCH = 64  # samples whose bodies are posed together
 VALIDATION = 10**9  # number of the first person to validate on
-DRAWING = 6  # goes up when the same recipe comes out as another picture: folders hold one kind
+DRAWING = 7  # goes up when the same recipe comes out as another picture: folders hold one kind
 SETTINGS = "synthetic.json"  # in the data set's folder: what its samples were made from
 
 
