@@ -142,6 +142,18 @@ def _predict_command(commands):
     kept = "Finished photographs are kept; the same command goes on from there."
     predict.set_defaults(run=_predict, kept=kept)
 
+    results = commands.add_parser("results", help="what SPIN, 4D-Humans or AMASS wrote, as ours")
+    file = "SPIN's or AMASS's .npz, or 4D-Humans' .pkl"
+    results.add_argument("file", metavar="FILE", type=Path, help=file)
+    results.add_argument("--out", metavar="DIR", type=Path, required=True, help="where it goes")
+    save = (
+        "of people glb, obj, ply, json, npz; of motions npz, bvh, glb; by default glb,json or all"
+    )
+    results.add_argument("--save", metavar="KINDS", help=save)
+    path_help = "a model in SMPL's format; by default $HMR_BODY, or else the open body"
+    results.add_argument("--body", metavar="PATH", help=path_help)
+    results.set_defaults(run=_results)
+
 
 def _data_commands(commands):
     data = commands.add_parser("data", help="make, convert or look at training data")
@@ -231,6 +243,21 @@ def _predict(options):
     for path, why in outcome.left_out.items():
         print(f"hmr: left out: {path}: {why.removeprefix(f'{path}: ')}", file=sys.stderr)
     return 1 if outcome.left_out else 0
+
+
+def _results(options):
+    from hmrlib.prediction.others import read_results
+    from hmrlib.prediction.person import People
+
+    found = read_results(options.file, hmrlib.load_body(options.body))
+    of_people = isinstance(found, People)
+    name = "person" if of_people else "track"
+    kinds = options.save or ("glb,json" if of_people else "npz,bvh,glb")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for i, one in enumerate(found):
+        for kind in kinds.split(","):
+            print(one.save(options.out / f"{name}_{i}.{kind.strip().lstrip('.')}"))
+    return 0
 
 
 def _train(options):

@@ -3,7 +3,7 @@
 A pickle is a program: plain `pickle.load` calls whatever the file names. SMPL's own files are
 pickles, often with `chumpy` objects inside. `load` runs nothing: it admits a short list of names,
 notes what the file asks of them, and builds the arrays itself from the notes. `load_torch` reads
-the weights in a PyTorch file in the same way.
+the weights in a PyTorch file in the same way, and `load_joblib` what joblib wrote.
 """
 
 import io
@@ -11,6 +11,7 @@ import math
 import pickle
 import re
 import struct
+import zlib
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -80,6 +81,36 @@ def load(file):
     except Exception as error:  # a damaged pickle can raise anything
         raise ModelFileError(
             f"the pickle is damaged or truncated, copy it again ({error!r:.200})"
+        ) from error
+
+
+_JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+_MOST_UNFOLDED, _LEAST_ROOM = 50, 2**28  # of a packed file: many times its size, or bytes
+
+
+def load_joblib(file):
+    """The same of a file that joblib wrote, packed with zlib or not (`joblib.dump(x, path)`).
+
+    Its arrays do not stand in the pickle but behind it, each where it is asked for.
+
+    Raises:
+        UnsafePickleError, ModelFileError: as `load`; packed otherwise than with zlib, or far more
+            than the file's size.
+    """
+    try:
+        data = file.read()
+        if data[:1] == b"\x78":  # zlib
+            most = max(_LEAST_ROOM, _MOST_UNFOLDED * len(data))
+            unpack = zlib.decompressobj()
+            data = unpack.decompress(data, most)
+            if unpack.unconsumed_tail:
+                raise ModelFileError(f"expected a file that unfolds to at most {most} bytes")
+        return _Builder(len(data)).build(_JoblibUnpickler(io.BytesIO(data)).load())
+    except ModelFileError:
+        raise
+    except Exception as error:
+        raise ModelFileError(
+            f"the file of joblib is damaged, truncated or packed in another way ({error!r:.200})"
         ) from error
 
 
@@ -275,6 +306,38 @@ class _TorchUnpickler(_RecordingUnpickler):
         _, storage, key = pid[:3]
         _checked_key(key)
         return _Storage(key, storage.dtype)
+
+
+class _JoblibUnpickler(_RecordingUnpickler):
+    """The same for joblib: behind a wrapper of an array come the array's bytes."""
+
+    admitted = _ADMITTED | {_JOBLIB_ARRAY: "joblib", ("collections", "OrderedDict"): "dict"}
+
+    def __init__(self, file):
+        super().__init__(file)
+        self._file = file
+
+    def load_build(self):
+        super().load_build()
+        record = self.stack[-1]
+        if isinstance(record, _Record) and record.kind == "joblib":
+            self.stack[-1] = self._array(record.state)
+
+    def _array(self, state):
+        """The array whose bytes come next; as many as it declares must be there."""
+        dtype, shape = _dtype(state["dtype"]), _shape(state["shape"])
+        if dtype.hasobject:
+            raise ModelFileError("expected arrays of numbers, found one of objects")
+        if state.get("numpy_array_alignment_bytes") is not None:
+            self._file.read(self._file.read(1)[0])  # so many bytes of nothing
+        count = math.prod(shape)
+        data = self._file.read(count * dtype.itemsize) if count else b""
+        array = np.frombuffer(data, dtype, count).copy()  # an error if the file has ended
+        if state["order"] == "F":
+            return array.reshape(shape[::-1]).T
+        return array.reshape(shape)
+
+    dispatch: ClassVar = {**_RecordingUnpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 class _Builder:
