@@ -148,8 +148,8 @@ def test_the_real_thing(name, tmp_path):
         "lsp": {"train": 1000, "test": 1000},
         "lsp_extended": {"train": 9000, "validation": 1000},
     }[name]
-    loaded = map(datasets._tried(listing.load), listing.splits["train"][:300])
-    samples = datasets._samples(loaded, Counter(), tqdm(disable=True))
+    loaded = map(datasets.with_skips(listing.load), listing.splits["train"][:300])
+    samples = datasets.counted_samples(loaded, Counter(), tqdm(disable=True))
     written = records.write_shard(tmp_path / "train-0.tfrecord", samples)
     assert written["samples"] + sum(written["skipped"].values()) == 300
     assert set(written["skipped"]) <= {"no image"}
@@ -888,7 +888,7 @@ def test_a_name_in_matlabs_file_leads_nowhere_else(tmp_path):
 def test_labels_of_a_sequence_are_read_once_damaged_or_not(tmp_path):
     calls = []
 
-    @datasets._labels(keep=2)
+    @datasets.remembered(keep=2)
     def read(path):
         calls.append(path)
         return path.read_text("utf-8")[10]

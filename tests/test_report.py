@@ -14,6 +14,7 @@ from PIL import Image
 
 from hmrlib import report
 from hmrlib.cli import main
+from hmrlib.report import figures
 from tests.conftest import ROOT
 
 SAVE = "from hmrlib.report import save_figure, save_number\n"
@@ -273,7 +274,7 @@ def test_outside_a_run_nothing_is_written(tmp_path, monkeypatch, capsys):
 
 
 def test_large_image_is_brought_below_the_limit(folder, monkeypatch):
-    monkeypatch.setattr(report, "MAX_FIGURE_BYTES", 30_000)
+    monkeypatch.setattr(figures, "MAX_FIGURE_BYTES", 30_000)
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     report.save_figure("noise", noise, "Noise.")
     path = folder / "noise.png"
@@ -284,7 +285,7 @@ def test_large_image_is_brought_below_the_limit(folder, monkeypatch):
 
 @pytest.mark.parametrize("format", ["png", "jpg"])
 def test_image_that_cannot_be_made_small_enough_is_an_error(folder, monkeypatch, format):
-    monkeypatch.setattr(report, "MAX_FIGURE_BYTES", 5_000)
+    monkeypatch.setattr(figures, "MAX_FIGURE_BYTES", 5_000)
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     with pytest.raises(report.ReportError, match="cannot be brought below"):
         report.save_figure("noise", noise, "Noise.", format)
@@ -334,6 +335,33 @@ def test_bad_figures_are_refused(arguments, message):
 def test_bad_numbers_are_refused(value):
     with pytest.raises(report.ReportError, match="expected one finite number"):
         report.save_number("name", value)
+
+
+def test_bounds_are_kept_with_the_number(folder):
+    report.save_number("error", 2.5, "mm", expect=(0, 3))
+    report.save_number("count", np.int64(7), expect=(7, 7))
+    assert read(folder / "error.number.json")["expect"] == [0, 3]
+    assert report.within(read(folder / "count.number.json"))
+    assert not report.within({"value": 4, "expect": [0, 3]}) and report.within({"value": 4})
+
+
+@pytest.mark.parametrize("value", [-0.1, 3.1])
+def test_a_number_outside_its_bounds_stops_a_report_run(folder, value):
+    with pytest.raises(report.ReportError, match=r"number error: .* is not within 0 to 3"):
+        report.save_number("error", value, expect=(0, 3))
+    assert not list(folder.iterdir())
+
+
+def test_a_reader_who_changes_something_is_told_of_the_bounds(capsys, monkeypatch):
+    monkeypatch.delenv("HMR_REPORT_DIR", raising=False)
+    report.save_number("error", 4.0, expect=(0, 3))
+    assert "number error: 4 is not within 0 to 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("expect", [3, (1, 0), (0, np.nan), ("a", "b"), (0, 1, 2)])
+def test_bad_bounds_are_refused(expect):
+    with pytest.raises(report.ReportError, match=r"expect must be \(low, high\)"):
+        report.save_number("error", 1.0, expect=expect)
 
 
 @pytest.mark.parametrize(

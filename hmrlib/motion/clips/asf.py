@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body.kinematics import forward_kinematics
 from hmrlib.motion.clips.motion import (
     MOST_JOINTS,
     Motion,
     check_size,
     checked_rate,
     parse_number,
-    play,
     read_text,
     rest_positions,
     settled,
@@ -62,7 +62,7 @@ def read_amc(path, skeleton=None, fps=None, unit=None, up=None):
     vectors = np.stack([bone.vector for bone in bones.values()])
     local = np.einsum("tjcd,jd->tjc", turn, vectors)  # a bone's end turns with the bone itself
     local[:, 0] = vectors[0] + _shift(bones["root"], frames["root"])
-    positions, rotations = play(parents, local, turn)
+    rotations, positions = forward_kinematics(turn, local, parents)
     rest = rest_positions(parents, vectors)
     motion = Motion(tuple(names), parents, positions, rotations, checked_rate(fps), rest)
     motion = settled(path, motion, unit, up, notes, stated=stated)

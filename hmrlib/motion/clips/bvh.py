@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body.kinematics import forward_kinematics
 from hmrlib.motion.clips.motion import (
     LARGEST,
     MOST_JOINTS,
@@ -13,7 +14,6 @@ from hmrlib.motion.clips.motion import (
     Motion,
     check_size,
     parse_number,
-    play,
     read_text,
     rest_positions,
     settled,
@@ -53,7 +53,7 @@ def read_bvh(path, unit=None, up=None):
         names, twice = _told_apart(names)
         notes.append(f"joints of one name: the later ones were renamed, as {twice!r}")
     local, turn = _bvh_channels(values, offsets, channels)
-    positions, rotations = play(parents, local, turn)
+    rotations, positions = forward_kinematics(turn, local, parents)
     rest = rest_positions(parents, offsets)
     motion = Motion(tuple(names), tuple(parents), positions, rotations, 1 / seconds, rest)
     motion = settled(path, motion, unit, up, notes, grounded=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body.kinematics import forward_kinematics
 from hmrlib.motion import skeletons
 from hmrlib.motion.skeletons import UNITS, UPS, MocapError, MocapWarning
 
@@ -46,22 +47,9 @@ class Motion:
         return np.linalg.norm(vectors, axis=-1)
 
 
-def play(parents, local, turn):
-    """Forward kinematics: positions (T, J, 3) and world rotations (T, J, 3, 3)."""
-    positions, rotations = np.empty_like(local), np.empty_like(turn)
-    for joint, parent in enumerate(parents):
-        if parent < 0:
-            positions[:, joint], rotations[:, joint] = local[:, joint], turn[:, joint]
-        else:
-            carried = np.einsum("tcd,td->tc", rotations[:, parent], local[:, joint])
-            positions[:, joint] = positions[:, parent] + carried
-            rotations[:, joint] = rotations[:, parent] @ turn[:, joint]
-    return positions, rotations
-
-
 def rest_positions(parents, offsets):
     """Where joints (J, 3) are, offsets (J, 3) from their parents, when no joint is turned."""
-    return play(parents, offsets[None], np.tile(np.eye(3), (1, len(offsets), 1, 1)))[0][0]
+    return forward_kinematics(np.tile(np.eye(3), (len(offsets), 1, 1)), offsets, parents)[1]
 
 
 def settled(path, motion, unit, up, notes, stated=None, grounded=False):

@@ -1,0 +1,106 @@
+"""Keypoints by name: to the records' 22, and out of boxes and cameras."""
+
+import re
+
+import numpy as np
+
+from hmrlib.data import records
+from hmrlib.data.datasets.base import LeftOut, as_numbers
+from hmrlib.skeleton import KEYPOINT_SETS, correspondence
+
+POINTS_MARGIN = 1.1  # side of a box that is taken from points, in what they span
+
+
+def to_union(points, names):
+    """(n, c) points of a named set -> (22, c) those of the records, zero where not in the set."""
+    of, to = correspondence(names, records.KEYPOINTS)
+    union = np.zeros((records.K, points.shape[1]), np.float32)
+    with np.errstate(over="ignore"):  # what is infinite is refused later
+        union[to] = np.asarray(points)[of]
+    return union
+
+
+_SIDED = re.compile(
+    "(left|right|l|r)?(shoulder|elbow|wrist|hip|knee|ankle|eye|ear)(left|right|l|r)?"
+)
+_MIDDLE = {
+    "tophead": "head_top",
+    "topofhead": "head_top",
+    "headtop": "head_top",
+    "upperneck": "neck",
+    "midhip": "pelvis",
+}
+
+
+def point_names(names):
+    """The points' names of a tool or another data set, as hmrlib calls them.
+
+    Sides and joints are recognized in "Left Shoulder", "l_shoulder", "LShoulder", "shoulder.L".
+    CrowdPose's "head" is the top of it. A name of which nothing is known stays as it is, and its
+    point is not used.
+    """
+    ours = tuple(_point_name(name) for name in names)
+    with_top = ["head_top" if name == "head" else name for name in ours]
+    crowdpose = sorted(with_top) == sorted(KEYPOINT_SETS["lsp-14"].names)
+    return tuple(with_top) if crowdpose else ours
+
+
+def _point_name(name):
+    letters = re.sub("[^a-z0-9]", "", name.lower())
+    sided = _SIDED.fullmatch(letters)
+    if sided and bool(sided[1]) != bool(sided[3]):
+        side = {"l": "left", "r": "right"}[(sided[1] or sided[3])[0]]
+        return f"{side}_{sided[2]}"
+    return _MIDDLE.get(letters, name.strip().lower().replace(" ", "_"))
+
+
+def named_points(names):
+    """`point_names` of a list out of a file; None where it is no list of different names, or
+    none of them is known."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    ours = point_names(names)
+    known = set(ours) & set(KEYPOINT_SETS[records.KEYPOINTS].names)
+    return ours if known and len(set(ours)) == len(ours) else None
+
+
+def box_corners(box):
+    """[left, top, width, height] -> (2, 3) its corners, as known points; none of no area.
+
+    Raises:
+        LeftOut: it is not four finite numbers.
+    """
+    if box is None or box == []:
+        return np.zeros((0, 3))
+    left, top, width, height = as_numbers(box, "a box", (4,)).tolist()
+    if not np.isfinite([left, top, width, height]).all():
+        raise LeftOut("a box that is not finite")
+    if not (width > 0 and height > 0):
+        return np.zeros((0, 3))
+    return np.array([[left, top, 1], [left + width, top + height, 1]])
+
+
+def fit_camera(points_2d, points_3d, within=5.0):
+    """The pinhole that made (N, 2) pixels of (N, 3) points in its frame, by least squares.
+
+    Points at the camera or behind it, and those with a NaN, have no picture and are left out.
+
+    Returns:
+        (3,) focal length and principal point, pixels; None if it misses by more than `within`
+        pixels at the median, or fewer than three points are left: then they are no such pair.
+    """
+    points_2d, points_3d = np.asarray(points_2d, float), np.asarray(points_3d, float)
+    seen = np.isfinite(points_2d).all(1) & np.isfinite(points_3d).all(1) & (points_3d[:, 2] > 1e-3)
+    points_2d, points_3d = points_2d[seen], points_3d[seen]
+    if len(points_2d) < 3:
+        return None
+    over_depth = points_3d[:, :2] / points_3d[:, 2:]
+    zeros, ones = np.zeros(len(over_depth)), np.ones(len(over_depth))
+    rows = [
+        np.stack([over_depth[:, 0], ones, zeros], 1),
+        np.stack([over_depth[:, 1], zeros, ones], 1),
+    ]
+    matrix, target = np.concatenate(rows), points_2d.T.ravel()
+    camera = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    miss = np.abs(matrix @ camera - target)
+    return camera.astype(np.float32) if np.median(miss) <= within and camera[0] > 0 else None
