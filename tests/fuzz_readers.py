@@ -308,7 +308,7 @@ def body(path):
     from hmrlib.body import model
 
     found = model.load_body(path)
-    return found._model, found.card
+    return found.model, found.card
 
 
 def _pickle_files():

@@ -63,7 +63,7 @@ def test_compiled_equals_plain_for_a_file_where_every_joint_moves_every_vertex(b
     weights = (body.weights + 0.01 * rng.random(body.weights.shape)).astype("float32")
     posedirs = rng.normal(scale=1e-3, size=body.posedirs.shape).astype("float32")
     dense = {"weights": weights / weights.sum(axis=1, keepdims=True), "posedirs": posedirs}
-    full = hmrlib.Body({**body._model, **dense})
+    full = hmrlib.Body({**body.model, **dense})
     plain, compiled = full(*inputs).vertices, full.compile()(*inputs).vertices
     np.testing.assert_allclose(array(plain), array(compiled), atol=3e-6)
 
@@ -154,7 +154,7 @@ def test_dqs_keeps_a_limb_twisted_by_a_half_turn_where_lbs_collapses_it(body):
     arm = limb(body, 0.02, 0.98)
     along = (body.v_template[arm] - joints[LEFT_ELBOW]) @ axis
     along /= np.linalg.norm(joints[LEFT_WRIST] - joints[LEFT_ELBOW])
-    model = {**body._model, "weights": body.weights.copy()}
+    model = {**body.model, "weights": body.weights.copy()}
     model["weights"][arm] = 0
     model["weights"][arm, LEFT_ELBOW], model["weights"][arm, LEFT_WRIST] = 1 - along, along
     linear = hmrlib.Body(model)

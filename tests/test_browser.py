@@ -39,7 +39,7 @@ def body():
 def address(tmp_path_factory, body):
     """Of an exported page, a file."""
     path = tmp_path_factory.mktemp("page") / "play.html"
-    path.write_text(live.page(body._model, begin={"betas": [1.0], "pose": WALKING}), "utf-8")
+    path.write_text(live.page(body.model, begin={"betas": [1.0], "pose": WALKING}), "utf-8")
     return path.as_uri()
 
 
@@ -197,7 +197,7 @@ def test_files_hold_what_is_shown(page, body, tmp_path):
 def test_two_viewers_on_a_page_are_apart(chromium, body, tmp_path):
     two = "<body><div data-hmr-viewer></div><div data-hmr-viewer></div></body>"
     path = tmp_path / "two.html"
-    path.write_text(live.make_live(two, body._model), "utf-8")
+    path.write_text(live.make_live(two, body.model), "utf-8")
     page = browser.open_page(chromium, path.as_uri(), (1200, 1900), offline=True)
     frames = "[...document.querySelectorAll('[data-hmr-viewer]')].map((e) => e.hmr?.timing.frames)"
     page.wait_for_function(f"({frames}).every((count) => count > 0)")

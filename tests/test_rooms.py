@@ -1,6 +1,7 @@
 """Rooms of the package: imports go one way."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import hmrlib
 
 PACKAGE = Path(hmrlib.__file__).parent
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 # a room imports only what stands before it, and itself
 ORDER = (
@@ -74,3 +76,61 @@ def test_loads_nothing_heavy(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not loaded
+
+
+# what Python and others have made public under such names
+NOT_PRIVATE = ("_replace", "_asdict", "_fields", "_fieldnames", "_Unpickler")
+
+
+def private_names(tree, room=None):
+    """Names with an underscore that a tree takes from a room of hmrlib that is not its own, or
+    from an object that is not `self`; with the line."""
+    own = {"self", "cls"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hmrlib":
+            mine = room_of(node.module) == room
+            own |= {alias.asname or alias.name for alias in node.names if mine}
+            for alias in node.names:
+                if alias.name.startswith("_") and not mine:
+                    yield f"{node.lineno}: {node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            dunder = node.attr.startswith("__")
+            mine = isinstance(node.value, ast.Name) and node.value.id in own
+            if not (dunder or mine or node.attr in NOT_PRIVATE):
+                yield f"{node.lineno}: {ast.unparse(node)}"
+
+
+def test_no_room_uses_another_ones_private_names():
+    used = [
+        f"{path.relative_to(PACKAGE)}:{found}"
+        for path, room in files()
+        for found in private_names(ast.parse(path.read_text("utf-8")), room)
+    ]
+    assert not used, "\n".join(used)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_use_public_names_alone(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    used = [found for source in code for found in private_names(ast.parse(source))]
+    assert not used, "\n".join(used)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from hmrlib.io.files import _digest",
+        "from hmrlib.body import model\nmodel._x",
+        "thing._x",
+        "import hmrlib\nhmrlib.Body()._built",
+    ],
+)
+def test_private_names_are_seen(source):
+    assert list(private_names(ast.parse(source), "viewing"))
+
+
+def test_own_names_and_named_tuples_are_not_meant():
+    source = "from hmrlib.viewing import live\nlive._x, self._x, fit._replace(a=1), fit.__dict__"
+    assert not list(private_names(ast.parse(source), "viewing"))

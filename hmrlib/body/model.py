@@ -191,12 +191,13 @@ class Body:
         weights: (V, 24), each row sums to one.
         faces: (F, 3) int32, counter-clockwise from outside.
         parents: 24 integers; kintree_table: (2, 24), as in the file.
+        model: dict of all of these, as `files.read_model` gives them.
         card: dict, what the file says of itself (licence, data, errors); {} if it says nothing.
     """
 
     def __init__(self, model):
         """From the arrays of `files.read_model`."""
-        self._model = model
+        self.model = model
         self.v_template = model["v_template"]
         self.shapedirs = model["shapedirs"]
         self.posedirs = model["posedirs"]
@@ -380,7 +381,7 @@ class Body:
         if frame not in FRAMES:
             raise BodyInputError(f"unknown frame {frame!r}: use one of {', '.join(FRAMES)}")
         if betas is None and pose is None:
-            return files.write_model(path, self._model)
+            return files.write_model(path, self.model)
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix not in (".glb", ".obj", ".ply"):
@@ -396,7 +397,7 @@ class Body:
             )
         pose = self._upright(betas, pose, frame)
         if suffix == ".glb":
-            return files.write_glb(path, self._model, betas[0].astype(float), pose=pose)
+            return files.write_glb(path, self.model, betas[0].astype(float), pose=pose)
         return files.write_mesh(
             path, ops.convert_to_numpy(self(betas, pose).vertices[0]), self.faces
         )

@@ -50,8 +50,6 @@ def snapshot(
     edges=False,
     smooth=True,
     occlusion=True,
-    lights=STUDIO,
-    orthographic=False,
 ):
     """A picture of a body.
 
@@ -59,7 +57,8 @@ def snapshot(
         vertices: (V, 3) metres.
         faces: (F, 3) triangles, or (F, 4) quads.
         view: "front", "three-quarter", "side", "back", degrees around the body, or a `Camera`,
-            which then also says size and zoom; give bodies to be compared the same one.
+            which then also says size, zoom and whether rays are parallel; give bodies that are to
+            be compared the same one.
         colors: (3,), (V, 3), or, if not `smooth`, (F, 3); sRGB; None is clay.
         size: (width, height) in pixels.
         zoom_to: vertices (indices or a mask) that fill the picture; None is all.
@@ -67,8 +66,6 @@ def snapshot(
         edges: draw the mesh's edges; of quads, not their diagonals.
         smooth: smooth shading, or flat faces.
         occlusion: darken hollows; takes some 0.1 s.
-        lights: see `hmrlib.render.Lights`.
-        orthographic: parallel rays.
 
     Returns:
         (H, W, 3) uint8, or (H, W, 4) if the background is None.
@@ -85,7 +82,7 @@ def snapshot(
         camera = view
     else:
         shown = vertices if zoom_to is None else vertices[zoom_to]
-        camera = frame(shown, view, size, orthographic=orthographic)
+        camera = frame(shown, view, size)
     colors = np.asarray(CLAY if colors is None else colors, float)
     is_quad = faces.shape[1] == 4
     if is_quad:
@@ -99,12 +96,12 @@ def snapshot(
         colors = colors * light
     if not edges:
         return render(
-            vertices, faces, camera, colors, lights, background, supersample=4, smooth=smooth
+            vertices, faces, camera, colors, STUDIO, background, supersample=4, smooth=smooth
         ).image
-    return _with_edges(vertices, faces, is_quad, camera, colors, lights, background, smooth)
+    return _with_edges(vertices, faces, is_quad, camera, colors, background, smooth)
 
 
-def _with_edges(vertices, faces, is_quad, camera, colors, lights, background, smooth):
+def _with_edges(vertices, faces, is_quad, camera, colors, background, smooth):
     """The body with its edges as fine lines; those behind the surface do not show."""
     scale = EDGE_SAMPLES
     width, height = camera.size
@@ -116,7 +113,7 @@ def _with_edges(vertices, faces, is_quad, camera, colors, lights, background, sm
         camera.center * scale,
         camera.orthographic,
     )
-    drawn = render(vertices, faces, large, colors, lights, None, supersample=1, smooth=smooth)
+    drawn = render(vertices, faces, large, colors, STUDIO, None, supersample=1, smooth=smooth)
     seen = drawn.face >= 0
     face, weights = drawn.face[seen], drawn.barycentric[seen]  # (N,), (N, 3)
     # Distance of a sample from the edge opposite each corner: weight times height over that edge.

@@ -174,8 +174,8 @@ def pack(model, reference=None, num_betas=NUM_BETAS):
         "influences": influences,
         "limits": joint_limits().tolist(),
         "groups": [[name, [JOINT_NAMES.index(j) for j in of]] for name, of in GROUPS.items()],
-        "poses": {name: _rounded(pose) for name, pose in preset_poses().items()},
-        "bodies": {k: _rounded(v) for k, v in preset_bodies(model, num_betas).items()},
+        "poses": {name: rounded(pose) for name, pose in preset_poses().items()},
+        "bodies": {k: rounded(v) for k, v in preset_bodies(model, num_betas).items()},
         "bone_colors": [bone_color(name) for name in JOINT_NAMES],
         "clay": CLAY,
         "shaders": [VERTEX_SHADER, FRAGMENT_SHADER],
@@ -194,12 +194,13 @@ def pack(model, reference=None, num_betas=NUM_BETAS):
     return gzip.compress(struct.pack("<I", len(text)) + text + body, 9, mtime=0)
 
 
-def _rounded(array):
+def rounded(array):
+    """As a flat list, to four decimals: a page must not be larger than what it shows."""
     return np.round(np.asarray(array, float), 4).ravel().tolist()
 
 
 def _plain(value):
-    return _rounded(value) if np.ndim(value) else value
+    return rounded(value) if np.ndim(value) else value
 
 
 def check_reference(reference, count):

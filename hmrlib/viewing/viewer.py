@@ -71,7 +71,7 @@ def show(body=None, betas=None, pose=None, reference=None, kernel=True, **option
     betas, pose, _ = _checked(body, betas, pose, reference)
     path = Path(tempfile.mkdtemp(prefix="hmrlib-")) / "body.html"
     begin = {"betas": betas, "pose": pose, **options}
-    text = live.page(body._model, begin=begin, reference=reference, num_betas=len(betas))
+    text = live.page(body.model, begin=begin, reference=reference, num_betas=len(betas))
     path.write_text(text, "utf-8")
     webbrowser.open(path.as_uri())
     return path
@@ -104,7 +104,7 @@ def _checked(body, betas, pose, reference):
 
 def as_text(betas, pose):
     """betas and pose as one line of JSON, which `read_text` reads."""
-    return json.dumps({"betas": live._rounded(betas), "pose": live._rounded(pose)})
+    return json.dumps({"betas": live.rounded(betas), "pose": live.rounded(pose)})
 
 
 class TextError(ValueError):
@@ -162,7 +162,7 @@ class Live(anywidget.AnyWidget):
         """Arguments as of `show`."""
         betas, pose, reference = _checked(body, betas, pose, reference)
         super().__init__(
-            data=live.pack(body._model, reference, len(betas)),
+            data=live.pack(body.model, reference, len(betas)),
             betas=betas.tolist(),
             pose=pose.ravel().tolist(),
             options=options,
@@ -539,7 +539,7 @@ class Explorer(widgets.VBox):
 
             return switch
 
-        bodies = live.preset_bodies(self.body._model, len(self.betas))
+        bodies = live.preset_bodies(self.body.model, len(self.betas))
         joints = [(f"{group}: {_title(j)}", j) for group, js in live.GROUPS.items() for j in js]
         joints = [(name, JOINT_NAMES.index(joint)) for name, joint in joints]
         self._shape = [
