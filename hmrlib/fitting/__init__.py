@@ -215,7 +215,8 @@ def _evaluate(state, kinematics, matrix, target, weight, scale, terms, camera, p
     Args:
         kinematics: `_kinematics`, all but the state given.
         matrix: (K, S) from sites to keypoints; None: they are the same.
-        target: (B, K, 3) metres, or (B, K, 2) pixels; weight: (B, K), 0 where unknown.
+        target: (B, K, 3) metres, or (B, K, 2) pixels, or (B, K, 4) pixels, a depth relative to the
+            other points' in metres, and the weight of that; weight: (B, K), 0 where unknown.
         scale: (B, 1, 1) metres or pixels: how far off counts 1.
         terms: dict of scalars, the weights of the other terms.
         camera: (B, 3) focal, cx, cy in pixels; None for points in space.
@@ -231,21 +232,21 @@ def _evaluate(state, kinematics, matrix, target, weight, scale, terms, camera, p
         jacobian = ops.reshape(jacobian, (-1, points.shape[1], 3 * unknowns))
         jacobian = ops.reshape(ops.matmul(matrix, jacobian), (-1, matrix.shape[0], 3, unknowns))
         points = ops.matmul(matrix, points)  # (B, K, 3)
+    lifted = None
     if camera is not None:
+        lifted = points[..., 2:], jacobian[..., 2:, :]
         points, jacobian = _project(points, jacobian, camera)
-    residual = (points - target) / scale
-    squared = ops.sum(residual**2, axis=-1)  # (B, K)
-    if camera is None:
-        energy = ops.sum(weight * squared, axis=-1)
-    else:  # Geman and McClure (1987): what is far off counts as 1, however far
-        energy = ops.sum(weight * squared / (1 + squared), axis=-1)
-        weight = weight / (1 + squared) ** 2
-    root = ops.sqrt(weight)[..., None]  # (B, K, 1)
-    rows = residual.shape[1] * residual.shape[2]
-    residual = ops.reshape(root * residual, (-1, rows, 1))
-    jacobian = ops.reshape(root[..., None] * jacobian / scale[..., None], (-1, rows, unknowns))
-    gradient = ops.matmul(ops.swapaxes(jacobian, 1, 2), residual)[..., 0]
-    curvature = ops.matmul(ops.swapaxes(jacobian, 1, 2), jacobian)
+    energy, gradient, curvature = _pull(
+        (points - target[..., : points.shape[-1]]) / scale,
+        jacobian / scale[..., None],
+        weight,
+        camera is not None,
+    )
+    if camera is not None and target.shape[-1] > 2:
+        more = _pull_depth(*lifted, target[..., 2:3], target[..., 3], terms["depth"])
+        energy, gradient, curvature = (
+            a + b for a, b in zip((energy, gradient, curvature), more, strict=True)
+        )
 
     # joint limits and the relaxed pose are parabolas in the angles, the betas' prior in the betas
     least, relaxed, most, tension = map(ops.convert_to_tensor, (LEAST, RELAXED, MOST, _TENSION))
@@ -268,6 +269,43 @@ def _evaluate(state, kinematics, matrix, target, weight, scale, terms, camera, p
         gradient = gradient + terms["prior"] / 2 * ops.pad(slope, ((0, 0), (3, rest)))
         curvature = curvature + terms["prior"] / 2 * ops.pad(bend, ((0, 0), (3, rest), (3, rest)))
     return energy, gradient, curvature
+
+
+def _pull(residual, jacobian, weight, robust):
+    """Half-quadratic form of sum_k w_k rho(|r_k|^2): E (B,), half gradient, half curvature.
+
+    rho is the square, or, if `robust`, Geman and McClure's (1987): what is far off counts as 1,
+    however far.
+
+    Args:
+        residual: (B, K, D), jacobian: (B, K, D, N), weight: (B, K).
+    """
+    squared = ops.sum(residual**2, axis=-1)  # (B, K)
+    if robust:
+        energy = ops.sum(weight * squared / (1 + squared), axis=-1)
+        weight = weight / (1 + squared) ** 2
+    else:
+        energy = ops.sum(weight * squared, axis=-1)
+    root = ops.sqrt(weight)[..., None]  # (B, K, 1)
+    rows = residual.shape[1] * residual.shape[2]
+    residual = ops.reshape(root * residual, (-1, rows, 1))
+    jacobian = ops.reshape(root[..., None] * jacobian, (-1, rows, jacobian.shape[-1]))
+    turned = ops.swapaxes(jacobian, 1, 2)
+    return energy, ops.matmul(turned, residual)[..., 0], ops.matmul(turned, jacobian)
+
+
+def _pull_depth(depth, jacobian, target, weight, scale):
+    """The same of depths relative to each other: what is common to all points is not asked for.
+
+    Args:
+        depth: (B, K, 1), jacobian: (B, K, 1, N), target: (B, K, 1) metres; weight: (B, K);
+        scale: (), metres: how far off counts as an outlier.
+    """
+    share = weight / (ops.sum(weight, axis=1, keepdims=True) + 1e-6)  # (B, K)
+    away = depth - target
+    away = away - ops.sum(share[..., None] * away, axis=1, keepdims=True)
+    mean = ops.sum(share[..., None, None] * jacobian, axis=1, keepdims=True)
+    return _pull(away / scale, (jacobian - mean) / scale, weight, robust=True)
 
 
 def gaussian_mixture(x, log_weights, means, precisions, log_dets):
@@ -354,7 +392,7 @@ def _step(state, found, damping, free, evaluate):
 
 
 @lru_cache(maxsize=16)
-def _compiled(owner, matrix, backend):
+def _compiled(owner, matrix, backend, fuse=True):
     """`_evaluate`, `_step` and `_place`, compiled where the backend can.
 
     Args:
@@ -368,7 +406,7 @@ def _compiled(owner, matrix, backend):
         # XLA makes one pass over memory of the kinematics, but its matrix products and Cholesky
         # factors of many small matrices are several times slower than TensorFlow's own
         kinematics, place = (
-            tf.function(f, jit_compile=True, autograph=False) for f in (kinematics, place)
+            tf.function(f, jit_compile=fuse, autograph=False) for f in (kinematics, place)
         )
 
     def evaluate(state, rest, *problem):
@@ -612,6 +650,124 @@ def fit_keypoints(
     return _better_half(fit)
 
 
+class Stage(NamedTuple):
+    """One descent of `improve`: the weights of its terms, as they count against the keypoints'.
+
+    Attributes:
+        name: for a trace.
+        sigma: times the given sigma: keypoints farther off than that begin to count as outliers.
+        depth: metres; a depth farther off than that begins to count as an outlier.
+        limits, prior, betas, relaxed: see `fit_points` and `fit_keypoints`.
+        place_alone: move and turn the body stiff.
+        bounded: end with every angle within its limits, by a last small turn.
+        steps: most Gauss-Newton steps.
+    """
+
+    name: str
+    sigma: float = 1.0
+    depth: float = 0.2
+    limits: float = 0.02
+    prior: float = 0.0
+    betas: float = 0.0
+    relaxed: float = 0.0
+    place_alone: bool = False
+    bounded: bool = False
+    steps: int = 20
+
+
+def improve(
+    body, keypoints, camera, start, stages, prior=None, names="coco-17", weights=None, offsets=None,
+    sigma=50.0, depth=None, depth_weights=None, trace=None,
+):  # fmt: skip
+    """Bodies that are near already, brought to where their keypoints are seen.
+
+    Args:
+        body: `hmrlib.Body`.
+        keypoints: (B, K, 2) pixels; NaN where unknown.
+        camera: (B, 3) focal length, cx, cy in pixels.
+        start: pose (B, 24, 3), betas (B, n), translation (B, 3), in the camera's frame.
+        stages: `Stage`s, one after the other.
+        prior: `hmrlib.motion.prior.Prior`, or None.
+        names, weights, offsets: see `fit_points`.
+        sigma: (B,) or (), pixels, see `Stage`.
+        depth: (B, K) metres away from the viewer, relative to each other; None: unknown.
+        depth_weights: (B, K), how much each depth counts; 0 where unknown.
+        trace: a list that receives after each stage its name and the `Fit`.
+
+    Returns:
+        `Fit`, its energy that of the last stage; and (B,) that energy at the start. No step raises
+        a stage's own energy; only what `bounded` turns back may.
+
+    Raises:
+        FittingError: shapes that do not fit, an unknown name, infinite numbers.
+    """
+    keypoints, weights, names = _checked(keypoints, weights, names, 2)
+    count = len(keypoints)
+    pose = _repeated("pose", start[0], (count, NUM_JOINTS, 3))
+    betas = _repeated("betas", start[1], (count,))[:, : body.num_betas]
+    translation = _repeated("translation", start[2], (count, 3))
+    camera = _repeated("camera", camera, (count, 3))
+    sigma = np.broadcast_to(np.float32(sigma), (count,))
+    if not ((sigma > 0).all() and np.isfinite(sigma).all() and (camera[:, 0] > 0).all()):
+        raise FittingError("sigma and focal length must be positive numbers of pixels")
+    if depth is not None:
+        shape = keypoints.shape[:2]
+        more = [_repeated("depth", depth, shape), _repeated("depth_weights", depth_weights, shape)]
+        keypoints = np.concatenate([keypoints, np.stack(more, axis=-1)], axis=-1)
+    rest, owner, matrix = _problem(body, names, offsets)
+    to_tensor = partial(ops.convert_to_tensor, dtype="float32")
+    rest = tuple(map(to_tensor, rest))
+    mixture = None if prior is None else tuple(map(to_tensor, prior.mixture))
+    parts, begin = [], 0
+    while begin < count:
+        size = _chunk(count - begin)
+        part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
+        tools = _compiled(owner, matrix, keras.backend.backend(), _fuses(size))
+        here = _state(pose[part], betas[part])._replace(translation=to_tensor(translation[part]))
+        given = (keypoints, weights, sigma, camera)
+        given = [to_tensor(array[part]) for array in given]
+        parts.append([])
+        for fit in _in_stages(here, stages, tools, rest, mixture, *given):
+            parts[-1].append([ops.convert_to_numpy(array)[: count - begin] for array in fit])
+        begin += size
+    merged = [
+        [np.concatenate(arrays) for arrays in zip(*fits, strict=True)]
+        for fits in zip(*parts, strict=True)
+    ]
+    if trace is not None:
+        trace += [(stage.name, Fit(*fit)) for stage, fit in zip(stages, merged[1:], strict=True)]
+    return Fit(*merged[-1]), merged[0][-1]
+
+
+def _in_stages(here, stages, tools, rest, mixture, keypoints, weights, sigma, camera):
+    """What `improve` does for a chunk; yields the start, then each stage's end, as `Fit`s."""
+    evaluate, step, place = tools
+    num_betas = here.betas.shape[1]
+    begin = here
+    found = []
+    for stage in stages:
+        free = np.ones(75 + num_betas)
+        free[3:72] = free[75:] = not stage.place_alone
+        names = ("limits", "relaxed", "betas", "prior", "depth")
+        terms = {name: ops.convert_to_tensor(np.float32(getattr(stage, name))) for name in names}
+        scale = (sigma * stage.sigma)[:, None, None]
+        given = rest, keypoints, weights, scale, terms, camera, mixture
+        free = ops.convert_to_tensor(free, dtype="float32")
+        here, reached = _walk(here, evaluate, step, free, stage.steps, given)
+        if stage.bounded:
+            here = here._replace(angles=_within_limits(here.angles))
+            reached = evaluate(here, *given)
+        found.append((here, reached[0]))
+    for state, energy in ((begin, evaluate(begin, *given)[0]), *found):
+        points, rotations, pose = place(state, rest)
+        yield Fit(pose, state.betas, state.translation, points, rotations, energy)
+
+
+def _within_limits(angles):
+    least, most = ops.convert_to_tensor(LEAST), ops.convert_to_tensor(MOST)
+    return ops.minimum(ops.maximum(angles, least), most)
+
+
 def _in_front(rest, owner, matrix, keypoints, torso, camera, betas, away):
     """A relaxed body before the camera, as large, as high and as slanted as the torso is seen."""
     count = len(keypoints)
@@ -760,7 +916,7 @@ def _relaxed_points(rest, owner, matrix, betas):
     """Keypoints (K, 3) of the relaxed body of one shape (1, n), NumPy."""
     state = _state(np.zeros((1, NUM_JOINTS, 3)), betas)
     state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
-    _, _, place = _compiled(owner, matrix, keras.backend.backend())
+    _, _, place = _compiled(owner, matrix, keras.backend.backend(), fuse=False)
     points, _, _ = place(state, tuple(map(ops.convert_to_tensor, rest)))
     return ops.convert_to_numpy(points)[0].astype(float)
 
@@ -785,6 +941,29 @@ def _torso_start(rest, owner, matrix, points, weights, betas, names):
     )
 
 
+def _chunk(count):
+    """How many bodies to fit at once, of so many that are left."""
+    if count >= CHUNKS[0]:
+        return CHUNKS[0]
+    return min(size for size in CHUNKS if size > CHUNKS[-1] or count <= CHUNKS[-1])
+
+
+def _fuses(size):
+    return size > CHUNKS[-1]
+
+
+def _walk(here, evaluate, step, free, steps, given):
+    """Gauss-Newton steps from a state on, until next to none promises much: state, found."""
+    found = evaluate(here, *given)
+    damping = START_DAMPING * ops.ones((len(found[0]),))
+    for _ in range(steps):
+        energy = np.abs(np.asarray(found[0])) + 1e-6
+        here, found, damping, promised = step(here, found, damping, free, *given)
+        if (np.asarray(promised) > _LEAST_GAIN * energy).mean() < _STRAGGLERS:
+            break
+    return here, found
+
+
 def _descend(
     state,
     problem,
@@ -805,7 +984,6 @@ def _descend(
         problem: points (B, K, D), weights (B, K), camera (B, 3) or None; scale: (B, 1, 1).
         centred: first bring the mean of the body's keypoints onto that of the points.
     """
-    evaluate, step, place = _compiled(owner, matrix, keras.backend.backend())
     to_tensor = partial(ops.convert_to_tensor, dtype="float32")
     rest = tuple(map(to_tensor, rest))
     free, terms = to_tensor(free), {name: to_tensor(value) for name, value in terms.items()}
@@ -813,11 +991,8 @@ def _descend(
     count, fits, begin = len(problem[0]), [], 0
     with tqdm(total=count, desc="fitting", unit="frame", disable=not progress) as bar:
         while begin < count:
-            size = (
-                CHUNKS[0]
-                if count - begin >= CHUNKS[0]
-                else min(c for c in CHUNKS if c > 4 or count - begin <= 4)
-            )
+            size = _chunk(count - begin)
+            evaluate, step, place = _compiled(owner, matrix, keras.backend.backend(), _fuses(size))
             part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
             here = _State(*(ops.take(array, part, axis=0) for array in state))
             points, weights, camera, size_here = (
@@ -828,13 +1003,7 @@ def _descend(
                 away = ops.sum(weights[..., None] * (points - place(here, rest)[0]), axis=1)
                 total = ops.sum(weights, axis=1, keepdims=True)
                 here = here._replace(translation=here.translation + away / total)
-            found = evaluate(here, *given)
-            damping = START_DAMPING * ops.ones((size,))
-            for _ in range(steps):
-                scale_of_gain = np.abs(np.asarray(found[0])) + 1e-6
-                here, found, damping, promised = step(here, found, damping, free, *given)
-                if (np.asarray(promised) > _LEAST_GAIN * scale_of_gain).mean() < _STRAGGLERS:
-                    break
+            here, found = _walk(here, evaluate, step, free, steps, given)
             points, rotations, pose = place(here, rest)
             fit = Fit(pose, here.betas, here.translation, points, rotations, found[0])
             fits.append([ops.convert_to_numpy(array)[: count - begin] for array in fit])
