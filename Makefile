@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-backends lab app viewer body bench processors fuzz chaos lint lock clean
+.PHONY: help report test test-backends lab app viewer map body bench processors fuzz chaos lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ app: .venv/ready ## open the explorer as a web page without code, for a class
 
 viewer: ## bundle the kernel-free viewer anew from its JavaScript (needs Node)
 	cd hmrlib/viewing/js && npm ci --no-fund --no-audit && npm run build
+
+map: .venv/ready ## draw the map of the package in CONTRIBUTING.md anew
+	$(PY) -m tests.map
 
 body: .venv/ready ## learn the body again from MakeHuman's CC0 data (resumes where it was stopped)
 	$(BIN)/hmr body build

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,14 @@ def test_arrows_go_down():
         if ORDER.index(room_of(module)) > ORDER.index(room)
     ]
     assert not upward, "\n".join(upward)
+
+
+def test_the_map_shows_every_room():
+    shown = (Path(__file__).with_name("rooms.svg")).read_text("utf-8")
+    missing = (
+        {room for _, room in files()} - {"__init__"} - set(re.findall(r">(\w+)</text>", shown))
+    )
+    assert not missing, "`make map` draws it anew"
 
 
 @pytest.mark.parametrize("room", [room for room in ORDER if (PACKAGE / room).is_dir()])
