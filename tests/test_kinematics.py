@@ -61,12 +61,15 @@ def test_skinning_is_the_papers_function(body, people, dtype, close):
         np.testing.assert_allclose(found[i], expected, atol=close)
 
 
-def test_weights_keep_all_that_moves_a_vertex_strongest_first(body):
-    movers, shares = kinematics.Weights.of(body.weights)
-    assert (np.diff(shares, axis=1) <= 0).all()
-    table = np.zeros_like(body.weights)
+@pytest.mark.parametrize("least", [0.0, -0.01])
+def test_weights_keep_all_that_moves_a_vertex_strongest_first(body, least):
+    weights = np.where(body.weights == 0, 0, body.weights + least)
+    movers, shares = kinematics.Weights.of(weights)
+    assert (np.diff(np.abs(shares), axis=1) <= 0).all()
+    table = np.zeros_like(weights)
     np.put_along_axis(table, movers.astype(int), shares, axis=1)
-    np.testing.assert_array_equal(table, body.weights)
+    np.testing.assert_array_equal(table, weights)
+    assert (weights.min() < 0) == (least < 0)
 
 
 def test_sums_are_in_one_order(body, people):

@@ -78,9 +78,9 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, weights):
-        """From a table (V, K)."""
-        most = max(1, int((weights > 0).sum(axis=1).max(initial=0)))
-        movers = np.argsort(-weights, axis=1, kind="stable")[:, :most]
+        """From a table (V, K). A weight below zero, as some rigs have, is one, too."""
+        most = max(1, int((weights != 0).sum(axis=1).max(initial=0)))
+        movers = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :most]
         return cls(movers.astype(np.uint8), np.take_along_axis(weights, movers, axis=1))
 
 
