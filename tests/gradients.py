@@ -1,4 +1,4 @@
-"""The gradient of a scalar function, on whichever backend runs the tests."""
+"""Gradients and traces of functions, on whichever backend runs the tests."""
 
 import keras
 import numpy as np
@@ -23,3 +23,17 @@ def gradient(function, point):
     variable = torch.tensor(point, requires_grad=True)
     function(variable).backward()
     return variable.grad.numpy()
+
+
+def traced(function):
+    """The function as the backend traces it: a graph of TensorFlow, a jit of JAX."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function

@@ -3,6 +3,7 @@
 Runs unchanged on TensorFlow, JAX and PyTorch (`make test-backends`).
 """
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -10,9 +11,10 @@ from scipy.spatial.transform import Rotation
 
 import hmrlib
 from hmrlib import skeleton
+from hmrlib.body import compiled, model
 from hmrlib.body.model import BodyInputError, pose_feature
 from hmrlib.body.skinning import same_hemisphere
-from tests.gradients import gradient
+from tests.gradients import gradient, traced
 from tests.reference import posed_body
 
 pytestmark = pytest.mark.backends
@@ -53,8 +55,11 @@ def test_lbs_is_the_papers_function(body, inputs, correctives):
 
 @pytest.mark.parametrize("skinning", ["lbs", "dqs"])
 def test_compiled_equals_plain(body, inputs, skinning):
-    plain, compiled = body(*inputs, skinning=skinning), body.compile(skinning=skinning)(*inputs)
-    for a, b in zip(plain, compiled, strict=True):
+    plain, fast = (
+        body(*inputs, skinning=skinning, compiles=False),
+        body.compile(skinning=skinning)(*inputs),
+    )
+    for a, b in zip(plain, fast, strict=True):
         np.testing.assert_allclose(array(a), array(b), atol=3e-6)
 
 
@@ -64,14 +69,14 @@ def test_compiled_equals_plain_for_a_file_where_every_joint_moves_every_vertex(b
     posedirs = rng.normal(scale=1e-3, size=body.posedirs.shape).astype("float32")
     dense = {"weights": weights / weights.sum(axis=1, keepdims=True), "posedirs": posedirs}
     full = hmrlib.Body({**body.model, **dense})
-    plain, compiled = full(*inputs).vertices, full.compile()(*inputs).vertices
-    np.testing.assert_allclose(array(plain), array(compiled), atol=3e-6)
+    plain, fast = full(*inputs, compiles=False).vertices, full.compile()(*inputs).vertices
+    np.testing.assert_allclose(array(plain), array(fast), atol=3e-6)
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
 def test_a_long_motion_is_computed_some_frames_at_a_time(body, inputs, monkeypatch, is_compiled):
     expected = body(*inputs)
-    monkeypatch.setattr("hmrlib.body.model.CHUNK", 3)
+    monkeypatch.setattr("hmrlib.body.compiled.CHUNK", 3)
     forward = body.compile() if is_compiled else body
     for found, wanted in zip(forward(*inputs, np.ones(3)), expected, strict=True):
         np.testing.assert_allclose(array(found), array(wanted) + 1, atol=3e-6)
@@ -154,10 +159,10 @@ def test_dqs_keeps_a_limb_twisted_by_a_half_turn_where_lbs_collapses_it(body):
     arm = limb(body, 0.02, 0.98)
     along = (body.v_template[arm] - joints[LEFT_ELBOW]) @ axis
     along /= np.linalg.norm(joints[LEFT_WRIST] - joints[LEFT_ELBOW])
-    model = {**body.model, "weights": body.weights.copy()}
-    model["weights"][arm] = 0
-    model["weights"][arm, LEFT_ELBOW], model["weights"][arm, LEFT_WRIST] = 1 - along, along
-    linear = hmrlib.Body(model)
+    weights = body.weights.copy()
+    weights[arm] = 0
+    weights[arm, LEFT_ELBOW], weights[arm, LEFT_WRIST] = 1 - along, along
+    linear = hmrlib.Body({**body.model, "weights": weights})
 
     middle = arm[np.abs(along - 0.5) < 0.05]
 
@@ -227,15 +232,67 @@ def test_gradients_reach_every_input_and_equal_finite_differences(body, skinning
 
 
 def test_gradients_of_the_compiled_body(body, inputs):
-    compiled = body.compile()
+    fast = body.compile()
     point = inputs[1].astype("float32")
 
     def loss(run):
         return lambda pose: ops.sum(run(inputs[0], pose).joints ** 2)
 
+    np.testing.assert_allclose(gradient(loss(fast), point), gradient(loss(body), point), atol=2e-4)
+
+
+def test_a_shape_that_comes_again_is_compiled_and_equals_plain(body, inputs):
+    expected = body(*inputs, np.ones(3), compiles=False)
+    for _ in range(3):
+        for found, wanted in zip(body(*inputs, np.ones(3)), expected, strict=True):
+            np.testing.assert_allclose(array(found), array(wanted), atol=3e-6)
+    for found, wanted in zip(body(*inputs, np.ones(3), compiles=False), expected, strict=True):
+        np.testing.assert_array_equal(array(found), array(wanted))
+
+
+@pytest.mark.parametrize("skinning", ["lbs", "dqs"])
+def test_gradients_and_traces_go_through_a_shape_that_was_compiled(body, inputs, skinning):
+    betas, pose = inputs[0].astype("float32"), inputs[1].astype("float32")
+    for _ in range(2):
+        plain = body(betas, pose, skinning=skinning)
+
+    def loss(pose):
+        return ops.sum(body(betas, pose, skinning=skinning).joints ** 2)
+
+    def within(pose):  # all given are arrays, within a trace
+        return ops.sum(pose) + ops.sum(body(betas, inputs[1], skinning=skinning).joints ** 2)
+
+    point = ops.convert_to_tensor(pose)
+    np.testing.assert_allclose(float(traced(loss)(point)), float(loss(point)), rtol=1e-5)
     np.testing.assert_allclose(
-        gradient(loss(compiled), point), gradient(loss(body), point), atol=2e-4
+        float(traced(within)(point)), pose.sum() + (array(plain.joints) ** 2).sum(), rtol=1e-4
     )
+    of_arrays, of_graph = gradient(loss, pose), gradient(traced(loss), pose)
+    assert np.abs(of_arrays).max() > 0
+    np.testing.assert_allclose(of_graph, of_arrays, atol=2e-4)
+    np.testing.assert_allclose(gradient(within, pose), np.ones_like(pose), atol=1e-6)
+
+
+def test_only_shapes_that_come_again_are_compiled_and_few_are_kept(body):
+    compiler = compiled.Compiler(body, model.posed_body)
+    options = {"parents": body.parents, "skinning": "lbs", "correctives": True}
+
+    def ask(size):
+        arrays = (np.zeros((1, 10)), np.zeros((size, 72)), np.zeros((1, 3)))
+        return compiler.by_shape([array.astype("float32") for array in arrays], **options)
+
+    calls = compiled.CALLS.get(keras.backend.backend())
+    if calls is None:
+        assert ask(1) is None and ask(1) is None
+        return
+    for _ in range(calls):
+        assert ask(1) is None
+    first = ask(1)
+    assert first is not None and ask(1) is first
+    assert ask(compiled.CHUNK + 1) is ask(compiled.CHUNK) or calls  # no larger one is computed
+    for size in range(2, compiled.SHAPES + 2):
+        ask(size)
+    assert ask(1) is not first
 
 
 def test_pose_feature_is_zero_at_rest_and_leaves_out_the_root():

@@ -20,32 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 from scipy.spatial.transform import Rotation
 
 from hmrlib import geometry
-from hmrlib.body import files
+from hmrlib.body import compiled, files
+from hmrlib.body.inputs import BodyInputError, checked, rotation_vectors
 from hmrlib.body.keypoints import SOURCES, feet_vertices, keypoint_matrix, landmark_vertices
-from hmrlib.body.skinning import (
-    dual_quaternion_motions,
-    dual_quaternion_skinning,
-    fused_product,
-    linear_blend_skinning,
-    linear_motions,
-    product,
-)
+from hmrlib.body.skinning import SKINNINGS, product
 from hmrlib.skeleton import JOINT_NAMES
 
-PARTS = 12  # of the compiled body, each with its own joints and pose features
-CHUNK = 256  # bodies of one computation, which takes about 1 MB a body
 _TURN = Rotation.from_rotvec([np.pi, 0, 0])  # y down, z forward -> y up, z backward: the same turn
 FRAMES = ("auto", "body", "camera")
-
-
-class BodyInputError(ValueError):
-    """An input to the body has a wrong shape or value; the message says what was expected."""
 
 
 class BodyOutput(NamedTuple):
@@ -148,36 +135,48 @@ def _rotate(rotations, vectors):
     return ops.sum(rotations * vectors[..., None, :], axis=-1)
 
 
-def similar_vertices(joints, features, count):
-    """Parts of the body whose vertices move with few joints and by few pose features.
-
-    At first vertices are together that have the same; then the two parts are merged whose
-    union makes the least more work, until `count` are left. A file where every joint moves
-    every vertex stays in one part.
+def posed_body(
+    tensors, betas, pose, translation, parents, skinning="lbs", correctives=True,
+    blend=product, join=compiled.side_by_side,
+):  # fmt: skip
+    """M(beta, theta) = W(T_P(beta, theta), J(beta), theta): the posed body (eq. 5).
 
     Args:
-        joints: (V, 24), features: (V, 207), booleans: what moves each vertex.
+        tensors: of `compiled.tensors_of`; `parts` of the body's vertices, each with the joints and
+            pose features that move it.
+        betas: (B, S); pose: (B, 72) or (B, 24, 3) radians, or (B, 24, 3, 3); translation: (B, 3).
+            Any of them may be of one body.
+        parents: K integers; skinning, correctives: see `Body.__call__`.
+        blend, join: how motions are blended, and the parts' vertices (B, 3, v) brought together;
+            `compiled` has faster ways.
 
     Returns:
-        at most `count` arrays of vertex indices, each vertex in one of them.
+        `BodyOutput`.
     """
-    costs = np.repeat([12.0, 3.0], [joints.shape[1], features.shape[1]])  # products a vertex
-    distinct, group = np.unique(joints, axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    moved = np.concatenate([joints, features], axis=1)
-    sets = np.array([moved[group == part].any(axis=0) for part in range(len(distinct))], float)
-    sizes = np.bincount(group)
-    while len(sets) > count:
-        own = sets @ costs
-        union = own[:, None] + own - (sets * costs) @ sets.T
-        more = union * (sizes[:, None] + sizes) - (own * sizes)[:, None] - own * sizes
-        np.fill_diagonal(more, np.inf)
-        a, b = sorted(np.unravel_index(more.argmin(), more.shape))
-        sets[a], sizes[a] = np.maximum(sets[a], sets[b]), sizes[a] + sizes[b]
-        group[group == b] = a
-        group[group > b] -= 1
-        sets, sizes = np.delete(sets, b, axis=0), np.delete(sizes, b)
-    return [np.flatnonzero(group == part) for part in range(len(sets))]
+    betas, pose, translation = compiled.one_batch(betas, pose, translation)
+    S = betas.shape[1]
+    rotations = pose  # R, eq. 1
+    if len(pose.shape) != 4:
+        rotations = geometry.axis_angle_to_matrix(ops.reshape(pose, (-1, len(parents), 3)))
+    joints = joint_locations(tensors["J_template"], tensors["J_shapedirs"][:S], betas)
+    world, posed = world_transforms(rotations, joints, parents)
+    motions_of, skin = SKINNINGS[skinning]
+    motions = motions_of(*relative_transforms(world, posed, joints), parents)
+    feature = pose_feature(rotations)
+    vertices = []
+    for part in tensors["parts"]:
+        # T_P = T + B_S(beta) + B_P(theta), eq. 6: (B, 3 v)
+        rest = part["template"] + shape_blend_shapes(betas, part["shapedirs"][:S])
+        if correctives:
+            features = ops.take(feature, part["features"], axis=1)
+            rest = rest + pose_blend_shapes(features, part["posedirs"])
+        rest = ops.reshape(rest, (-1, 3, part["weights"].shape[1]))
+        moving = ops.take(motions, part["joints"], axis=2)
+        vertices.append(skin(rest, moving, part["weights"], blend))  # eq. 7
+    vertices = join(vertices)
+    # (B, V, 3); of a transpose XLA makes a change of layout, and pays with a copy at the end
+    vertices = ops.stack([vertices[:, axis] for axis in range(3)], axis=-1)
+    return BodyOutput(vertices + translation[:, None], posed + translation[:, None])
 
 
 class Body:
@@ -209,41 +208,9 @@ class Body:
         self.card = json.loads(str(model["card"])) if "card" in model else {}
         skin = self.v_template, self.weights
         self._landmarks = np.concatenate([landmark_vertices(*skin), feet_vertices(*skin)])  # (12,)
-        self._constants = self._arrays([np.arange(len(self.v_template))])
-        self._landmark_constants = self._arrays([self._landmarks])
-
-    def _arrays(self, parts):
-        """The arrays of the equations as the backend's tensors, for some vertices.
-
-        Each part has only the joints and pose features that move it: those whose weights or
-        directions are not all zero. Inside, directions are planes (all x, all y, all z) in a
-        row, so that the products are plain matrices.
-
-        Args:
-            parts: arrays of vertex indices.
-        """
-        S = self.num_betas
-        arrays = []
-        for rows in parts:
-            joints = np.flatnonzero(self.weights[rows].any(axis=0))
-            features = np.flatnonzero(self.posedirs[rows].any(axis=(0, 1)))
-            posedirs = self.posedirs[rows][..., features]
-            size = 3 * len(rows)
-            part = {
-                "template": self.v_template[rows].T.reshape(size),  # (3 V,)
-                "shapedirs": self.shapedirs[rows].T.reshape(S, size),  # (S, 3 V)
-                "posedirs": posedirs.T.reshape(len(features), size),  # (<= 207, 3 V)
-                "weights": self.weights[rows][:, joints].T,  # (<= 24, V)
-            }
-            indices = {"joints": joints, "features": features}
-            arrays.append(_tensors(part, "float32") | _tensors(indices, "int32"))
-        regressor = self.J_regressor
-        shapes = [regressor @ self.shapedirs[..., s] for s in range(S)]
-        joints = {
-            "J_template": regressor @ self.v_template,  # (24, 3)
-            "J_shapedirs": np.stack(shapes),  # (S, 24, 3)
-        }
-        return _tensors(joints, "float32") | {"parts": arrays}
+        self._all_tensors = compiled.tensors_of(self, [np.arange(len(self.v_template))])
+        self._landmark_tensors = compiled.tensors_of(self, [self._landmarks])
+        self._compiler = compiled.Compiler(self, posed_body)
 
     @property
     def num_betas(self):
@@ -254,7 +221,10 @@ class Body:
         vertices, faces = len(self.v_template), len(self.faces)
         return f"Body({vertices} vertices, {faces} faces, {self.num_betas} betas)"
 
-    def __call__(self, betas=None, pose=None, translation=None, skinning="lbs", correctives=True):
+    def __call__(
+        self, betas=None, pose=None, translation=None, skinning="lbs", correctives=True,
+        compiles=True,
+    ):  # fmt: skip
         """M(beta, theta): the posed body (eq. 5).
 
         Args:
@@ -264,11 +234,14 @@ class Body:
             translation: (B, 3) metres, or None.
             skinning: "lbs", linear blends, or "dqs", dual quaternions.
             correctives: False leaves out the pose blend shapes B_P.
+            compiles: whether the function may be compiled for inputs of a shape that comes again:
+                many times faster, and equal but for the last bits. Once for each shape that takes
+                some seconds: on TensorFlow at the second call, on JAX at the first.
 
             A batch of one goes with any B; without the batch axis it counts as one. Of arrays and
             lists any B will do: more than 256 bodies are computed so many at a time, so that a long
             motion takes no more memory than its vertices and joints need. (Tensors are computed at
-            once, as they may be part of a graph.)
+            once and uncompiled, as they may be part of a graph; on JAX, if they are.)
 
         Returns:
             `BodyOutput` of the backend's tensors: vertices (B, V, 3) and joints (B, 24, 3).
@@ -277,46 +250,33 @@ class Body:
             BodyInputError: a wrong shape, an unknown skinning, or NaN or infinity in an array or
                 list. (Tensors are checked for their shape alone: values may not be there yet.)
         """
-        inputs = self._check(betas, pose, translation, skinning)
-        options = (self.parents, skinning, correctives, product)
-        return _in_chunks(lambda *part: _forward(self._constants, *part, *options), inputs)
+        inputs = self._checked(betas, pose, translation, skinning)
+        options = {"parents": self.parents, "skinning": skinning, "correctives": correctives}
+        forward = self._compiler.by_shape(inputs, **options) if compiles else None
+        if forward is not None:
+            return compiled.in_chunks(forward, inputs, of_one_size=True)
+        return compiled.in_chunks(partial(posed_body, self._all_tensors, **options), inputs)
 
     def compile(self, skinning="lbs", correctives=True):
-        """The same function compiled for its batch size: several times faster, same arguments.
+        """The same function compiled for every batch size: several times faster, same arguments.
 
         XLA on TensorFlow and JAX, a few seconds at the first call of each batch size (of arrays,
-        256 is the largest). PyTorch runs as it is. On JAX it can be differentiated in reverse only
-        (`grad`, not `jvp`).
+        256 is the largest). PyTorch runs as it is. Unlike a plain call it is compiled for tensors,
+        too, and can be differentiated; on JAX in reverse only (`grad`, not `jvp`).
 
         Returns:
             function (betas, pose, translation=None) -> `BodyOutput`.
         """
         options = {"parents": self.parents, "skinning": skinning, "correctives": correctives}
-        # in parts little is computed that is zero, and the rest stays in the processor's cache
-        parts = similar_vertices(self.weights != 0, (self.posedirs != 0).any(axis=1), PARTS)
-        order = np.concatenate(parts)
-        fused = partial(_forward, **options, blend=fused_product, order=order)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
+        forward = self._compiler.compile(**options)
+        if forward is None:
+            forward = partial(posed_body, self._all_tensors, **options)
 
-            # captured (a partial would pass them): as arguments they cost a millisecond a call
-            constants = self._arrays(parts)
-            forward = tf.function(
-                lambda *inputs: fused(constants, *inputs), jit_compile=True, autograph=False
-            )
-        elif keras.backend.backend() == "jax":
-            import jax
+        def compiled_body(betas=None, pose=None, translation=None):
+            inputs = self._checked(betas, pose, translation, skinning)
+            return compiled.in_chunks(forward, inputs, of_one_size=True)
 
-            # here what is captured would be copied into the program
-            forward = partial(jax.jit(fused), self._arrays(parts))
-        else:
-            forward = partial(_forward, self._constants, **options, blend=product)
-
-        def compiled(betas=None, pose=None, translation=None):
-            inputs = self._check(betas, pose, translation, skinning)
-            return _in_chunks(forward, inputs, of_one_size=True)
-
-        return compiled
+        return compiled_body
 
     def keypoints(self, output, names="union-22"):
         """The points that data sets annotate, on posed bodies.
@@ -347,10 +307,8 @@ class Body:
         Returns:
             (B, K, 3) metres.
         """
-        inputs = self._check(betas, pose, None, "lbs")
-        landmarks, joints = _forward(
-            self._landmark_constants, *inputs, self.parents, "lbs", True, product
-        )
+        inputs = self._checked(betas, pose, None)
+        landmarks, joints = posed_body(self._landmark_tensors, *inputs, self.parents)
         return _keypoints(joints, landmarks, names)
 
     def save(self, path, betas=None, pose=None, frame="auto"):
@@ -389,7 +347,7 @@ class Body:
                 f"{path}: one body in one pose is written as .glb, .obj or .ply; "
                 "a model file holds all bodies, leave betas and pose out"
             )
-        betas, pose, _ = map(ops.convert_to_numpy, self._check(betas, pose, None, "lbs"))
+        betas, pose, _ = map(ops.convert_to_numpy, self._checked(betas, pose, None))
         if max(len(betas), len(pose)) != 1 or not len(betas) or not len(pose):
             raise BodyInputError(
                 f"expected betas and pose of one body, found {len(betas)} and {len(pose)}: of a "
@@ -405,7 +363,7 @@ class Body:
     def _upright(self, betas, pose, frame):
         """The pose (24, 3) of one body, its root told in the body's own frame; see `save`."""
         is_matrix = pose.ndim == 4
-        turns = _rotation_vectors(pose[0]) if is_matrix else pose.reshape(-1, 3).astype(float)
+        turns = rotation_vectors(pose[0]) if is_matrix else pose.reshape(-1, 3).astype(float)
         if frame == "auto":
             height = ops.convert_to_numpy(self(betas, turns).joints)[0, :, 1]
             feet = height[[JOINT_NAMES.index(f"{side}_ankle") for side in ("left", "right")]]
@@ -421,160 +379,16 @@ class Body:
             turns[0] = (_TURN * Rotation.from_rotvec(turns[0])).as_rotvec()
         return turns
 
-    def _check(self, betas, pose, translation, skinning):
-        """betas (B, n), pose, translation (B, 3): arrays or tensors, each of B or 1 bodies."""
+    def _checked(self, betas, pose, translation, skinning="lbs"):
         if skinning not in SKINNINGS:
             raise BodyInputError(f"unknown skinning {skinning!r}: use one of {sorted(SKINNINGS)}")
-        joints = len(self.parents)
-        betas = self._input("betas", betas, [(self.num_betas,)], at_most=True)
-        pose_shapes = [(3 * joints,), (joints, 3), (joints, 3, 3)]
-        pose = self._input("pose", pose, pose_shapes)
-        translation = self._input("translation", translation, [(3,)])
-        inputs = (betas, pose, translation)
-        sizes = [tensor.shape[0] for tensor in inputs if tensor.shape[0] != 1]
-        if len(set(sizes)) > 1:
-            raise BodyInputError(
-                "betas, pose and translation must have one batch size (or 1); "
-                f"found {', '.join(str(tensor.shape[0]) for tensor in inputs)}"
-            )
-        return inputs
-
-    def _input(self, name, value, shapes, at_most=False):
-        """`value` as an array or tensor (B, *shape) of one of the `shapes`; None becomes zeros."""
-        if value is None:
-            return np.zeros((1, *shapes[0]), dtype="float32")
-        if ops.is_tensor(value):
-            value = ops.cast(value, "float32")
-        else:
-            try:
-                with np.errstate(over="ignore"):  # what float32 cannot hold is named as infinite
-                    value = np.asarray(value, dtype="float32")
-            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-                raise BodyInputError(
-                    f"{name} must be numbers in rows of one length: {error}"
-                ) from error
-            if not np.isfinite(value).all():
-                bad = np.argwhere(~np.isfinite(value))[0].tolist()
-                raise BodyInputError(f"{name} has NaN or infinity, first at index {bad}")
-        for shape in shapes:
-            for found in (tuple(value.shape), (1, *value.shape)):
-                fewer = at_most and len(found) == 2 and found[1] <= shape[0]
-                if fewer or (len(found) == len(shape) + 1 and found[1:] == shape):
-                    return value if len(found) == len(value.shape) else value[None]
-        wanted = " or ".join(f"(B, {', '.join(map(str, shape))})" for shape in shapes)
-        raise BodyInputError(
-            f"{name} must have the shape {wanted}{' or fewer' if at_most else ''}, "
-            f"found {tuple(value.shape)}"
-        )
-
-
-def _tensors(arrays, dtype):
-    return {
-        name: ops.convert_to_tensor(np.ascontiguousarray(array), dtype=dtype)
-        for name, array in arrays.items()
-    }
-
-
-SKINNINGS = ("lbs", "dqs")
-
-
-def _rotation_vectors(matrices):
-    """Rotation matrices (24, 3, 3) -> axis-angle (24, 3) float64."""
-    matrices = matrices.astype(float)
-    off = abs(matrices @ matrices.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
-    wrong = np.flatnonzero((off > 1e-2) | (np.linalg.det(matrices) < 0))
-    if wrong.size:
-        raise BodyInputError(f"pose has a matrix that is no rotation, of {JOINT_NAMES[wrong[0]]}")
-    return Rotation.from_matrix(matrices).as_rotvec()
-
-
-def _in_chunks(forward, inputs, of_one_size=False):
-    """`forward(*inputs)`, arrays of many bodies some at a time; equal but for the last bits.
-
-    Args:
-        forward: from betas, pose, translation, each of B or 1 bodies, to `BodyOutput`.
-        of_one_size: fill the last part up, so that nothing is compiled for its size.
-    """
-    are_arrays = all(isinstance(value, np.ndarray) for value in inputs)
-    count = max(map(len, inputs)) if are_arrays else 0
-    if count <= CHUNK:
-        return forward(*inputs)
-    parts = []
-    for start in range(0, count, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, count))
-        if of_one_size:
-            rows = np.pad(rows, (0, CHUNK - len(rows)), mode="edge")
-        out = forward(*(value if len(value) == 1 else value[rows] for value in inputs))
-        parts.append([value[: count - start] for value in out])
-    return BodyOutput(*(ops.concatenate(values, axis=0) for values in zip(*parts, strict=True)))
+        return checked(self, betas, pose, translation)
 
 
 def _keypoints(joints, landmarks, names):
     """Joints (B, 24, 3) and landmarks (B, 12, 3) -> keypoints (B, K, 3)."""
     matrix = ops.convert_to_tensor(keypoint_matrix(names, SOURCES))  # (K, 24 + 12)
     return ops.matmul(matrix, ops.concatenate([joints, landmarks], axis=1))
-
-
-def _forward(
-    constants, betas, pose, translation, parents, skinning, correctives, blend, order=None
-):
-    """Checked inputs -> `BodyOutput`; pure, so that XLA can compile it. See `Body.__call__`."""
-    betas, pose, translation = _one_batch(betas, pose, translation)
-    count = betas.shape[1]
-    if len(pose.shape) == 4:
-        rotations = pose
-    else:
-        rotations = geometry.axis_angle_to_matrix(ops.reshape(pose, (-1, len(parents), 3)))
-    joints = joint_locations(constants["J_template"], constants["J_shapedirs"][:count], betas)
-    world, posed = world_transforms(rotations, joints, parents)
-    motion = relative_transforms(world, posed, joints)
-    if skinning == "lbs":
-        motions, skin = linear_motions(*motion), linear_blend_skinning
-    else:
-        motions, skin = dual_quaternion_motions(*motion, parents), dual_quaternion_skinning
-    feature = pose_feature(rotations)
-    vertices = []  # of each part, (B, 3, v)
-    for part in constants["parts"]:
-        # (B, 3 v) = T + B_S(beta) + B_P(theta), eq. 6
-        rest = part["template"] + shape_blend_shapes(betas, part["shapedirs"][:count])
-        if correctives:
-            features = ops.take(feature, part["features"], axis=1)
-            rest = rest + pose_blend_shapes(features, part["posedirs"])
-        rest = ops.reshape(rest, (-1, 3, part["weights"].shape[1]))
-        moving = ops.take(motions, part["joints"], axis=2)
-        vertices.append(skin(rest, moving, part["weights"], blend))
-    vertices = ops.concatenate(vertices, axis=2)
-    if order is not None:
-        vertices = _back_in_place(vertices, order)
-    # (B, V, 3); of a transpose XLA makes a change of layout, and pays with a copy at the end
-    vertices = ops.stack([vertices[:, axis] for axis in range(3)], axis=-1)
-    return BodyOutput(vertices + translation[:, None], posed + translation[:, None])
-
-
-def _back_in_place(vertices, order):
-    """(B, 3, V) in this order of their indices -> in the body's order.
-
-    The gradient only goes the way back; XLA's own would add number to number, and take longer
-    than all the rest.
-    """
-
-    @ops.custom_gradient
-    def put(vertices):
-        def gradient(upstream):
-            return ops.take(upstream, order, axis=2)
-
-        return ops.take(vertices, np.argsort(order), axis=2), gradient
-
-    return put(vertices)
-
-
-def _one_batch(*inputs):
-    """Arrays or tensors, each of B or 1 bodies -> tensors of B bodies."""
-    inputs = [ops.convert_to_tensor(value) for value in inputs]
-    sizes = [ops.shape(value)[0] for value in inputs if value.shape[0] != 1]
-    if sizes:
-        inputs = [ops.repeat(v, sizes[0], axis=0) if v.shape[0] == 1 else v for v in inputs]
-    return inputs
 
 
 def load_body(path=None):

@@ -10,10 +10,11 @@ from keras import ops
 from hmrlib import geometry
 
 
-def linear_motions(rotations, translations):
+def linear_motions(rotations, translations, parents=None):
     """Each joint's motion as the twelve numbers [R_k | t_k] that linear blend skinning blends.
 
-    (B, K, 3, 3) and (B, K, 3) metres -> (B, 12, K).
+    (B, K, 3, 3) and (B, K, 3) metres -> (B, 12, K). Unlike dual quaternions they have no sign to
+    choose, and need no `parents`.
     """
     affine = ops.concatenate([rotations, translations[..., None]], axis=-1)  # (B, K, 3, 4)
     return ops.reshape(ops.transpose(affine, (0, 2, 3, 1)), (-1, 12, rotations.shape[1]))
@@ -29,7 +30,7 @@ def linear_blend_skinning(vertices, motions, weights, blend):
         vertices: (B, 3, V) in the rest pose, metres.
         motions: (B, 12, K), the `linear_motions` of G'_k (eq. 3).
         weights: (K, V), each column sums to one.
-        blend: how to take sum_k w_ki m_k: `product` or `fused_product`.
+        blend: how to take sum_k w_ki m_k: `product`, or a faster one of `compiled`.
 
     Returns:
         (B, 3, V) posed vertices, metres.
@@ -82,27 +83,6 @@ def product(motions, weights):
     return ops.tensordot(motions, weights, axes=1)
 
 
-def fused_product(motions, weights):
-    """The same joint by joint, for XLA: it fuses the sum into what comes after.
-
-    The blends, four times as many numbers as the vertices, then never go through memory. The
-    gradient is that of the matrix product; XLA's own, of the sum, would be many times slower.
-    """
-
-    @ops.custom_gradient
-    def joint_by_joint(motions, weights):
-        def gradient(upstream):
-            by_motions = ops.tensordot(upstream, ops.transpose(weights), axes=1)
-            return by_motions, ops.tensordot(motions, upstream, axes=[[0, 1], [0, 1]])
-
-        terms = (motions[..., k, None] * weights[k] for k in range(weights.shape[0]))
-        return sum(terms), gradient
-
-    # beyond this many joints the sum costs more than the memory it saves
-    few = weights.shape[0] <= 16
-    return joint_by_joint(motions, weights) if few else product(motions, weights)
-
-
 def same_hemisphere(quaternions, parents):
     """Flip the sign of each joint's quaternion where it points away from its parent's.
 
@@ -123,3 +103,10 @@ def _cross(a, b):
     ax, ay, az = a[:, 0], a[:, 1], a[:, 2]
     bx, by, bz = b[:, 0], b[:, 1], b[:, 2]
     return ops.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
+
+
+# name -> the joints' motions, and how a vertex follows their blend
+SKINNINGS = {
+    "lbs": (linear_motions, linear_blend_skinning),
+    "dqs": (dual_quaternion_motions, dual_quaternion_skinning),
+}

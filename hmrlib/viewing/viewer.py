@@ -343,7 +343,7 @@ class Explorer(widgets.VBox):
                 self._compiled[key] = _compiled(self.body, len(self.betas), *key)
 
             threading.Thread(target=compile).start()
-        plain = partial(self.body, skinning=skinning, correctives=correctives)
+        plain = partial(self.body, skinning=skinning, correctives=correctives, compiles=False)
         return self._compiled.get(key) or plain
 
     def _pose(self, skinning, correctives):
