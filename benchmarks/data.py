@@ -12,6 +12,7 @@ import os
 import platform
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,6 +21,7 @@ import numpy as np
 
 import hmrlib
 from hmrlib.data import datasets, pipeline, records
+from hmrlib.data.feed import Feed
 from hmrlib.motion import clips, prior
 from hmrlib.motion.retarget import retarget
 from hmrlib.people import pose_pool
@@ -65,26 +67,17 @@ def some_records(folder, count=1000):
     return name
 
 
-def _pipeline(make, steps=16, batch_size=64):
-    """Images a second that `make(mix)` gives, with every augmentation on."""
+def feed(steps=16, batch_size=64):
+    """Batches made ahead for a training, 224 px, all augmentations | >= 175 images/s"""
     with tempfile.TemporaryDirectory() as folder:
         name = some_records(Path(folder))
-        mix = pipeline.Mix(folder, batch_size, poses=np.zeros((1000, 24, 3)))
-        batches = iter(make(mix))
-        for _ in range(4):  # the first ones compile, and fill the queue
-            next(batches)
-        rate = best_rate(lambda: [next(batches) for _ in range(steps)], steps * batch_size)
+        mixed = pipeline.MixedDataset(folder, batch_size, poses=np.zeros((1000, 24, 3)))
+        with closing(Feed(mixed, steps=10**6)) as batches:
+            batches = iter(batches)
+            for _ in range(4):  # the first ones compile, and fill the queue
+                next(batches)
+            rate = best_rate(lambda: [next(batches) for _ in range(steps)], steps * batch_size)
     return rate, f"{name}, batches of {batch_size}"
-
-
-def tf_data():
-    """`tf.data` to the training step, 224 px, all augmentations | >= 175 images/s"""
-    return _pipeline(lambda mix: mix.dataset())
-
-
-def without_tensorflow():
-    """The same by threads, without TensorFlow | >= 175 images/s"""
-    return _pipeline(lambda mix: mix.batches())
 
 
 def reading():
@@ -154,8 +147,7 @@ def retargeting(rounds=3):
 ROWS = {
     "people": synthetic_people,
     "mocap": retargeting,
-    "tf.data": tf_data,
-    "threads": without_tensorflow,
+    "feed": feed,
     "records": reading,
 }
 

@@ -29,23 +29,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from hmrlib.data.pipeline import Mix
+from hmrlib.data.pipeline import MixedDataset
 from hmrlib.evaluation.protocols import compare, table
-from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR, KEYPOINTS
 from hmrlib.people import render_people
 from hmrlib.skeleton import KEYPOINT_SETS
 from hmrlib.training.checkpoint import load_model
 from hmrlib.training.config import read_config
-from hmrlib.training.game import Game, build_optimizer
-from hmrlib.training.trainer import train
+from hmrlib.training.trainer import build_model, train
 
 HERE = Path(__file__).parent
 TFLOPS = {"H100": 790, "H200": 790}  # dense bfloat16 that a card reaches in practice
 
 
 def batch_of(count, size):
-    """A batch as `Mix` makes them; the labels are those of nobody."""
+    """A batch as `MixedDataset` makes them; the labels are those of nobody."""
     rng = np.random.default_rng(0)
 
     def normal(*shape):
@@ -82,18 +80,17 @@ def contestants(config):
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     batch = batch_of(config.batch_size, config.size)
     images, target = batch["image"], np.zeros(config.batch_size, "float32")
-    hmr = HMR(**config.model)
+    hmr = HMR(config.network, config.encoder_weights)
     encoder = hmr.encoder
     encoder.compile(jit_compile=jit)
-    bare = bare_training(HMR(**config.model).encoder, jit)
-    game = Game(HMR(**config.model), Discriminator(), config)
-    game.compile(build_optimizer(game.hmr, game.adversary, config), jit_compile=jit)
+    bare = bare_training(HMR(config.network, config.encoder_weights).encoder, jit)
+    model = build_model(config)
     floats = images.astype("float32")
     return {
         "inference, bare encoder": lambda: encoder.predict_on_batch(floats),
         "inference, image to vertices": lambda: hmr.predict_on_batch(images),
         "training, bare encoder": lambda: bare.train_on_batch(images, target),
-        "training, with body, losses, adversary": lambda: game.train_on_batch(batch),
+        "training, with body, losses, adversary": lambda: model.train_on_batch(batch),
     }
 
 
@@ -213,16 +210,16 @@ def shipped(options):
     if options.photographs:
         asked["Photographs of Leeds Sports Pose, keypoints alone"] = options.photographs
     text = (
-        f"The network that comes with the package: {hmr.settings['encoder']}, {hmr.size} px, "
+        f"The network that comes with the package: {hmr.config.encoder}, {hmr.size} px, "
         "trained as `notebooks/params/shipped.yml` and its card (`hmr model info`) say, asked "
         "about people and photographs that it was not trained on "
         "(`python benchmarks/network.py --shipped`).\n"
     )
     for name, folder in asked.items():
-        mix = Mix(folder, 64, crop=hmr.size, split="train", once=True)
-        count = sum(map(len, mix.sources))
-        text += f"\n{name} ({count}):\n\n{table(compare(hmr, mix))}\n"
-        text += f"\n{limbs(hmr, mix)}\n"
+        mixed = MixedDataset(folder, 64, crop=hmr.size, split="train", once=True)
+        count = sum(map(len, mixed.sources))
+        text += f"\n{name} ({count}):\n\n{table(compare(hmr, mixed))}\n"
+        text += f"\n{limbs(hmr, mixed)}\n"
     print(text)
     (HERE / "network_shipped.md").write_text(text, "utf-8")
 
@@ -230,7 +227,7 @@ def shipped(options):
 LIMBS = ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
 
 
-def limbs(hmr, mix):
+def limbs(hmr, mixed):
     """A table of PCK of 12 limb points: of each iteration's body and, if there are, of the maps.
 
     A point is right within a part of the torso, from the left shoulder to the right hip; the mean
@@ -238,12 +235,12 @@ def limbs(hmr, mix):
     """
     names = KEYPOINT_SETS[KEYPOINTS].names[:12]
     found, true = {}, []
-    for batch in (mix[step] for step in range(len(mix))):
+    for batch in (mixed[step] for step in range(len(mixed))):
         places = {
             f"body, step {n}": stage.keypoints_2d
             for n, stage in enumerate(hmr.recover(batch["image"]), 1)
         }
-        if hmr.keypoint_maps:
+        if hmr.config.keypoint_maps:
             features = hmr.encode(ops.convert_to_tensor(batch["image"]))
             places["keypoint maps"] = ops.convert_to_numpy(hmr.located(features))
         for who, points in places.items():
@@ -269,15 +266,15 @@ def limbs(hmr, mix):
 def learn(config, people, others, run):
     """Train, or go on; returns name -> errors on the others, the mean body's and the network's."""
     hmr = train(config, [people], run, resume=(run / "last.npz").exists(), progress=True)
-    mix = Mix(others, 64, crop=config.size, once=True)
-    limit = {"the true body, best weak-perspective camera": {"reprojection": camera_limit(mix)}}
-    return compare(hmr, mix) | limit
+    mixed = MixedDataset(others, 64, crop=config.size, once=True)
+    limit = {"the true body, best weak-perspective camera": {"reprojection": camera_limit(mixed)}}
+    return compare(hmr, mixed) | limit
 
 
-def camera_limit(mix):
+def camera_limit(mixed):
     """What reprojection error is left, pixels, if all but the camera's perspective is known."""
     errors = []
-    for batch in (mix[step] for step in range(len(mix))):
+    for batch in (mixed[step] for step in range(len(mixed))):
         for points, space in zip(batch["keypoints_2d"], batch["keypoints_3d"], strict=True):
             known = points[:, 2] > 0
             centre = (space[known, :2].mean(0), points[known, :2].mean(0))

@@ -278,7 +278,7 @@ def _train(options):
 
 
 def _evaluate(options):
-    from hmrlib.data.pipeline import Mix
+    from hmrlib.data.pipeline import MixedDataset
     from hmrlib.evaluation.protocols import compare, table
     from hmrlib.training.checkpoint import load_model
 
@@ -288,8 +288,9 @@ def _evaluate(options):
         raise ValueError("which records? Give folders of them, or --protocol NAME")
     hmr = load_model(options.model)
     for folder in options.records:
-        mix = Mix(folder, 64, crop=hmr.size, split=options.split, once=True)
-        print(f"\n{folder}, {options.split}, crops of {hmr.size} px\n\n{table(compare(hmr, mix))}")
+        mixed = MixedDataset(folder, 64, crop=hmr.size, split=options.split, once=True)
+        print(f"\n{folder}, {options.split}, crops of {hmr.size} px\n")
+        print(table(compare(hmr, mixed)))
     return 0
 
 

@@ -45,7 +45,8 @@ from hmrlib.motion import gather, prior
 from hmrlib.people import render_people
 from hmrlib.people.dataset import render_shard
 from hmrlib.training import trainer
-from hmrlib.training.config import Config
+from hmrlib.training.config import TrainConfig
+from hmrlib.training.logs import read_log
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
 
@@ -101,7 +102,7 @@ def write_single(inputs, out):
         files.write_model(out / f"body.{suffix}", model)
     files.export_for_peers(model, out)
     prior.save_prior(out / "prior.npz", prior.load_prior())
-    Config().save(out / "config.yml")
+    TrainConfig().save(out / "config.yml")
 
 
 def some_pictures(inputs):
@@ -190,7 +191,7 @@ def some_records(inputs):
 
 
 def train(inputs, out):
-    config = Config(
+    config = TrainConfig(
         encoder="TinyEncoder",
         encoder_weights=None,
         size=32,
@@ -315,7 +316,7 @@ def read(path):
         assert zipfile.ZipFile(path).testzip() is None
         return None
     if path.suffix == ".csv":
-        return trainer.read_log(path)
+        return read_log(path)
     if path.suffix == ".tfrecord":
         with warnings.catch_warnings(action="error"):
             assert all(True for _ in records.Records([path]))

@@ -376,7 +376,7 @@ def _config_files():
     return [{"config.yml": text.encode()}]
 
 
-@reader(_config_files, *TEXT, errors=("hmrlib.training.config:ConfigError",))
+@reader(_config_files, *TEXT, errors=("hmrlib.io.settings:ConfigError",))
 def config(path):
     from hmrlib.training.config import read_config
 
@@ -397,30 +397,23 @@ def _networks():
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def _game():
-    from hmrlib.network.discriminator import Discriminator
-    from hmrlib.network.hmr import HMR
+def _model():
     from hmrlib.training.config import read_config
-    from hmrlib.training.game import Game
-    from hmrlib.training.trainer import build_optimizer
+    from hmrlib.training.trainer import build_model
     from tests import tiny_encoder  # noqa: F401
 
-    settings = read_config(encoder="TinyEncoder", encoder_weights=None, size=32, hidden=8)
-    hmr, adversary = HMR(**settings.model), Discriminator()
-    game = Game(hmr, adversary, settings)
-    game.compile(build_optimizer(hmr, adversary, settings))
-    game.optimizer.build(game.trainable_variables)
-    return game
+    settings = {"encoder": "TinyEncoder", "encoder_weights": None, "size": 32, "hidden": 8}
+    return build_model(read_config(**settings))
 
 
 def _write_networks(folder):
     from hmrlib.training import checkpoint
 
-    game, folder = _game(), Path(folder)
-    checkpoint.save_model(folder / "model.npz", game.hmr, commit="0")
-    checkpoint.save_checkpoint(folder / "last.npz", game, {"step": 3, "best": None})
-    game.hmr.save(folder / "model.keras")
-    game.hmr.save_weights(folder / "model.weights.h5")
+    model, folder = _model(), Path(folder)
+    checkpoint.save_model(folder / "model.npz", model.hmr, commit="0")
+    checkpoint.save_checkpoint(folder / "last.npz", model, {"step": 3, "best": None})
+    model.hmr.save(folder / "model.keras")
+    model.hmr.save_weights(folder / "model.weights.h5")
 
 
 def _network(suffix):
@@ -453,16 +446,16 @@ def weights(path):
     return _load_model(path, encoder="TinyEncoder", size=32, hidden=8)
 
 
-_game_once = cache(_game)
+_model_once = cache(_model)
 
 
 @reader(partial(_network, "last.npz"), *NPZ, errors=NETWORK, few=FEW)
 def checkpoint(path):
     from hmrlib.training.checkpoint import load_checkpoint
 
-    game = _game_once()
-    about = load_checkpoint(path, game)
-    return about, _weights_of(game.hmr), _weights_of(game.adversary)
+    model = _model_once()
+    about = load_checkpoint(path, model)
+    return about, _weights_of(model.hmr), _weights_of(model.discriminator)
 
 
 def _log_files():
@@ -471,7 +464,7 @@ def _log_files():
 
 @reader(_log_files, *TEXT, errors=NETWORK)
 def log(path):
-    from hmrlib.training.trainer import read_log
+    from hmrlib.training.logs import read_log
 
     return {name: len(column) for name, column in read_log(path).items()}
 

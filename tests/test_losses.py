@@ -11,8 +11,8 @@ from hmrlib.evaluation import metrics
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.training import losses
-from hmrlib.training.config import Config
-from hmrlib.training.game import LOSSES, Game
+from hmrlib.training.adversarial import LOSSES, AdversarialModel
+from hmrlib.training.config import TrainConfig
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.gradients import gradient
 
@@ -73,7 +73,7 @@ def test_what_is_not_known_counts_nothing_even_if_it_is_nan():
 
 
 def batch_of(size):
-    """A batch as `Mix` makes them, of random labels."""
+    """A batch as `MixedDataset` makes them, of random labels."""
     names = {"keypoints_2d": (K, 3), "keypoints_3d": (K, 4), "pose": (24, 3), "betas": (10,)}
     names |= {"camera": (3,), "mocap_pose": (24, 3), "mocap_betas": (10,)}
     batch = {name: normal(B, *shape) for name, shape in names.items()}
@@ -87,7 +87,7 @@ def batch_of(size):
 @pytest.fixture(scope="module")
 def parts():
     keras.utils.set_random_seed(0)
-    hmr = HMR("TinyEncoder", None, 32, hidden=8, keypoint_maps=True)
+    hmr = HMR(encoder="TinyEncoder", encoder_weights=None, size=32, hidden=8, keypoint_maps=True)
     return hmr, Discriminator(), batch_of(32)
 
 
@@ -96,23 +96,23 @@ def parts():
 def test_each_weight_alone_trains_its_side_and_not_the_other(parts, name):
     import tensorflow as tf
 
-    hmr, adversary, batch = parts
+    hmr, discriminator, batch = parts
     batch = {key: tf.constant(value) for key, value in batch.items()}
     alone = dict.fromkeys(LOSSES, 0.0) | {name: 1.0}
     alone["adversarial"] = alone.pop("discriminator") or alone["adversarial"]
-    game = Game(hmr, adversary, Config(**alone))
+    model = AdversarialModel(hmr, discriminator, TrainConfig(**alone))
     with tf.GradientTape(persistent=True) as tape:
-        total = game.compute_loss(batch, y_pred=game(batch, training=True))
-        terms = {tracker.name: tracker.result() for tracker in game.latest}
-        # both sides of the game have one weight: look at the one that is asked for
-        asked = game.terms(batch, *game(batch, training=True))[name]
-    weighted = sum(game.weight(key) * value for key, value in terms.items())
+        total = model.compute_loss(batch, y_pred=model(batch, training=True))
+        terms = {tracker.name: tracker.result() for tracker in model.last_values}
+        # both sides of the adversary have one weight: look at the one that is asked for
+        asked = model.terms(batch, *model(batch, training=True))[name]
+    weighted = sum(model.weight(key) * value for key, value in terms.items())
     np.testing.assert_allclose(total, weighted, rtol=1e-5)
     assert terms[name] > 0
     sides = {
         "encoder": hmr.encoder.trainable_variables,
         "regressor": hmr.regressor.trainable_variables,
-        "discriminator": adversary.trainable_variables,
+        "discriminator": discriminator.trainable_variables,
     }
     reached = {
         side: any(g is not None and np.abs(g).max() > 0 for g in tape.gradient(asked, variables))
@@ -126,11 +126,11 @@ def test_each_weight_alone_trains_its_side_and_not_the_other(parts, name):
 
 
 def test_pseudo_3d_is_left_out_unless_asked_for(parts):
-    hmr, adversary, batch = parts
+    hmr, discriminator, batch = parts
     batch = batch | {"pseudo_3d": np.array([1, 1, 1], "float32")}
     for asked in (False, True):
-        game = Game(hmr, adversary, Config(pseudo_3d=asked))
-        terms = game.terms(batch, *game(batch))
+        model = AdversarialModel(hmr, discriminator, TrainConfig(pseudo_3d=asked))
+        terms = model.terms(batch, *model(batch))
         assert (float(terms["smpl"]) > 0) == asked and (float(terms["joints_3d"]) > 0) == asked
         assert float(terms["reprojection"]) > 0
 

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import asdict
 
 import h5py
 import keras
@@ -17,7 +18,9 @@ import hmrlib
 from hmrlib import geometry, skeleton
 from hmrlib.camera import crop_camera, full_image_camera
 from hmrlib.io.safe_pickle import ModelFileError, UnsafePickleError, load_torch
+from hmrlib.io.settings import ConfigError
 from hmrlib.network import efficientnet_lite
+from hmrlib.network.config import NetworkConfig
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.encoder import EncoderError, build_encoder
 from hmrlib.network.hmr import HMR, ModelError, project
@@ -187,7 +190,7 @@ def test_the_regressor_sees_how_far_off_its_guess_is():
 
 
 def test_regressor_repeats_one_correction():
-    regressor = Regressor(hidden=8)
+    regressor = Regressor(NetworkConfig(hidden=8))
     features = np.random.default_rng(1).normal(size=(2, 5)).astype("float32")
     thetas = [array(theta) for theta in regressor(features)]
     weights = [array(weight) for weight in regressor.trainable_weights]
@@ -199,7 +202,7 @@ def test_regressor_repeats_one_correction():
         theta = theta + step @ weights[4] + weights[5]
         np.testing.assert_allclose(found, theta, atol=1e-5)
     assert len(thetas) == 3 and len(weights) == 6  # the mean is not among the trained
-    learned = Regressor(train_mean=True, hidden=8)
+    learned = Regressor(NetworkConfig(train_mean=True, hidden=8))
     learned(features)
     assert len(learned.trainable_weights) == 7
 
@@ -240,8 +243,8 @@ def test_mean_theta_stands_upright_before_the_camera(model):
 
 
 def test_unknown_rotation():
-    with pytest.raises(ValueError, match="rotation must be one of"):
-        Regressor(rotation="euler")
+    with pytest.raises(ConfigError, match="rotation: expected axis_angle or 6d, found 'euler'"):
+        HMR(rotation="euler")
 
 
 # --- discriminator ---
@@ -321,11 +324,11 @@ def test_saved_and_loaded(model, tmp_path):
     model.save_weights(tmp_path / "b.weights.h5")
     for loaded in (
         hmrlib.load_model(tmp_path / "a.keras"),
-        hmrlib.load_model(tmp_path / "b.weights.h5", **model.settings),
+        hmrlib.load_model(tmp_path / "b.weights.h5", **asdict(model.config)),
     ):
         np.testing.assert_allclose(loaded.recover(crops())[-1].vertices, expected, atol=1e-5)
     with pytest.raises(ModelError, match="no HMR of these settings"):
-        hmrlib.load_model(tmp_path / "b.weights.h5", **model.settings | {"hidden": 8})
+        hmrlib.load_model(tmp_path / "b.weights.h5", **asdict(model.config) | {"hidden": 8})
     with pytest.raises(ModelError, match="no model at"):
         hmrlib.load_model(tmp_path / "c.keras")
 

@@ -70,16 +70,27 @@ def test_samples_come_back(folder):
 
 
 def test_tensorflow_reads_the_same(folder):
-    read = {
-        sample["id"].decode(): sample for sample in records.tf_dataset(folder).as_numpy_iterator()
-    }
+    import tensorflow as tf
+
+    field = tf.io.FixedLenFeature
+    features = {name: field(shape, tf.float32) for name, shape in records.FLOATS.items()}
+    features |= {name: field(shape, tf.int64) for name, shape in records.FLAGS.items()}
+    features |= {name: field((), tf.string) for name in (*records.STRINGS, *records.IMAGES)}
+    read = {}
+    for data in tf.data.TFRecordDataset([str(path) for path in records.find_shards(folder)]):
+        sample = {k: v.numpy() for k, v in tf.io.parse_single_example(data, features).items()}
+        read[sample["id"].decode()] = sample
     ours = records.open_records(folder)
     assert len(read) == len(ours) == 9
     for sample in ours:
         other = read[sample["id"]]
-        assert other.pop("recipe").decode() == sample["recipe"]
-        for field in (*records.FLOATS, *records.FLAGS, "image", "segmentation"):
-            np.testing.assert_array_equal(other[field], sample[field], err_msg=field, strict=True)
+        assert other["recipe"].decode() == sample["recipe"]
+        for field in (*records.FLOATS, *records.FLAGS):
+            np.testing.assert_array_equal(other[field], sample[field], err_msg=field)
+        image = tf.io.decode_jpeg(other["image"], 3, dct_method="INTEGER_ACCURATE")
+        np.testing.assert_array_equal(image, sample["image"])
+        segmentation = tf.io.decode_png(other["segmentation"])[..., 0]
+        np.testing.assert_array_equal(segmentation, sample["segmentation"])
 
 
 def test_our_message_is_tensorflows(tmp_path):
@@ -244,7 +255,6 @@ def test_another_version_is_refused_and_counted(folder, monkeypatch):
     with pytest.raises(RecordError, match=r"expected version 1 of the schema, found \[2\]; write"):
         read[7]
     assert len(list(read)) == 7 and read.skipped.total() == 1
-    assert len(list(records.tf_dataset(folder, "train"))) == 7
 
 
 def test_what_is_no_record_is_refused(tmp_path):
@@ -364,11 +374,6 @@ def test_what_a_shard_is_said_to_be_is_not_trusted(folder, change):
     assert records.write_index(folder)["samples"] == 5
     path.write_text("[" * 10**5, "utf-8")
     assert records.finished(path.with_suffix(".tfrecord")) is None
-
-
-def test_tensorflow_leaves_out_what_is_not_finite(folder):
-    path = rewritten(folder / "train-00000.tfrecord", number("translation", float("nan")))
-    assert len(list(records.tf_dataset(path))) == 3
 
 
 def test_no_shards_is_an_error_that_says_what_there_is(folder, tmp_path):

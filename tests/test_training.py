@@ -23,11 +23,12 @@ from hmrlib.io import FolderInUseError, locked
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR, ModelError
 from hmrlib.network.regressor import read_mean_theta
+from hmrlib.training.adversarial import LOSSES, build_optimizer
 from hmrlib.training.checkpoint import TrainingError, load_checkpoint, read_about, save_checkpoint
-from hmrlib.training.config import Config, ConfigError, read_config
-from hmrlib.training.game import LOSSES, Game, build_optimizer
+from hmrlib.training.config import ConfigError, TrainConfig, read_config
 from hmrlib.training.live import LiveCurves
-from hmrlib.training.trainer import open_data, read_log, train
+from hmrlib.training.logs import read_log
+from hmrlib.training.trainer import build_model, open_data, train
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
 from tests.people import people, write_people
@@ -78,7 +79,7 @@ def run(folder, config, records):
 
 
 def changed(config, **settings):
-    return Config(**{**vars(config), **settings})
+    return TrainConfig(**{**vars(config), **settings})
 
 
 # --- a whole training ---
@@ -202,12 +203,12 @@ def test_a_kill_between_two_files_loses_no_best_network(folder, validated, recor
     out = folder / f"killed{at}"
     code = (
         "import os\n"
-        "from hmrlib.training import trainer\n"
-        "written, save = [], trainer.save_checkpoint\n"
+        "from hmrlib.training import callbacks\n"
+        "written, save = [], callbacks.save_checkpoint\n"
         "def save_checkpoint(path, *rest):\n"
         "    save(path, *rest); written.append(path)\n"
         f"    if len(written) == {at}: os._exit(9)\n"
-        "trainer.save_checkpoint = save_checkpoint"
+        "callbacks.save_checkpoint = save_checkpoint"
     )
     files = ("--config", folder / "validated.yml", "--records", records, "--out", out)
     finish(command("train", *files, before=f"exec({code!r})"), status=9)
@@ -222,11 +223,11 @@ def test_a_kill_between_two_files_loses_no_best_network(folder, validated, recor
 def test_an_older_best_network_is_not_the_best_for_ever(tmp_path, run, config, records):
     """`last` says that a better one was found, and `best` is an older one: a kill came between."""
     shutil.copytree(run[1], tmp_path / "out")
-    game = game_of(config)
+    model = build_model(config)
     for name, best in (("last.npz", 1e-6), ("best.npz", 1e6)):
-        about = load_checkpoint(run[1] / name, game)
+        about = load_checkpoint(run[1] / name, model)
         about = {"step": 3, "waited": 0, "best": best}
-        save_checkpoint(tmp_path / "out" / name, game, about)
+        save_checkpoint(tmp_path / "out" / name, model, about)
     train(config, [records], tmp_path / "out", resume=True)
     assert read_about(tmp_path / "out" / "best.npz")["step"] == 6
     assert read_about(tmp_path / "out" / "model.npz")["best"] < 1e6
@@ -293,11 +294,11 @@ def test_stops_early(folder, config, records):
 
 
 def test_warmup_and_cosine(config):
-    hmr = HMR(**config.model)
-    adversary = Discriminator()
+    hmr = HMR(config.network, encoder_weights=None)
+    discriminator = Discriminator()
     settings = changed(config, warmup=10, cosine=True, steps=110, regressor_rate=1e-2)
-    optimizer = build_optimizer(hmr, adversary, settings)
-    optimizer.build([*hmr.trainable_variables, *adversary.trainable_variables])
+    optimizer = build_optimizer(hmr, discriminator, settings)
+    optimizer.build([*hmr.trainable_variables, *discriminator.trainable_variables])
     tops = {}
     for side in optimizer.optimizers:
         rates = [float(side._learning_rate(step)) for step in (0, 5, 10, 60, 110)]
@@ -324,20 +325,12 @@ def test_nothing_to_resume(tmp_path, config, records):
         train(config, [records], tmp_path, resume=True)
 
 
-def game_of(config):
-    hmr, adversary = HMR(**config.model), Discriminator()
-    game = Game(hmr, adversary, config)
-    game.compile(build_optimizer(hmr, adversary, config))
-    game.optimizer.build(game.trainable_variables)
-    return game
-
-
 def test_features_stand_for_their_pictures(config, records):
-    game = game_of(config)
+    model = build_model(config)
     batch = open_data(config, [records])[0][0]
-    seen = game(batch)
-    features = game.hmr.encode(batch.pop("image"))
-    again = game({**batch, "features": features})
+    seen = model(batch)
+    features = model.hmr.encode(batch.pop("image"))
+    again = model({**batch, "features": features})
     for one, other in zip(keras.tree.flatten(seen), keras.tree.flatten(again), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -355,7 +348,7 @@ def test_curves_are_drawn_while_it_trains(tmp_path, config, records):
 
 def test_checkpoint_of_another_network(run, config):
     with pytest.raises(TrainingError, match="of another network"):
-        load_checkpoint(run[1] / "last.npz", game_of(changed(config, hidden=8)))
+        load_checkpoint(run[1] / "last.npz", build_model(changed(config, hidden=8)))
 
 
 def test_damaged_checkpoint(tmp_path, run):
@@ -370,12 +363,12 @@ def test_damaged_checkpoint(tmp_path, run):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit to a file's size")
 def test_full_disk_keeps_the_checkpoint_before(tmp_path, config):
-    path, game = tmp_path / "last.npz", game_of(config)
-    save_checkpoint(path, game, {"step": 1})
+    path, model = tmp_path / "last.npz", build_model(config)
+    save_checkpoint(path, model, {"step": 1})
     with pytest.raises(OSError, match=r"could not be written.*The one before is kept"):
-        limited(100_000, lambda: save_checkpoint(path, game, {"step": 2}))
+        limited(100_000, lambda: save_checkpoint(path, model, {"step": 2}))
     assert [file.name for file in tmp_path.iterdir()] == ["last.npz"]
-    assert load_checkpoint(path, game)["step"] == 1
+    assert load_checkpoint(path, model)["step"] == 1
 
 
 def without_3d(sample):
@@ -389,8 +382,8 @@ def test_no_3d_and_no_real_poses(tmp_path, config):
         open_data(changed(config, poses=None, adversarial=0.0), [flat])
     with pytest.raises(TrainingError, match="the adversary needs real poses"):
         open_data(changed(config, poses=None), [flat])
-    mix, watched = open_data(config, [flat])  # with poses it can be learned
-    assert watched is None and mix[0]["mocap_pose"].shape == (4, 24, 3)
+    mixed, watched = open_data(config, [flat])  # with poses it can be learned
+    assert watched is None and mixed[0]["mocap_pose"].shape == (4, 24, 3)
 
 
 def test_a_label_that_is_not_finite_is_named_and_not_learned(tmp_path, config):
@@ -404,10 +397,10 @@ def test_a_label_that_is_not_finite_is_named_and_not_learned(tmp_path, config):
             if sample["id"] == "0-2":
                 example.features.feature["betas"].float_list.value[3] = np.nan
             writer.write(example.SerializeToString())
-    mix = open_data(config, [tmp_path])[0]
-    batches = [mix[step] for step in range(3)]
+    mixed = open_data(config, [tmp_path])[0]
+    batches = [mixed[step] for step in range(3)]
     assert all(np.isfinite(batch["betas"]).all() for batch in batches)
-    (reason,) = mix.skipped
+    (reason,) = mixed.skipped
     assert "record 2: a number is not finite" in reason
 
 
@@ -421,7 +414,7 @@ def test_a_loss_that_diverges_is_no_silent_nan(tmp_path, config, records):
 
 
 def test_settings_survive_yaml(tmp_path):
-    config = Config(shares=(0.5, 0.5), augmentation={"rotation": 0.0}, clip_norm=1)
+    config = TrainConfig(shares=(0.5, 0.5), augmentation={"rotation": 0.0}, clip_norm=1)
     config.save(tmp_path / "c.yml")
     assert read_config(tmp_path / "c.yml") == config
     (tmp_path / "d.yml").write_text("learning_rate: 1e-5\nadversarial: 2\n")
@@ -437,7 +430,7 @@ def test_settings_survive_yaml(tmp_path):
         ("batch_size: 0", "batch_size must be above 0"),
         ("cosine: 1", "cosine: expected <class 'bool'>"),
         ("dropout: -0.1", "dropout must be at least 0"),
-        ("learning_rate: .nan", "learning_rate must be above 0, found nan"),
+        ("learning_rate: .nan", "learning_rate must be finite, found nan"),
         ("- a", "expected `name: value` lines"),
         ("a: [", "cannot read the settings"),
         ("weight_decay: .inf", "weight_decay must be finite, found inf"),
@@ -448,7 +441,9 @@ def test_settings_survive_yaml(tmp_path):
         ("shares: [0.5, many]", "shares: expected"),
         ("shares: 0.5", "shares: expected"),
         ("shares: [1, -1]", "shares must be at least 0, found -1"),
-        ("dropout: 1", "dropout must be below 1"),
+        ("dropout: 1", "dropout must be below 1, found 1"),
+        ("distance: l3", "distance: expected l2 or l1, found 'l3'"),
+        ("rotation: euler", "rotation: expected axis_angle or 6d, found 'euler'"),
         (f"weight_decay: {'9' * 400}", "weight_decay: expected"),
         ("steps: 2026-01-01", "steps: expected <class 'int'>, found '2026-01-01'"),
         ("2026-01-01: 1", "unknown settings 2026-01-01"),

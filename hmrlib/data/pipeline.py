@@ -3,21 +3,19 @@
 A batch is a pure function of the records, the settings, the seed and the step: nothing is shuffled
 through a buffer, so training that resumes at step n gets the very batch it would have had.
 
-    which samples   `Mix`: each source's share of every batch, in an order drawn anew each epoch
+    which samples   `MixedDataset`: each source's share of every batch, in a new order each epoch
     where to look   `draw_affines`: one similarity a sample: box -> crop, augmented
     labels          `apply_affine`: keypoints, pose, translation and camera go along; invertible
     pixels          decoded by Pillow, warped and recoloured once by numba, on all cores
 
-`Mix.dataset` gives `tf.data`, which feeds Keras on any backend; `Mix.batches` gives the same
-batches to a machine without TensorFlow. (Measured: one warp by TensorFlow's own image operations
-takes five times the processor time.)
+`hmrlib.data.feed.Feed` makes batches ahead for `fit`. (Measured: one warp by TensorFlow's own
+image operations takes five times the processor time.)
 
 Pixels, camera frame and the fields of a sample are those of `hmrlib.data.records`.
 """
 
-import os
-from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+import signal
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -334,8 +332,8 @@ def paint(image, patches, colour=None):
 # --- batches -------------------------------------------------------------------------------------
 
 
-class Mix:
-    """Batches of samples from one or several sources; `mix[step]` is always the same batch.
+class MixedDataset:
+    """Batches of samples from one or several sources; `mixed[step]` is always the same batch.
 
     A batch is a dict, B samples, all float32 but the image and index:
 
@@ -362,8 +360,8 @@ class Mix:
         split: "train", "validation", "test" or None, where a source is a folder.
         once: each sample once, in order, the last batch perhaps smaller: to evaluate. Otherwise
             batches never end, and each source is shuffled anew whenever it has been seen.
-        part: this process' number, and how many share each batch evenly: `mix[step]` is then but
-            this one's part of it.
+        process: process_index, process_count: so many share each batch evenly, and `mixed[step]` is
+            then but this one's part of it.
         segmentation: bring it along.
 
     Raises:
@@ -381,7 +379,7 @@ class Mix:
         crop=SIZE,
         split=None,
         once=False,
-        part=(0, 1),
+        process=(0, 1),
         segmentation=False,
     ):
         if not isinstance(sources, dict):
@@ -394,14 +392,13 @@ class Mix:
             if not len(source):
                 raise RecordError(f"{name}: no whole record")
         self.batch_size, self.seed, self.crop, self.once = batch_size, seed, crop, once
-        self.part, self.segmentation = part, segmentation
+        self.process, self.segmentation = process, segmentation
         self.counts = _counts(list(sources.values()), batch_size)
         self.augmentation = (
             (NONE if once else Augmentation()) if augmentation is None else augmentation
         )
         self.poses = _given_poses(poses)
         self.skipped = Counter()
-        self._order = lru_cache(maxsize=2 * len(self.sources))(self._shuffled)
 
     def __len__(self):
         """Steps until every sample has been seen."""
@@ -411,10 +408,6 @@ class Mix:
             -(-len(source) // count)
             for source, count in zip(self.sources, self.counts, strict=True)
         )
-
-    def _shuffled(self, number, epoch):
-        rng = np.random.default_rng([self.seed, 1, number, epoch])
-        return rng.permutation(len(self.sources[number]))
 
     def plan(self, step):
         """Which samples make up a batch: (B, 2) int, source and record."""
@@ -427,7 +420,8 @@ class Mix:
         for number, count in enumerate(self.counts):
             for place in range(step * count, (step + 1) * count):
                 epoch, place = divmod(place, len(self.sources[number]))
-                rows.append((number, self._order(number, epoch)[place]))
+                order = _order(self.seed, number, epoch, len(self.sources[number]))
+                rows.append((number, order[place]))
         return np.array(rows)
 
     def _read(self, number, index):
@@ -479,8 +473,8 @@ class Mix:
         if not 0 <= step < (len(self) if self.once else np.inf):
             raise IndexError(f"there is no step {step}")
         encoded, labels, colours, patches = self.fetch(step)
-        number, parts = self.part
-        mine = slice(*(len(encoded) * edge // parts for edge in (number, number + 1)))
+        index, count = self.process
+        mine = slice(*(len(encoded) * edge // count for edge in (index, index + 1)))
         encoded, colours, patches = encoded[mine], colours[mine], patches[mine]
         labels = {name: value[mine] for name, value in labels.items()}
         shape = (len(encoded), self.crop, self.crop)
@@ -505,44 +499,26 @@ class Mix:
                 except RecordError as error:
                     self.skipped[str(error)] += 1
                     labels["has_segmentation"][i] = 0
+        self._check_finite(labels)
         return {"image": images, **labels}
 
-    def batches(self, first=0, steps=None, threads=None):
-        """The batches from step `first` on, made ahead by threads; needs no TensorFlow."""
-        stop = len(self) if self.once else np.inf
-        stop = stop if steps is None else min(stop, first + steps)
-        threads = threads or os.cpu_count()
-        with ThreadPoolExecutor(threads) as pool:
-            ahead, step = deque(), first
-            try:
-                while ahead or step < stop:
-                    while step < stop and len(ahead) < 2 * threads:
-                        ahead.append(pool.submit(self.__getitem__, step))
-                        step += 1
-                    yield ahead.popleft().result()
-            finally:
-                for batch in ahead:
-                    batch.cancel()
+    def _check_finite(self, labels):
+        for name, value in labels.items():
+            if not np.isfinite(value).all():
+                row = int(np.argwhere(~np.isfinite(value))[0][0])
+                number, index = (int(i) for i in labels["index"][row])
+                source = self.sources[number]
+                sample = source.read(index, images=False)
+                raise RecordError(
+                    f"{source.paths[source.shard[index]]}: {name} of the sample "
+                    f"{sample['source']}/{sample['id']} has NaN or infinity; take it out"
+                )
 
-    def dataset(self, first=0, steps=None):
-        """The batches from step `first` on, as a `tf.data.Dataset`; feeds Keras on any backend."""
-        import tensorflow as tf
 
-        stop = len(self) if self.once else np.iinfo(np.int64).max
-        stop = stop if steps is None else min(stop, first + steps)
-        example = self[first]  # its types and shapes hold for all steps
-        kinds = [tf.as_dtype(value.dtype) for value in example.values()]
-
-        def load(step):
-            values = tf.numpy_function(lambda step: [*self[int(step)].values()], [step], kinds)
-            batch = dict(zip(example, values, strict=True))
-            for name, value in batch.items():
-                value.set_shape((None, *example[name].shape[1:]))
-            return batch
-
-        steps = tf.data.Dataset.range(first, stop)
-        loaded = steps.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
-        return loaded.prefetch(tf.data.AUTOTUNE)
+@lru_cache(maxsize=16)
+def _order(seed, number, epoch, count):
+    """In which order an epoch meets the records of source `number`: (count,) int."""
+    return np.random.default_rng([seed, 1, number, epoch]).permutation(count)
 
 
 def _counts(shares, batch_size):
@@ -568,3 +544,20 @@ def _given_poses(poses):
     if poses is None or hasattr(poses, "sample"):
         return poses
     return check_poses(np.asarray(poses))
+
+
+# --- in a process of its own ---------------------------------------------------------------------
+
+_mixed = None
+
+
+def begin_making(mixed):
+    """What a process does first that will `make_batch`es."""
+    global _mixed
+    _mixed = mixed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who trains on them
+
+
+def make_batch(step):
+    """The batch of this step, in a process that has begun."""
+    return _mixed[step]

@@ -31,8 +31,8 @@ frame is x right, y down, z forward; pixels are those of the image, as `hmrlib.c
     recipe        "" or a JSON string: how the sample was made
 
 On disk a sample is a `tf.train.Example` of features by these names, and `shape` (H, W) and
-`version`. Nothing here but `tf_dataset` needs TensorFlow: framing and checksums follow TFRecord's
-description, the message is built with protobuf.
+`version`. Nothing here needs TensorFlow: framing and checksums follow TFRecord's description, the
+message is built with protobuf.
 """
 
 import io
@@ -697,48 +697,3 @@ def open_records(source, split=None):
         RecordError: there are no shards.
     """
     return Records(find_shards(source, split))
-
-
-def tf_dataset(source, split=None):
-    """The same samples as a `tf.data.Dataset` of dicts, for whoever goes on in TensorFlow.
-
-    `image` is (H, W, 3) uint8, `segmentation` (H, W) or (0, 0). Records of another version are
-    left out, and those with numbers that are not finite.
-
-    Raises:
-        RecordError: there are no shards. A damaged shard raises TensorFlow's DataLossError.
-    """
-    import tensorflow as tf
-
-    features = {
-        **{name: tf.io.FixedLenFeature(shape, tf.float32) for name, shape in FLOATS.items()},
-        **{name: tf.io.FixedLenFeature(shape, tf.int64) for name, shape in FLAGS.items()},
-        **{name: tf.io.FixedLenFeature((), tf.string) for name in (*STRINGS, "image")},
-        "segmentation": tf.io.FixedLenFeature((), tf.string, default_value=""),
-    }
-    version = {"version": tf.io.FixedLenFeature((), tf.int64, default_value=0)}
-
-    def of_this_version(data):
-        return tf.io.parse_single_example(data, version)["version"] == VERSION
-
-    def is_finite(sample):
-        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(sample[name])) for name in FLOATS])
-
-    def parse(data):
-        sample = tf.io.parse_single_example(data, features)
-        sample |= {name: tf.cast(sample[name], tf.uint8) for name in FLAGS}
-        sample["image"] = tf.io.decode_jpeg(sample["image"], 3, dct_method="INTEGER_ACCURATE")
-        png = sample["segmentation"]
-        sample["segmentation"] = tf.cond(
-            tf.equal(png, ""),
-            lambda: tf.zeros((0, 0), tf.uint8),
-            lambda: tf.io.decode_png(png)[..., 0],
-        )
-        return sample
-
-    shards = tf.data.Dataset.from_tensor_slices([str(path) for path in find_shards(source, split)])
-    data = shards.interleave(
-        tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=tf.data.AUTOTUNE
-    )
-    parsed = data.filter(of_this_version).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return parsed.filter(is_finite)

@@ -20,12 +20,11 @@ ERRORS = {
 }
 
 
-def validate(hmr, mix, part=(0, 1)):
-    """Errors on every sample of a `Mix(once=True)`.
+def validate(hmr, mixed, process=(0, 1)):
+    """Errors on every sample of a `MixedDataset(once=True)`.
 
     Args:
-        part: this process' number, and how many share the batches among them; each has `hmr` for
-            itself.
+        process: process_index, process_count: they share the batches; each has `hmr` for itself.
 
     Returns:
         dict: mpjpe, pa_mpjpe (mm, of the samples that know all `metrics.EVALUATED` points), pve
@@ -35,8 +34,8 @@ def validate(hmr, mix, part=(0, 1)):
     """
     found = {name: [] for name in ERRORS}
     count = len(metrics.EVALUATED)
-    for step in range(part[0], len(mix), part[1]):
-        batch = mix[step]
+    for step in range(process[0], len(mixed), process[1]):
+        batch = mixed[step]
         box = ops.convert_to_numpy(crop_box(batch, hmr.size)) if hmr.box_input else None
         last = hmr.recover(batch["image"], box, len(batch["image"]))[-1]
         points, space = batch["keypoints_2d"], batch["keypoints_3d"][:, :count]
@@ -56,7 +55,7 @@ def validate(hmr, mix, part=(0, 1)):
         found["pck"].extend(100 * metrics.pck(*pair))
     known = [np.array(values)[np.isfinite(values)] for values in found.values()]
     sums = np.array([[values.sum(), len(values)] for values in known])
-    if part[1] > 1:
+    if process[1] > 1:
         from jax.experimental.multihost_utils import process_allgather
 
         sums = process_allgather(sums).sum(axis=0)
@@ -69,17 +68,17 @@ def validate(hmr, mix, part=(0, 1)):
 
 def mean_model(hmr):
     """A network of the same settings that answers the mean Theta, whatever it sees."""
-    mean = HMR(body=hmr.body, **hmr.settings | {"encoder_weights": None})
+    mean = HMR(hmr.config, encoder_weights=None, body=hmr.body)
     mean.regressor.mean_theta.assign(hmr.regressor.mean_theta)
     for weight in mean.regressor.layers[-1].weights:
         weight.assign(ops.zeros_like(weight))  # no correction
     return mean
 
 
-def compare(hmr, mix):
+def compare(hmr, mixed):
     """name -> errors, see `validate`: of the mean Theta for everybody, and of the network."""
     judged = {"the mean Θ for everybody": mean_model(hmr), "the network": hmr}
-    return {name: validate(model, mix) for name, model in judged.items()}
+    return {name: validate(model, mixed) for name, model in judged.items()}
 
 
 def table(rows):

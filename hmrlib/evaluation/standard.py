@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from hmrlib import fitting, geometry
 from hmrlib.camera import crop_box
-from hmrlib.data.pipeline import Mix
+from hmrlib.data.pipeline import MixedDataset
 from hmrlib.data.records import KEYPOINTS, RecordError, open_records
 from hmrlib.evaluation import metrics
 from hmrlib.evaluation.protocols import mean_model
@@ -416,7 +416,7 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
     Args:
         protocol: a `Protocol`, or its name in `PROTOCOLS`.
         records: a folder of records.
-        judged: name -> function from a batch, as `Mix` makes it, to an `Answer`.
+        judged: name -> function from a batch, as `MixedDataset` makes it, to an `Answer`.
         body: `hmrlib.Body`, of the true pose and shape.
         size: of the crops, pixels.
 
@@ -431,15 +431,15 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
     split = _split(protocol, records)
     if split != protocol.split:
         print(f"{protocol.title}: no sample of {protocol.split!r} here, {split!r} takes its place")
-    mix = Mix(records, batch_size, crop=size, split=split, once=True)
+    mixed = MixedDataset(records, batch_size, crop=size, split=split, once=True)
     measures = {name: MEASURES[name] for name in protocol.measures}
     found = {who: {} for who in judged}
     motions = {who: [] for who in (*judged, "")}
     ids = []
-    for step in tqdm(range(len(mix)), "samples", unit="batch", disable=not progress):
-        batch = mix[step]
+    for step in tqdm(range(len(mixed)), "samples", unit="batch", disable=not progress):
+        batch = mixed[step]
         names = [
-            mix.sources[source].read(row, images=False)["id"] for source, row in batch["index"]
+            mixed.sources[source].read(row, images=False)["id"] for source, row in batch["index"]
         ]
         keep = np.array([not protocol.keep or bool(re.search(protocol.keep, n)) for n in names])
         if not keep.any():
@@ -473,8 +473,8 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
     return Results(protocol, ids, values)
 
 
-def _name(mix, source, row):
-    return mix.sources[source].read(row, images=False)["id"]
+def _name(mixed, source, row):
+    return mixed.sources[source].read(row, images=False)["id"]
 
 
 def accelerations(protocol, ids, predicted, true):

@@ -9,6 +9,7 @@ Frame: the camera's, metres, x right, y down, z forward. The crop of the image g
 B = batch, V = vertices, K = 22 keypoints ("union-22").
 """
 
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,14 +18,13 @@ import numpy as np
 from keras import ops
 
 from hmrlib.body.model import load_body
+from hmrlib.network.config import NetworkConfig
 from hmrlib.network.encoder import build_encoder
 from hmrlib.network.regressor import Regressor, split_theta
 from hmrlib.skeleton import KEYPOINT_SETS
 
 KEYPOINTS = "union-22"
 NUM_KEYPOINTS = len(KEYPOINT_SETS[KEYPOINTS].names)
-SETTINGS = ("encoder", "size", "rotation", "iterations", "hidden", "dropout", "train_mean")
-SETTINGS += ("box_input", "freeze_norm", "compute", "keypoint_maps")
 
 
 class ModelError(ValueError):
@@ -64,48 +64,23 @@ class HMR(keras.Model):
     """Human mesh recovery.
 
     Args:
-        encoder: its name, see `build_encoder`.
-        encoder_weights: "imagenet", None, or a file.
-        size: side of the images it takes, pixels.
-        rotation: "axis_angle" (HMR) or "6d".
-        iterations, hidden, dropout, train_mean: see `Regressor`.
-        box_input: give the regressor where the crop lies in the full image (CLIFF, Li et al. 2022).
-        freeze_norm: keep the encoder's batch statistics as they came; for small batches.
-        compute: "float32", or "mixed_bfloat16" for the encoder; all else stays in float32.
-        keypoint_maps: find each keypoint in the picture first, see `hmrlib.network.keypoint_maps`;
-            each iteration then also sees how far off its guess' keypoints are. Not in the paper.
+        config: `NetworkConfig`; None is the paper's.
+        encoder_weights: "imagenet", None, or a file; see `build_encoder`.
         body: the `Body` it recovers; None is `load_body()`. Not stored with the model.
+        settings: of `config`, those that are to be others.
     """
 
-    def __init__(
-        self,
-        encoder="ResNet50V2",
-        encoder_weights="imagenet",
-        size=224,
-        rotation="axis_angle",
-        iterations=3,
-        hidden=1024,
-        dropout=0.5,
-        train_mean=False,
-        box_input=False,
-        freeze_norm=False,
-        compute="float32",
-        keypoint_maps=False,
-        body=None,
-        name="hmr",
-    ):
+    def __init__(self, config=None, encoder_weights="imagenet", body=None, name="hmr", **settings):
         super().__init__(name=name, dtype="float32")
-        self.size, self.box_input, self.freeze_norm = size, box_input, freeze_norm
-        self.keypoint_maps = keypoint_maps
-        given = locals()
-        self.settings = {name: given[name] for name in SETTINGS}
+        self.config = config = replace(config or NetworkConfig(), **settings)
+        self.size, self.box_input = config.size, config.box_input
         self.body = load_body() if body is None else body
-        count = NUM_KEYPOINTS * keypoint_maps
-        self.encoder = build_encoder(encoder, encoder_weights, size, compute, count)
-        self.regressor = Regressor(
-            rotation, iterations, hidden, dropout, train_mean, dtype="float32", name="regressor"
+        count = NUM_KEYPOINTS * config.keypoint_maps
+        self.encoder = build_encoder(
+            config.encoder, encoder_weights, config.size, config.compute, count
         )
-        self.regressor.build((None, self.encoder.output_shape[-1] + 3 * box_input + 2 * count))
+        self.regressor = Regressor(config, dtype="float32", name="regressor")
+        self.regressor.build((None, self.encoder.output_shape[-1] + 3 * self.box_input + 2 * count))
         self.built = True
         if keras.backend.backend() == "tensorflow":
             self.jit_compile = False  # XLA's convolutions are slower than TensorFlow's on a CPU
@@ -128,15 +103,15 @@ class HMR(keras.Model):
         """What the regressor sees of the picture, (B, F), or (B, F + 3) with `box_input`."""
         images, box = inputs if self.box_input else (inputs, None)
         scale = 1.0 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 255.0
-        images, training = ops.cast(images, "float32") * scale, training and not self.freeze_norm
-        features = self.encoder(images, training=training)
+        training = training and not self.config.freeze_norm
+        features = self.encoder(ops.cast(images, "float32") * scale, training=training)
         if self.box_input:
             features = ops.concatenate([features, ops.cast(box, "float32")], axis=-1)
         return features
 
     def regress(self, features, training=False):
         """Features, as `encode` gives them -> list of `iterations` Thetas (B, D)."""
-        miss = partial(self.miss, features) if self.keypoint_maps else None
+        miss = partial(self.miss, features) if self.config.keypoint_maps else None
         return self.regressor(features, training=training, miss=miss)
 
     def located(self, features):
@@ -146,7 +121,7 @@ class HMR(keras.Model):
 
     def miss(self, features, theta):
         """From the guess' keypoints to the maps', (B, 2 K); no gradient flows to the guess."""
-        camera, rotations, betas = split_theta(ops.stop_gradient(theta), self.regressor.rotation)
+        camera, rotations, betas = split_theta(ops.stop_gradient(theta), self.config.rotation)
         guess = project(self.body.posed_keypoints(betas, rotations, KEYPOINTS), camera)
         return ops.reshape(self.located(features) - guess, (-1, 2 * NUM_KEYPOINTS))
 
@@ -182,7 +157,7 @@ class HMR(keras.Model):
         """Thetas (B, D) of n iterations -> n `Estimate`s; one call of the body for all."""
         count = len(thetas)
         theta = ops.concatenate(thetas, axis=0)  # (n B, D)
-        camera, rotations, betas = split_theta(theta, self.regressor.rotation)
+        camera, rotations, betas = split_theta(theta, self.config.rotation)
         posed = self.body(betas, rotations)
         points = self.body.keypoints(posed, KEYPOINTS)
         every = Estimate(theta, camera, rotations, betas, *posed, points, project(points, camera))
@@ -191,7 +166,7 @@ class HMR(keras.Model):
 
     def get_config(self):
         """The settings; weights and body are stored elsewhere."""
-        return {**self.settings, "encoder_weights": None, "name": self.name}
+        return {**asdict(self.config), "encoder_weights": None, "name": self.name}
 
 
 def _check_images(images, size):

@@ -27,31 +27,18 @@ class Regressor(layers.Layer):
     """Iterative error feedback: FC 1024, dropout, FC 1024, dropout, FC D; weights are shared.
 
     Args:
-        rotation: "axis_angle" (HMR) or "6d" (Zhou et al. 2019: free of jumps; D = 157).
-        iterations: how often the guess is corrected.
-        hidden, dropout: units of the two hidden layers, and the part of them dropped in training.
-        train_mean: learn the mean Theta that the iterations begin from, too.
+        config: `NetworkConfig`.
     """
 
-    def __init__(
-        self,
-        rotation="axis_angle",
-        iterations=3,
-        hidden=1024,
-        dropout=0.5,
-        train_mean=False,
-        **options,
-    ):
+    def __init__(self, config, **options):
         super().__init__(**options)
-        if rotation not in ROTATIONS:
-            raise ValueError(f"rotation must be one of {sorted(ROTATIONS)}, found {rotation!r}")
-        self.rotation, self.iterations, self.train_mean = rotation, iterations, train_mean
-        self.length = 3 + 24 * ROTATIONS[rotation] + NUM_BETAS
+        self.config = config
+        self.length = 3 + 24 * ROTATIONS[config.rotation] + NUM_BETAS
         self.layers = [
-            layers.Dense(hidden, "relu", name="fc1"),
-            layers.Dropout(dropout),
-            layers.Dense(hidden, "relu", name="fc2"),
-            layers.Dropout(dropout),
+            layers.Dense(config.hidden, "relu", name="fc1"),
+            layers.Dropout(config.dropout),
+            layers.Dense(config.hidden, "relu", name="fc2"),
+            layers.Dropout(config.dropout),
             # small, so that an untrained network keeps to the mean (HMR's code: factor 0.01)
             layers.Dense(
                 self.length,
@@ -61,11 +48,11 @@ class Regressor(layers.Layer):
         ]
 
     def build(self, shape):
-        mean = read_mean_theta(self.rotation)
+        mean = read_mean_theta(self.config.rotation)
         self.mean_theta = self.add_weight(
             shape=mean.shape,
             initializer=lambda *args, **kwargs: ops.convert_to_tensor(mean),
-            trainable=self.train_mean,
+            trainable=self.config.train_mean,
             name="mean_theta",
         )
         width = shape[-1] + self.length
@@ -84,7 +71,7 @@ class Regressor(layers.Layer):
         """
         theta = ops.repeat(self.mean_theta[None], ops.shape(features)[0], axis=0)
         thetas = []
-        for _ in range(self.iterations):
+        for _ in range(self.config.iterations):
             seen = [features, theta] if miss is None else [features, miss(theta), theta]
             step = ops.concatenate(seen, axis=-1)  # (B, F + D)
             for layer in self.layers:

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import h5py  # comes with Keras
@@ -18,8 +19,8 @@ import numpy as np
 from keras import ops
 
 from hmrlib.io import atomic_write, bounded_zip, foreign, read_npz
-from hmrlib.network.hmr import HMR, SETTINGS, ModelError
-from hmrlib.training.config import read_config
+from hmrlib.network.config import NetworkConfig
+from hmrlib.network.hmr import HMR, ModelError
 
 SHIPPED = Path(__file__).parents[1] / "network" / "assets" / "hmr.npz"
 
@@ -28,41 +29,41 @@ class TrainingError(ValueError):
     """A training cannot begin, go on or be read; the message says why and what to do."""
 
 
-def save_checkpoint(path, game, about):
+def save_checkpoint(path, model, about):
     """Write all that a training needs to go on: whole, or not at all.
 
     Args:
         path: `.npz`.
-        game: `Game`, compiled and built.
+        model: `AdversarialModel`, compiled and built.
         about: what else to keep, for JSON: step, best error, ...
 
     Raises:
         OSError: the disk is full, or such; what was at `path` before is still there.
     """
     arrays, names = {}, {}
-    for group, variables in _state(game).items():
+    for group, variables in _state(model).items():
         names[group] = [variable.path for variable in variables]
         for i, variable in enumerate(variables):
             arrays[f"{group}/{i}"] = ops.convert_to_numpy(variable.value)
-    about = json.dumps({**about, "names": names, "settings": game.hmr.settings})
+    about = json.dumps({**about, "names": names, "settings": asdict(model.hmr.config)})
     with atomic_write(path) as file:
         np.savez(file, about=about, **arrays)
 
 
-def load_checkpoint(path, game):
-    """Set a game's state to that of a checkpoint; returns what `about` was.
+def load_checkpoint(path, model):
+    """Set a model's state to that of a checkpoint; returns what `about` was.
 
     Raises:
         TrainingError: missing, damaged, or of another network.
     """
-    groups = _state(game)
+    groups = _state(model)
     about, arrays = _read_checkpoint(path, list(groups))
     for group, variables in groups.items():
         shapes = [tuple(array.shape) for array in arrays[group]]
         if shapes != [tuple(variable.shape) for variable in variables]:
             raise TrainingError(
                 f"{path} is of another network: its {group} has {len(shapes)} arrays "
-                f"({about['settings']}), here are {len(variables)} ({game.hmr.settings})"
+                f"({about['settings']}), here are {len(variables)} ({asdict(model.hmr.config)})"
             )
     for group, variables in groups.items():
         for variable, array in zip(variables, arrays[group], strict=True):
@@ -106,10 +107,17 @@ def _check_finite(arrays):
             raise ModelError(f"expected finite numbers, {name!s:.100} has NaN or infinity")
 
 
-def _state(game):
-    """Everything that changes in training; the data's state is the step alone, see `Mix`."""
-    groups = {"hmr": game.hmr.variables, "discriminator": game.adversary.variables}
-    return groups | {"optimizer": game.optimizer.variables}
+def _state(model):
+    """Everything that changes in training; the data's state is the step alone."""
+    sync_state(model)
+    groups = {"hmr": model.hmr.variables, "discriminator": model.discriminator.variables}
+    return groups | {"optimizer": model.optimizer.variables}
+
+
+def sync_state(model):
+    """Bring a model's variables up to date while it trains on JAX, which keeps them elsewhere."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
 
 
 def load_run(folder):
@@ -126,27 +134,27 @@ def _revive(path):
     """The network of a checkpoint or a model, and what is said about it."""
     about, arrays = _read_checkpoint(path, ["hmr"])
     try:
-        settings = _check_settings(about.get("settings"))
+        config = _read_settings(about.get("settings"))
         if path != SHIPPED:
-            _check_shapes(settings, [array.shape for array in arrays["hmr"]], ordered=True)
+            _check_shapes(config, [array.shape for array in arrays["hmr"]], ordered=True)
     except ValueError as error:
         raise TrainingError(f"{path}: {error}") from error
-    hmr = HMR(encoder_weights=None, **settings)
+    hmr = HMR(config, encoder_weights=None)
     for variable, array in zip(hmr.variables, arrays["hmr"], strict=True):
         variable.assign(array)
     return hmr, about
 
 
-def _check_settings(settings):
-    """Settings of `HMR` out of a file, or a ValueError that says what is wrong with them."""
-    if not isinstance(settings, dict) or not settings.keys() <= set(SETTINGS):
+def _read_settings(settings):
+    """`NetworkConfig` out of a file, or a ValueError that says what is wrong with it."""
+    known = [entry.name for entry in fields(NetworkConfig)]
+    if not isinstance(settings, dict) or not settings.keys() <= set(known):
         found = sorted(map(str, settings)) if isinstance(settings, dict) else settings
-        raise ModelError(f"expected settings among {', '.join(SETTINGS)}, found {found!s:.200}")
-    checked = read_config(**settings).model
-    return {name: checked[name] for name in settings}
+        raise ModelError(f"expected settings among {', '.join(known)}, found {found!s:.200}")
+    return NetworkConfig(**settings)
 
 
-def _check_shapes(settings, found, ordered):
+def _check_shapes(config, found, ordered):
     """The arrays that a file really holds are those of a network of these settings.
 
     The network is built without memory for its weights, so that settings cost nothing that the
@@ -159,7 +167,7 @@ def _check_shapes(settings, found, ordered):
 
     def shapes():
         with keras.StatelessScope(initialize_variables=False):
-            hmr = HMR(encoder_weights=None, **settings)
+            hmr = HMR(config, encoder_weights=None)
         return [tuple(v.shape) for v in hmr.variables if ordered or "seed_generator" not in v.path]
 
     with ThreadPoolExecutor(1) as thread:
@@ -168,8 +176,9 @@ def _check_shapes(settings, found, ordered):
         return
     too_many, missing = Counter(found) - Counter(expected), Counter(expected) - Counter(found)
     raise ModelError(
-        f"the weights are not of a network of these settings ({settings}): {len(found)} arrays in "
-        f"place of {len(expected)}, such as {[*too_many, None][0]} for {[*missing, None][0]}"
+        f"the weights are not of a network of these settings ({asdict(config)}): {len(found)} "
+        f"arrays in place of {len(expected)}, such as {[*too_many, None][0]} for "
+        f"{[*missing, None][0]}"
     )
 
 
@@ -186,7 +195,7 @@ def save_model(path, hmr, **about):
         array = ops.convert_to_numpy(variable.value)
         arrays[f"hmr/{i}"] = array.astype(np.float16) if array.ndim > 1 else array
     names = {"hmr": [variable.path for variable in hmr.variables]}
-    about = json.dumps({**about, "names": names, "settings": hmr.settings})
+    about = json.dumps({**about, "names": names, "settings": asdict(hmr.config)})
     with atomic_write(path) as file:
         np.savez_compressed(file, about=about, **arrays)
 
@@ -198,7 +207,7 @@ def load_model(path=None, **settings):
         path: a folder that `hmr train` wrote (its best checkpoint), a model `.npz` that it left
             there, a `.keras` file, or weights `.weights.h5`; None is the model that comes with the
             package.
-        settings: of `HMR`, for a `.weights.h5`, which does not hold them.
+        settings: of `NetworkConfig`, for a `.weights.h5`, which does not hold them.
 
     Raises:
         ModelError: no such file, or one of another model.
@@ -252,11 +261,11 @@ def _read_h5(path, settings):
 
     What that process found is written again, and so Keras reads a file of ours.
     """
-    settings = _check_settings(settings)
+    config = _read_settings(settings)
     arrays = {name: np.asarray(array) for name, array in foreign.read("hdf5", None, path).items()}
     _check_finite(arrays)
-    _check_shapes(settings, [array.shape for array in arrays.values()], ordered=False)
-    hmr = HMR(encoder_weights=None, **settings)
+    _check_shapes(config, [array.shape for array in arrays.values()], ordered=False)
+    hmr = HMR(config, encoder_weights=None)
     with tempfile.TemporaryDirectory() as folder:
         clean = Path(folder, "clean.weights.h5")
         with h5py.File(clean, "w") as file:

@@ -1,15 +1,24 @@
 """The losses of HMR (Kanazawa et al. 2018, section 3), one function each.
 
-    L = w_reprojection L_reprojection + w_joints L_joints + w_smpl L_smpl      what labels say
-        + w_maps L_maps                                                        and the maps see
-        + w_adversarial L_adversarial + w_decay L_decay                        what is human
-    L_D = w_adversarial L_discriminator + w_decay L_decay                      the other game
+What is trained is their sum, each with its weight of `TrainConfig`:
 
-Each is a mean over what the samples of the batch know: a mask of 1 and 0 (or a confidence) weighs
-each term, and a batch that knows nothing gives 0. B = batch, K = keypoints.
+    term           weight         HMR    unit of the term
+    reprojection   reprojection   60     half the crop's side, a coordinate
+    maps           maps           (60)   the same; counts with `keypoint_maps` alone
+    joints_3d      joints_3d      60     m^2, a coordinate; m with distance "l1"
+    smpl           smpl           60     1: (a matrix' entry)^2 and (a beta)^2; |entry| with "l1"
+    adversarial    adversarial    1      1: (an answer)^2, summed over 25 answers
+    discriminator  adversarial    1      the same; its own loss, no part of the network's
+    weight_decay   weight_decay   1e-4   (a weight)^2, half the sum over both networks' kernels
+
+The paper's losses are sums; here what labels say is a mean over the numbers that the batch knows,
+so that a weight means the same for any batch. A mask of 1 and 0 (or a confidence) says what is
+known, and a batch that knows nothing gives 0. B = batch, K = keypoints; sums are over both.
 """
 
 from keras import ops
+
+DISTANCES = {"l1": ops.abs, "l2": ops.square}  # of each entry
 
 
 def masked_mean(distance, difference, mask):
@@ -27,11 +36,11 @@ def masked_mean(distance, difference, mask):
 
 
 def reprojection(predicted, keypoints, visible):
-    """sum_k v_k |x_k - x^_k|_1 / sum_k v_k (eq. 2): keypoints in the picture.
+    """sum v |x - x^|_1 / (2 sum v) (eq. 2): keypoints in the picture.
 
     Args:
         predicted, keypoints: (B, K, 2), the crop from -1 to 1.
-        visible: (B, K), confidence of each keypoint, 0 is unknown.
+        visible: v (B, K), confidence of each keypoint, 0 is unknown.
     """
     return masked_mean(ops.abs, predicted - keypoints, visible[..., None])
 
@@ -48,13 +57,15 @@ def located(places, keypoints, visible):
 
 
 def joints_3d(predicted, keypoints, known, hips=(2, 3), distance=ops.square):
-    """|X_k - X^_k|^2 of keypoints in space, both centred between the hips (eq. 4).
+    """sum w |X - X^|_2^2 / (3 sum w) (eq. 4): keypoints in space, both centred between the hips.
+
+    With `ops.abs` it is sum w |X - X^|_1 / (3 sum w).
 
     Args:
         predicted, keypoints: (B, K, 3) metres.
-        known: (B, K), 1 or 0; a sample whose hips are not both known counts as unknown.
+        known: w (B, K), 1 or 0; a sample whose hips are not both known counts as unknown.
         hips: their indices among the keypoints.
-        distance: `ops.square` (HMR), or `ops.abs`: L1, in metres.
+        distance: of each coordinate, `ops.square` (HMR) or `ops.abs`.
     """
     left, right = hips
     centred = [x - (x[:, left, None] + x[:, right, None]) / 2 for x in (predicted, keypoints)]
@@ -65,12 +76,15 @@ def joints_3d(predicted, keypoints, known, hips=(2, 3), distance=ops.square):
 def smpl_parameters(
     rotations, betas, true_rotations, true_betas, has_pose, has_betas, distance=ops.square
 ):
-    """|R - R^|^2 + |beta - beta^|^2 (eq. 5), a mean over the 24 * 9 + 10 numbers.
+    """(sum p |R - R^|_F^2 / sum p + sum s |beta - beta^|_2^2 / sum s) / 226 (eq. 5).
+
+    That is a mean over the 24 * 9 + 10 = 226 numbers of a body. The paper writes it for theta;
+    matrices have no jumps.
 
     Args:
         rotations, true_rotations: (B, 24, 3, 3).
         betas, true_betas: (B, 10).
-        has_pose, has_betas: (B,), 1 or 0.
+        has_pose, has_betas: p and s (B,), 1 or 0.
         distance: of the rotations' entries, `ops.square` (HMR) or `ops.abs`.
     """
     pose = masked_mean(distance, rotations - true_rotations, has_pose[:, None, None, None])

@@ -1,6 +1,6 @@
-"""The two games of HMR in one `keras.Model`: the network's, and its adversary's.
+"""The network and its discriminator in one `keras.Model`, trained against each other.
 
-Both sides play at once. The network's loss sees a discriminator whose weights are held; the
+Both sides learn at once. The network's loss sees a discriminator whose weights are held; the
 discriminator's sees bodies through which no gradient flows back. So one sum of losses trains both,
 with an optimizer each, and `fit` needs no loop of its own.
 """
@@ -16,10 +16,9 @@ from hmrlib.training import losses
 
 LOSSES = ("reprojection", "maps", "joints_3d", "smpl", "adversarial", "discriminator")
 LOSSES += ("weight_decay",)
-DISTANCES = {"l1": ops.abs, "l2": ops.square}
 
 
-class Latest(keras.metrics.Metric):
+class LastValue(keras.metrics.Metric):
     """The value of the last batch; Keras' own metrics would give means since the epoch began."""
 
     def __init__(self, name):
@@ -36,8 +35,8 @@ class Latest(keras.metrics.Metric):
         return ops.convert_to_tensor(self.last)
 
 
-class Game(keras.Model):
-    """The network and its adversary, trained together. Inputs are batches of `Mix`.
+class AdversarialModel(keras.Model):
+    """The network and its discriminator, trained together. Inputs are batches of `MixedDataset`.
 
     A batch may bring `features` (B, F), as `hmr.encode` gives them, in place of its `image`: for an
     encoder that is not trained (`hmr.encoder.trainable = False`), the features of a picture need to
@@ -45,24 +44,24 @@ class Game(keras.Model):
 
     Args:
         hmr: `HMR`.
-        adversary: `Discriminator`.
-        config: `Config`; its weights of the losses count.
+        discriminator: `Discriminator`.
+        config: `TrainConfig`; its weights of the losses count.
     """
 
-    def __init__(self, hmr, adversary, config):
+    def __init__(self, hmr, discriminator, config):
         super().__init__(dtype="float32")
-        self.hmr, self.adversary, self.config = hmr, adversary, config
-        adversary.trainable = bool(config.adversarial)  # an optimizer wants gradients
-        self.latest = [Latest(name) for name in LOSSES]
+        self.hmr, self.discriminator, self.config = hmr, discriminator, config
+        discriminator.trainable = bool(config.adversarial)  # an optimizer wants gradients
+        self.last_values = [LastValue(name) for name in LOSSES]
         self.built = True
 
     def call(self, batch, training=False):
         """All Thetas, the keypoints of the last, and, with maps, where those see the keypoints."""
         features = batch["features"] if "features" in batch else self._see(batch, training)
         thetas = self.hmr.regress(features, training)
-        _, rotations, betas = split_theta(thetas[-1], self.hmr.regressor.rotation)
+        _, rotations, betas = split_theta(thetas[-1], self.hmr.config.rotation)
         keypoints = self.hmr.body.posed_keypoints(betas, rotations, KEYPOINTS)
-        located = [self.hmr.located(features)] if self.hmr.keypoint_maps else []
+        located = [self.hmr.located(features)] if self.hmr.config.keypoint_maps else []
         return thetas, keypoints, *located
 
     def _see(self, batch, training):
@@ -71,13 +70,13 @@ class Game(keras.Model):
         return self.hmr.encode(inputs, training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted sum of all terms, of both games; a device's share of it, if it is one of n.
+        """The weighted sum of all terms, of both sides; a device's share of it, if it is one of n.
 
         TensorFlow adds up the gradients of its devices, and leaves it to the loss to be a mean.
         """
         terms = self.terms(x, *y_pred)
         total = 0.0
-        for tracker in self.latest:
+        for tracker in self.last_values:
             term = terms[tracker.name]
             tracker.update_state(term)
             total = total + self.weight(tracker.name) * term
@@ -88,25 +87,25 @@ class Game(keras.Model):
         return total
 
     def weight(self, name):
-        """Of a loss in the sum. The two sides of the game go together."""
+        """Of a loss in the sum. Both sides of the adversary have one weight."""
         return getattr(self.config, "adversarial" if name == "discriminator" else name)
 
     def terms(self, batch, thetas, keypoints, located=None):
         """Every loss of `LOSSES`, by name, unweighted; one whose weight is 0 is 0.
 
         Args:
-            batch: as `Mix` makes them.
+            batch: as `MixedDataset` makes them.
             thetas: list of (B, D), one an iteration.
             keypoints: (B, K, 3) of the last.
             located: (B, K, 2), where the keypoint maps see them, if there are maps.
         """
-        config, zero, rotation = self.config, ops.zeros(()), self.hmr.regressor.rotation
+        config, zero, rotation = self.config, ops.zeros(()), self.hmr.config.rotation
         camera, rotations, betas = split_theta(thetas[-1], rotation)
         points, space = batch["keypoints_2d"], batch["keypoints_3d"]
         true = 1.0 if config.pseudo_3d else 1.0 - batch["pseudo_3d"]  # (B,)
         terms = dict.fromkeys(LOSSES, zero)
         in_crop = 2 * points[..., :2] / self.hmr.size - 1
-        distance = DISTANCES[config.distance]
+        distance = losses.DISTANCES[config.distance]
         if config.reprojection:
             terms["reprojection"] = losses.reprojection(
                 project(keypoints, camera), in_crop, points[..., 2]
@@ -132,20 +131,20 @@ class Game(keras.Model):
             _, rotations, betas = split_theta(ops.concatenate(thetas, axis=0), rotation)
             fake = rotations[:, 1:], betas  # (3 B, 23, 3, 3): every iteration must look human
             real = geometry.axis_angle_to_matrix(batch["mocap_pose"][:, 1:]), batch["mocap_betas"]
-            terms["adversarial"] = losses.adversarial(self.adversary.frozen(*fake))
+            terms["adversarial"] = losses.adversarial(self.discriminator.frozen(*fake))
             terms["discriminator"] = losses.discriminator(
-                self.adversary(*real), self.adversary(*map(ops.stop_gradient, fake))
+                self.discriminator(*real), self.discriminator(*map(ops.stop_gradient, fake))
             )
         if config.weight_decay:
             both = self.hmr.trainable_variables
-            both = both + (self.adversary.trainable_variables if config.adversarial else [])
+            both = both + (self.discriminator.trainable_variables if config.adversarial else [])
             terms["weight_decay"] = losses.weight_decay(
                 [variable for variable in both if variable.path.endswith("kernel")]
             )
         return terms
 
 
-def build_optimizer(hmr, adversary, config):
+def build_optimizer(hmr, discriminator, config):
     """One Adam for each side, and one for the regressor where its rate is another."""
 
     def adam(rate):
@@ -160,7 +159,7 @@ def build_optimizer(hmr, adversary, config):
             )
         return keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
 
-    sides = {id(v): "discriminator" for v in adversary.trainable_variables}
+    sides = {id(v): "discriminator" for v in discriminator.trainable_variables}
     sides |= {id(v): "regressor" for v in hmr.regressor.trainable_variables}
     rates = {
         "encoder": config.learning_rate,
