@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "load_body": "hmrlib.body.model",
     "Body": "hmrlib.body.model",
-    "show": "hmrlib.viewing.viewer",
+    "show": "hmrlib.viewing.show",
     "load_model": "hmrlib.training.checkpoint",
     "HMR": "hmrlib.network.hmr",
     "predict": "hmrlib.prediction",

@@ -34,8 +34,6 @@ def main(arguments=None):
         if options.debug:
             traceback.print_exc()
         message = " ".join(str(error).split())
-        if isinstance(error, ImportError) and "pip install" not in message:
-            message += '; pip install "hmrlib[notebooks]" has what the report needs'
         print(f"hmr: error: {message}", file=sys.stderr)
         return 2
 

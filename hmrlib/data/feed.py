@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 
 from hmrlib.data import pipeline
+from hmrlib.io import extra
 
 FEW_CORES = 4  # up to here threads do: most of their time they are outside of Python's lock
 
@@ -59,7 +60,8 @@ class Feed(keras.utils.PyDataset):
 
 def usable_cores():
     """How many cores this process may use."""
-    from joblib import cpu_count  # which knows a container's limit
+    with extra("train"):
+        from joblib import cpu_count  # which knows a container's limit
 
     return cpu_count()
 
@@ -69,7 +71,8 @@ def _processes(mixed, count):
 
     joblib's do not run the caller's script again, as those of `multiprocessing` do.
     """
-    from joblib.externals.loky import ProcessPoolExecutor
+    with extra("train"):
+        from joblib.externals.loky import ProcessPoolExecutor
 
     blind = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
     return ProcessPoolExecutor(

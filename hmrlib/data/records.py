@@ -46,11 +46,10 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-import google_crc32c
 import numpy as np
 from PIL import Image
 
-from hmrlib.io import atomic_write
+from hmrlib.io import atomic_write, extra
 from hmrlib.io import images as pictures
 from hmrlib.skeleton import KEYPOINT_SETS
 
@@ -292,7 +291,8 @@ def decode_image(data):
 @cache
 def _example():
     """The message class of `tf.train.Example`, described by hand: it needs no TensorFlow."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    with extra("train"):
+        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
@@ -442,6 +442,9 @@ _COUNTERS = ("known", "skipped", "notes")  # of a shard's .json
 
 def _checksum(data):
     """CRC-32C, turned and shifted as TFRecord wants it."""
+    with extra("train"):
+        import google_crc32c
+
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

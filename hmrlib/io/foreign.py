@@ -158,7 +158,10 @@ def _encode(value, arrays):
 
 def _main():
     kind, names, paths, out, limits = json.loads(sys.argv[1])
-    importlib.import_module(_LIBRARIES[kind])  # which costs nothing of what the file may
+    from hmrlib.io.extras import extra  # here, as the child has no hmrlib
+
+    with extra("h36m"):
+        importlib.import_module(_LIBRARIES[kind])  # which costs nothing of what the file may
     with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
         _limit(*limits)
     arrays, tree = {}, []

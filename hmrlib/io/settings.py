@@ -52,8 +52,9 @@ def _convert(kind, value):
 def _check(entry, value):
     """Type and range of one setting."""
     name, kind, limits = entry.name, entry.type, entry.metadata
-    numbers = value if kind == tuple[float, ...] and isinstance(value, tuple) else (value,)
-    inner = float if numbers is value else kind
+    numbers, inner = (value,), kind
+    if kind == tuple[float, ...]:
+        numbers, inner = value if isinstance(value, tuple) else (None,), float
     is_flag = isinstance(value, bool)
     if not all(isinstance(number, inner) for number in numbers) or (is_flag and kind is not bool):
         raise ConfigError(f"{name}: expected {kind}, found {value!r:.200}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hmrlib.data import records
-from hmrlib.io import atomic_write, locked
+from hmrlib.io import atomic_write, extra, locked
 from hmrlib.people.photographs import find_photographs
 from hmrlib.people.pictures import render_samples
 from hmrlib.people.poses import pose_pool
@@ -144,7 +144,8 @@ def render_shards(pool, tasks, workers=None):
     Yields:
         the number of samples of each, as they are finished.
     """
-    from joblib import Parallel, cpu_count, delayed, parallel_config
+    with extra("people"):
+        from joblib import Parallel, cpu_count, delayed, parallel_config
 
     workers = min(cpu_count() if workers is None else workers, len(tasks))
     options = {"inner_max_num_threads": 1, "idle_worker_timeout": 60}
@@ -157,10 +158,9 @@ def render_shards(pool, tasks, workers=None):
 
 def _by_dask(pool, tasks, scheduler):
     """The same by the workers of a Dask scheduler at an address."""
-    try:
+    with extra("cluster"):
         from distributed import Client, as_completed
-    except ModuleNotFoundError as error:
-        raise ValueError('a scheduler needs Dask: pip install "hmrlib[cluster]"') from error
+
     with Client(scheduler) as client:
         pool = client.scatter(pool, broadcast=True)
         futures = [client.submit(render_shard, pool, *task, pure=False) for task in tasks]

@@ -1,13 +1,16 @@
 """Recipes: all that one sample is made from, drawn from a seed and a number."""
 
 import numpy as np
-import orjson
 
+from hmrlib.io import extra
 from hmrlib.people.environment import ENVIRONMENTS, draw_environment
 from hmrlib.people.furniture import draw_objects
 from hmrlib.people.lens import draw_lens
 from hmrlib.people.outfits import Dice, draw_outfit, one_of
 from hmrlib.people.poses import draw_body, pose_pool, turn_bodies
+
+with extra("people"):
+    import orjson
 
 DIGITS = 7  # decimals of a recipe's numbers
 # the kinds of `ENVIRONMENTS`, and how often each comes

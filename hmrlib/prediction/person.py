@@ -122,7 +122,7 @@ class Person:
 
     def show(self, **options):
         """The body with sliders; see `hmrlib.show`."""
-        from hmrlib.viewing.viewer import show
+        from hmrlib.viewing.show import show
 
         return show(self.body, self.betas, self.upright_pose(), **options)
 

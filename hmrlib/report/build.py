@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import hmrlib
+from hmrlib.io import extra
 from hmrlib.report.figures import format_number
 from hmrlib.report.store import ReportError, read_json, write
 
@@ -22,8 +23,9 @@ def build(root="."):
     Raises:
         ReportError: the text asks for a figure or a number that no notebook has saved.
     """
-    import pypandoc
-    import typst
+    with extra("notebooks"):
+        import pypandoc
+        import typst
 
     from hmrlib.body import files
     from hmrlib.skeleton import POSES, pose_from_degrees

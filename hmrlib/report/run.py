@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hmrlib
-from hmrlib.io import commit_of, locked
+from hmrlib.io import commit_of, extra, locked
 from hmrlib.report.build import build
 from hmrlib.report.figures import encoded, keep_figure, keep_record
 from hmrlib.report.store import BROWSER, PLAY, ReportError, as_json, collect, read_json, write
@@ -284,8 +284,9 @@ def declared_parameters(notebook):
 
 def _run_notebook(root, name, parameters, folder, on_screen):
     """Run one notebook in a folder of its own, which is returned and not yet `folder`."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
+    with extra("notebooks"):
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
 
     running, failed = _new_running(folder), folder.with_suffix(".failed")
     shutil.rmtree(failed, ignore_errors=True)

@@ -1,8 +1,12 @@
 """Watching a training from a notebook."""
 
 import keras
-from IPython.display import display
 from matplotlib import pyplot as plt
+
+from hmrlib.io import extra
+
+with extra("viewers"):
+    from IPython.display import display
 
 
 class LiveCurves(keras.callbacks.Callback):

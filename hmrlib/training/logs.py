@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hmrlib.io import atomic_write, naming
+from hmrlib.io import atomic_write, extra, naming
 from hmrlib.training.checkpoint import TrainingError
 
 
@@ -78,7 +78,8 @@ class EventLog:
 
     def __init__(self, out, step):
         # not tensorboard's EventFileWriter: it would load TensorFlow wherever that is installed
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        with extra("train"):
+            from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.path = out / f"events.out.tfevents.{time.time():.0f}.{step}"
         self.file = RecordWriter(open(self.path, "wb"))  # noqa: SIM115, closed at the end
@@ -88,7 +89,8 @@ class EventLog:
 
     def add(self, step, kind, scalars, images=()):
         """Write numbers {name: value} as `kind`/name, and pictures (H, W, 3) uint8."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        with extra("train"):
+            from tensorboard.compat.proto.summary_pb2 import Summary
 
         summary = Summary()
         for name, value in scalars.items():
@@ -100,7 +102,8 @@ class EventLog:
         self._write(step=step, summary=summary)
 
     def _write(self, **event):
-        from tensorboard.compat.proto.event_pb2 import Event
+        with extra("train"):
+            from tensorboard.compat.proto.event_pb2 import Event
 
         with naming(self.path):
             self.file.write(Event(wall_time=time.time(), **event).SerializeToString())

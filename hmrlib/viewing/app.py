@@ -3,10 +3,13 @@
 import os
 from pathlib import Path
 
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
-from tornado.web import HTTPError
-from traitlets import Integer
-from voila.app import Voila
+from hmrlib.io import extra
+
+with extra("notebooks"):
+    from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+    from tornado.web import HTTPError
+    from traitlets import Integer
+    from voila.app import Voila
 
 PAGES = 4  # open at a time; each has a kernel of its own, of about 0.9 GiB
 LEFT = 120  # seconds that a kernel outlives its page: as long as a busy machine takes to open one

@@ -18,6 +18,8 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hmrlib.io import extra
+
 TIMEOUT = 600  # seconds to wait for anything; a busy machine is slow
 FLAGS = (
     "--no-sandbox",  # which does not work for root
@@ -56,7 +58,8 @@ def missing():
 @contextmanager
 def chromium():
     """Playwright's browser; a process may have one of these at a time."""
-    from playwright.sync_api import sync_playwright
+    with extra("test"):
+        from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = launch(playwright.chromium)

@@ -251,7 +251,7 @@ def page(model, title="A body to play with", begin=None, **options):
             made of a licensed file may be passed on only as that licence allows.
         title: of the page.
         begin: what to begin with: `betas` (S,), `pose` (24, 3) radians, and options as of
-            `hmrlib.viewing.viewer.show`.
+            `hmrlib.viewing.show.show`.
         options: of `pack`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A body to see and to touch: `show(body)` in a notebook, and two viewers behind it.
+"""A body to see and to touch in a notebook: the two viewers behind `hmrlib.viewing.show`.
 
 `Explorer` (pythreejs and ipywidgets) asks the kernel for each picture, so that it shows just what
 Python computes. `Live` computes the body in the browser and needs no kernel once it is there: see
@@ -8,98 +8,34 @@ Python computes. `Live` computes the body in the browser and needs no kernel onc
 import json
 import tempfile
 import threading
-import webbrowser
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
-import anywidget
-import ipywidgets as widgets
 import matplotlib
 import numpy as np
-import pythreejs as three
-import traitlets
 
-from hmrlib.body.model import load_body
+from hmrlib.io import extra
 from hmrlib.motion.prior import load_prior
 from hmrlib.render import CLAY, ambient_occlusion, rasterizer
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live
+from hmrlib.viewing.show import checked
+
+with extra("viewers"):
+    import anywidget
+    import ipywidgets as widgets
+    import pythreejs as three
+    import traitlets
 
 SIZE = (620, 720)  # of the explorer's picture, in pixels
 MAX_UNDO = 100
-OPTIONS = (
-    *("skeleton", "mesh", "ground", "turn", "correctives"),
-    *("skinning", "color", "joint"),
-)
 COLORS = {
     "clay": "clay",
     "weights of the joint": "weights",
     "what correctives do": "correctives",
     "linear against dual quaternions": "skinning",
 }
-
-
-def show(body=None, betas=None, pose=None, reference=None, kernel=True, **options):
-    """Show a body with sliders for its shape and pose.
-
-    In a notebook the result is a widget. Anywhere else, a page is written that needs no Python, and
-    opened in the web browser.
-
-    Args:
-        body: a `Body`; None loads the open body (or $HMR_BODY).
-        betas: (S,) to begin with, in standard deviations; None is the mean body.
-        pose: (24, 3) or (72,) axis-angle, radians, to begin with; None is at rest.
-        reference: (V, 3) vertices in metres; their distance can then be shown as colours.
-        kernel: True for the `Explorer`, whose pictures the kernel computes; False for `Live`,
-            which also works on when the kernel is gone.
-        options: what to begin with, by name: `skeleton`, `mesh`, `ground`, `turn` and `correctives`
-            are switches; `skinning` is "lbs" or "dqs"; `color` is "clay", "weights" (of `joint`, a
-            number), "correctives", "skinning" or "error" (from the reference).
-
-    Returns:
-        `Explorer` or `Live`; outside a notebook the path of the page.
-
-    Raises:
-        ValueError: betas, pose or reference do not fit the body, or an unknown option.
-    """
-    if unknown := options.keys() - OPTIONS:
-        raise ValueError(f"unknown {', '.join(unknown)}; known options are {', '.join(OPTIONS)}")
-    body = load_body() if body is None else body
-    if _in_notebook():
-        return (Explorer if kernel else Live)(body, betas, pose, reference, **options)
-    betas, pose, _ = _checked(body, betas, pose, reference)
-    path = Path(tempfile.mkdtemp(prefix="hmrlib-")) / "body.html"
-    begin = {"betas": betas, "pose": pose, **options}
-    text = live.page(body.model, begin=begin, reference=reference, num_betas=len(betas))
-    path.write_text(text, "utf-8")
-    webbrowser.open(path.as_uri())
-    return path
-
-
-def _in_notebook():
-    try:
-        from IPython import get_ipython
-    except ModuleNotFoundError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
-
-
-def _checked(body, betas, pose, reference):
-    """betas (S,), pose (24, 3) and reference (V, 3) or None, as float arrays that fit the body."""
-    joints, most = len(body.parents), body.num_betas
-    betas = np.zeros(0) if betas is None else np.asarray(betas, float).ravel()
-    pose = np.zeros(3 * joints) if pose is None else np.asarray(pose, float).ravel()
-    if len(betas) > most:
-        raise ValueError(f"betas: expected at most {most} numbers, found {len(betas)}")
-    if len(pose) != 3 * joints:
-        raise ValueError(f"pose: expected {3 * joints} numbers, found {len(pose)}")
-    if not (np.isfinite(betas).all() and np.isfinite(pose).all()):
-        raise ValueError("betas and pose must be finite numbers")
-    if reference is not None:
-        reference = live.check_reference(reference, len(body.v_template))
-    sliders = max(len(betas), min(live.NUM_BETAS, most))
-    return np.pad(betas, (0, sliders - len(betas))), pose.reshape(-1, 3), reference
 
 
 def as_text(betas, pose):
@@ -160,7 +96,7 @@ class Live(anywidget.AnyWidget):
 
     def __init__(self, body, betas=None, pose=None, reference=None, **options):
         """Arguments as of `show`."""
-        betas, pose, reference = _checked(body, betas, pose, reference)
+        betas, pose, reference = checked(body, betas, pose, reference)
         super().__init__(
             data=live.pack(body.model, reference, len(betas)),
             betas=betas.tolist(),
@@ -302,7 +238,7 @@ class Explorer(widgets.VBox):
     def __init__(self, body, betas=None, pose=None, reference=None, **options):
         """Arguments as of `show`."""
         self.body = body
-        self.betas, self.pose, self.reference = _checked(body, betas, pose, reference)
+        self.betas, self.pose, self.reference = checked(body, betas, pose, reference)
         self._start = self.betas.copy(), self.pose.copy()
         self._past = []
         self._quiet = False
@@ -664,7 +600,7 @@ class Explorer(widgets.VBox):
             ValueError: a wrong number of numbers.
         """
         before = self.betas.copy(), self.pose.copy()
-        new_betas, new_pose, _ = _checked(self.body, betas, pose, None)
+        new_betas, new_pose, _ = checked(self.body, betas, pose, None)
         if betas is not None:
             if len(new_betas) > len(self.betas):
                 raise ValueError(
