@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmrlib.io import atomic_write
+from hmrlib.io import atomic_write, extra
 from hmrlib.io.images import LARGEST
 from hmrlib.prediction.photograph import PredictionError
 
@@ -101,12 +101,9 @@ class Reader:
 
 
 def _av():
-    try:
+    with extra("predict"):
         import av
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            'videos need PyAV: pip install "hmrlib[predict]" (or av)'
-        ) from error
+
     av.logging.set_level(av.logging.PANIC)  # what is damaged is counted, not printed
     return av
 

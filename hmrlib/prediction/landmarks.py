@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from hmrlib import skeleton
+from hmrlib.io import extra
 from hmrlib.prediction.photograph import PredictionError, check_boxes
 
 ASSETS = Path(__file__).parent / "assets"
@@ -138,12 +139,9 @@ def _run(path, image):
 
 
 def _load(path):
-    try:
+    with extra("predict"):
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise ImportError(
-            'finding people needs LiteRT: pip install "hmrlib[predict]" (or ai-edge-litert)'
-        ) from error
+
     if not Path(path).is_file():
         raise PredictionError(f"{path}: there is no such file")
     try:
