@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,22 @@ def test_private_names_are_seen(source):
 def test_own_names_and_named_tuples_are_not_meant():
     source = "from hmrlib.viewing import live\nlive._x, self._x, fit._replace(a=1), fit.__dict__"
     assert not list(private_names(ast.parse(source), "viewing"))
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "place"),
+    [
+        ("mocap", "read_bvh", "hmrlib.motion.clips"),
+        ("mocap", "retarget", "hmrlib.motion.retarget"),
+        ("prior", "load_prior", "hmrlib.motion.prior"),
+        ("synthetic", "render_people", "hmrlib.people"),
+    ],
+)
+def test_older_scripts_go_on(room, name, place):
+    from hmrlib import data
+
+    with pytest.warns(DeprecationWarning, match=f"hmrlib.data.{room} is now hmrlib"):
+        moved = getattr(data, room)
+    assert getattr(moved, name) is getattr(import_module(place), name)
+    with pytest.raises(AttributeError, match="has no 'nothing'"):
+        _ = moved.nothing
