@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -11,6 +12,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 ROOT = Path(__file__).parents[1]
+OF_RUNS = {"runs", "executed", "photographed", "notebook_numbers", "notebook_figures"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What asks for the notebooks' results is marked `notebooks`: their run takes many minutes."""
+    for item in items:
+        if OF_RUNS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("notebooks")
+
+
+@pytest.fixture
+def rng():
+    """A generator of the test's own: what one test draws is nothing to another."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")
