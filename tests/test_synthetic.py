@@ -3,12 +3,14 @@ import importlib
 import io
 import json
 import os
+import pathlib
 import pkgutil
 import platform
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -37,11 +39,13 @@ from hmrlib.people import (
     render_samples,
 )
 from hmrlib.people.lens import camera_effects
-from hmrlib.people.scene import PERSON, aim_camera, build_scene
+from hmrlib.people.recipe import Garment, Lens, Object, Path, Recipe
+from hmrlib.people.scene import PERSON, aim_camera, arrange, build_scene
 from hmrlib.render import mipmap, render_scene
 from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
 
 COUNT = 12
+OLD = pathlib.Path(__file__).parent / "people.npz"  # recipes and samples of DRAWING 6
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +83,60 @@ def same(a, b):
 
 def test_a_recipe_is_plain_and_drawn_from_its_seed_alone(pool, recipes):
     assert draw_recipe(5, 3, pool) == recipes[3]
-    assert json.loads(json.dumps(recipes[3])) == recipes[3]
-    assert draw_recipe(5, 4, pool)["people"] != recipes[3]["people"]
-    assert draw_recipe(6, 3, pool)["people"] != recipes[3]["people"]
+    assert draw_recipe(5, 4, pool).people != recipes[3].people
+    assert draw_recipe(6, 3, pool).people != recipes[3].people
+
+
+def test_a_recipe_comes_back_from_json(recipes):
+    for recipe in recipes:
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert Recipe.from_json(json.dumps(json.loads(recipe.to_json()))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda plain: plain.pop("lens"), "without 'lens'"),
+        (lambda plain: plain["lens"].update(zoom=2), "Lens has no 'zoom'"),
+        (lambda plain: plain["people"][0].update(outfit="suit"), "expected a Outfit"),
+        (lambda plain: plain["place"]["bounds"].pop(), "floor, ceiling, west"),
+    ],
+)
+def test_what_is_no_recipe_is_an_error(recipes, change, message):
+    plain = json.loads(recipes[0].to_json())
+    change(plain)
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_json(json.dumps(plain))
+    with pytest.raises(ValueError, match="no JSON"):
+        Recipe.from_json(recipes[0].to_json()[:-1])
+
+
+def test_recipes_of_former_times_give_their_pictures():
+    """Drawn in DRAWING 6: their numbers, and their samples, up to rounding and the JPEG."""
+    with np.load(OLD) as old:
+        old = dict(old)
+    recipes = [Recipe.from_json(str(text)) for text in old["recipes"]]
+    for recipe, text in zip(recipes, old["recipes"], strict=True):
+        assert not missing(json.loads(str(text)), json.loads(recipe.to_json()))
+    for i, sample in enumerate(render_samples(recipes, 96)):
+        small = decoded(sample).reshape(24, 4, 24, 4, 3).mean((1, 3))
+        assert np.abs(small - old["images"][i]).max() < 8
+        assert (sample["segmentation"][::4, ::4] == old["segmentations"][i]).mean() > 0.99
+        for name in ("keypoints_2d", "keypoints_3d", "pose", "translation", "occluded"):
+            np.testing.assert_allclose(sample[name], old[name][i], rtol=1e-5, atol=1e-4)
+
+
+def missing(old, new):
+    """Whether something of JSON is not in the newer one, or otherwise."""
+    if isinstance(old, dict):
+        return any(name not in new or missing(part, new[name]) for name, part in old.items())
+    if isinstance(old, list):
+        return len(old) != len(new) or any(map(missing, old, new))
+    return old != new
 
 
 def test_a_stored_recipe_gives_the_same_sample(samples):
-    again = list(render_samples([json.loads(samples[4]["recipe"])]))
+    again = list(render_samples([Recipe.from_json(samples[4]["recipe"])]))
     assert same(again[0], samples[4])
 
 
@@ -106,16 +157,14 @@ def test_a_sample_does_not_depend_on_its_neighbours(recipes, samples):
 
 def test_recipes_vary(pool):
     drawn = [draw_recipe(0, i, pool) for i in range(300)]
-    kinds = Counter(recipe["place"]["kind"] for recipe in drawn)
+    kinds = Counter(recipe.environment.kind for recipe in drawn)
     assert set(kinds) == set(environment.ENVIRONMENTS)
-    assert 0.2 < np.mean([len(recipe["people"]) > 1 for recipe in drawn]) < 0.5
-    betas = np.array([recipe["people"][0]["betas"] for recipe in drawn])
+    assert 0.2 < np.mean([len(recipe.people) > 1 for recipe in drawn]) < 0.5
+    betas = np.array([recipe.people[0].betas for recipe in drawn])
     assert 0.9 < betas.std() < 1.4 and np.abs(betas.mean(0)).max() < 0.3
-    tones = [recipe["people"][0]["outfit"]["skin"]["tone"] for recipe in drawn]
+    tones = [recipe.people[0].outfit.skin.tone for recipe in drawn]
     assert np.percentile(tones, 10) < 0.2 and np.percentile(tones, 90) > 0.7
-    worn = Counter(
-        garment["kind"] for recipe in drawn for garment in recipe["people"][0]["outfit"]["garments"]
-    )
+    worn = Counter(garment.kind for recipe in drawn for garment in recipe.people[0].outfit.garments)
     assert set(worn) >= {"upper", "lower", "tube", "shoes", "hair", "cap", "beard", "briefs"}
 
 
@@ -162,17 +211,17 @@ def test_the_body_of_the_labels_is_the_one_in_the_picture(samples):
 
 
 def test_people_are_posed_as_the_body_poses_them(recipes):
-    people = [person for recipe in recipes for person in recipe["people"]]
+    people = [person for recipe in recipes for person in recipe.people]
     posed, body = bodies.pose_people(people), hmrlib.load_body()
     out = body(
-        np.array([person["betas"] for person in people]),
-        np.array([person["pose"] for person in people]),
+        np.array([person.betas for person in people]),
+        np.array([person.pose for person in people]),
     )
-    assert np.abs(posed["vertices"] - np.asarray(out.vertices)).max() < 1e-5
-    kept = bodies.measurements(bodies.FEW).kept
-    assert np.abs(posed["few"] - np.asarray(out.vertices)[:, kept]).max() < 1e-5
-    assert np.abs(posed["joints"] - np.asarray(out.joints)).max() < 1e-5
-    assert np.abs(posed["keypoints"] - np.asarray(body.keypoints(out))).max() < 1e-5
+    assert np.abs(posed.vertices() - np.asarray(out.vertices)).max() < 1e-5
+    kept = bodies.measurements(is_near=False).kept
+    assert np.abs(posed.few - np.asarray(out.vertices)[:, kept]).max() < 1e-5
+    assert np.abs(posed.joints - np.asarray(out.joints)).max() < 1e-5
+    assert np.abs(posed.keypoints - np.asarray(body.keypoints(out))).max() < 1e-5
 
 
 def test_segmentation_agrees_with_visible_keypoints(samples):
@@ -199,19 +248,24 @@ def test_the_box_holds_the_person(samples):
 
 def wall_in_front(recipe):
     """The recipe with a cabinet before the person, larger than the picture."""
-    camera = recipe["camera"]
-    at = [0.5 * camera["distance"] * f(camera["turn"]) for f in (np.sin, np.cos)]
-    thing = {"kind": "cabinet", "at": at, "turn": camera["turn"], "size": 6.0}
-    material = {"texture": "planks", "color": [1, 1, 1], "variant": 0}
-    return recipe | {"objects": [thing | material], "people": recipe["people"][:1]}
+    camera = recipe.camera
+    at = [0.5 * camera.distance * f(camera.turn) for f in (np.sin, np.cos)]
+    wall = Object("cabinet", "planks", [1, 1, 1], 0, at, camera.turn, 6.0)
+    return replace(recipe, objects=(wall,), people=recipe.people[:1])
+
+
+def built(recipe, size=224):
+    """Scene and `Known` of one recipe."""
+    posed = bodies.pose_people(recipe.people)
+    layout = arrange(recipe, posed, np.arange(len(recipe.people)), size)
+    vertices = dict(zip(layout.near, posed.vertices(layout.near), strict=True))
+    return build_scene(recipe, posed, layout, vertices)
 
 
 def test_what_stands_in_front_hides(recipes):
-    recipe = next(r for r in recipes if r["camera"]["distance"] > 4 and r["place"]["sky"])
+    recipe = next(r for r in recipes if r.camera.distance > 4 and r.environment.sky)
     recipe = wall_in_front(recipe)
-    posed = bodies.pose_people(recipe["people"])
-    built = build_scene(recipe, posed, np.array([0]))
-    [sample] = pictures.finish([recipe], [built])
+    sample = pictures.photograph(recipe, *built(recipe))
     known = sample["keypoints_2d"][:, 2] > 0
     assert known.sum() > 5 and sample["occluded"][known].all()
     assert (sample["segmentation"] != PERSON).all()
@@ -221,20 +275,19 @@ def test_what_stands_in_front_hides(recipes):
 
 def test_facing_away_hides_the_face(pool):
     recipe = draw_recipe(1, 0, pool)
-    person = recipe["people"][0]
     standing = pose_from_degrees(POSES["standing"])
     names = KEYPOINT_SETS["union-22"].names
     hidden = {}
     for turn in (0.0, np.pi):
         standing[0] = [0, turn, 0]
-        camera = recipe["camera"] | {"turn": 0.0, "zoom": 1.3, "roll": 0, "aim": [0, 0]}
-        camera |= {"height": 1.2, "shift": [0, 0], "distance": 3.5}
-        changed = {"people": [person | {"pose": standing.tolist(), "lift": 0.0}], "objects": []}
-        place = environment.draw_environment("meadow", np.random.default_rng(0))
-        bare = person["outfit"] | {"garments": [], "extras": []}
-        changed["people"][0]["outfit"] = bare
-        recipe = recipe | changed | {"camera": camera, "place": place}
-        (sample,) = render_samples([recipe])
+        camera = replace(recipe.camera, turn=0.0, zoom=1.3, roll=0, aim=[0, 0])
+        camera = replace(camera, height=1.2, shift=[0, 0], distance=3.5)
+        person = recipe.people[0]
+        bare = replace(person.outfit, garments=(), extras=())
+        person = replace(person, pose=standing.tolist(), lift=0.0, outfit=bare)
+        meadow = environment.draw_environment("meadow", np.random.default_rng(0))
+        alone = replace(recipe, people=(person,), objects=(), camera=camera, environment=meadow)
+        (sample,) = render_samples([alone])
         hidden[turn] = dict(zip(names, sample["occluded"], strict=True))
     assert not hidden[0.0]["nose"] and hidden[np.pi]["nose"]
     assert not hidden[0.0]["left_eye"] and hidden[np.pi]["left_eye"]
@@ -263,6 +316,13 @@ def test_a_field_without_inside_is_an_error(tailor):
         garments.piece(tailor, "armour")
 
 
+def test_the_coarse_body_is_the_one_that_coarsen_makes():
+    made = measures.coarsen(bodies.measurements(), 2400)
+    kept = bodies.measurements(is_near=False)
+    assert np.array_equal(made.kept, kept.kept) and np.array_equal(made.faces, kept.faces)
+    assert made.smoothing == kept.smoothing
+
+
 def test_a_coarse_body_stays_close_and_wears_all(tailor, pool):
     coarse = measures.coarsen(tailor, 1000)
     assert len(coarse.vertices) == 1000 and coarse.faces.shape == (1996, 3)
@@ -270,10 +330,10 @@ def test_a_coarse_body_stays_close_and_wears_all(tailor, pool):
     off, _ = cKDTree(tailor.vertices).query(coarse.vertices[coarse.faces].mean(1))
     assert np.percentile(off, 95) < 0.02
     for index in range(300):
-        for person in draw_recipe(0, index, pool)["people"]:
-            for garment in person["outfit"]["garments"]:
-                if garment["kind"] != "tube":
-                    made = garments.piece(coarse, garment["kind"], *garment["shape"])
+        for person in draw_recipe(0, index, pool).people:
+            for garment in person.outfit.garments:
+                if garment.kind != "tube":
+                    made = garments.piece(coarse, garment.kind, *garment.shape)
                     assert len(made.cut.faces)
 
 
@@ -287,12 +347,10 @@ def test_garments_stay_outside_the_body(tailor, name, least):
     normals = np.empty_like(points)
     dress.unit_normals(points, tailor.body.faces.astype(np.uint32), normals)
     rng = np.random.default_rng(0)
-    cloth = outfits._cloth(rng, 0.008, 0.04) | outfits._print(outfits.Dice(rng))
-    outfit = outfits.draw_outfit(rng) | {"extras": []}
-    outfit["garments"] = [
-        {"kind": "lower", "shape": [0.08, 0.78], **cloth},
-        {"kind": "upper", "shape": [-0.04, 0.16, 0.08, 0.0], **cloth},
-    ]
+    looks = outfits.cloth(rng, 0.008, 0.04) | outfits.pattern_of(rng, 0.5)
+    shirt = Garment("upper", [-0.04, 0.16, 0.08, 0.0], **looks)
+    trousers = Garment("lower", [0.08, 0.78], **looks)
+    outfit = replace(outfits.draw_outfit(rng), garments=(trousers, shirt), extras=())
     _, lower, upper = dress.wear(tailor, outfit, points, np.zeros(10), None, None, (0, -1, 0))
     tree = cKDTree(points)
     for part in (lower, upper):
@@ -309,13 +367,11 @@ def test_what_is_worn_over_a_hem_clears_it(tailor):
     points = tailor.vertices.astype(np.float32)
     normals = np.empty_like(points)
     dress.unit_normals(points, tailor.faces, normals)
-    rng = outfits.Dice(np.random.default_rng(0))
     surface, worn, down = points.copy(), [], np.array((0, -1, 0), np.float32)
     for kind, shape, ease in (("lower", (0.08, 0.78), 0.02), ("upper", (-0.04, 0.16, 0.08), 0.004)):
         made = garments.piece(tailor, kind, *shape)
-        garment = {"kind": kind, "shape": shape, **outfits._cloth(rng, ease, 0.0)}
-        garment |= {**outfits._print(rng), "ease": ease}
-        mesh = dress._put_on(tailor, garment, made, surface, normals, down, 1)
+        garment = Garment(kind, shape, ease=ease, wrinkle=0.003, colors=[[0.5, 0.5, 0.5]])
+        mesh = dress.put_on(tailor, garment, made, surface, normals, down)
         welded = np.empty((len(made.cut.ends), 3), np.float32)
         welded[made.cut.split] = mesh.vertices
         worn.append((made.cut, welded))
@@ -369,7 +425,7 @@ def test_a_dyed_cloth_is_the_mipmap_of_its_picture():
 def test_unknown_pattern_or_place_is_an_error():
     with pytest.raises(ValueError, match="unknown pattern"):
         fabric.pattern("houndstooth", 0)
-    with pytest.raises(ValueError, match="unknown kind of place"):
+    with pytest.raises(ValueError, match="unknown kind of environment"):
         environment.draw_environment("moon", np.random.default_rng(0))
 
 
@@ -377,13 +433,13 @@ def test_unknown_pattern_or_place_is_an_error():
 
 
 def test_the_horizon_is_where_the_camera_says():
-    place = environment.draw_environment("meadow", np.random.default_rng(1))
-    place |= {"layers": [], "haze": 0.0, "path": [0.0] * 5}
-    place["surfaces"]["floor"] = ["earth", [0.2, 0.2, 0.2]]
+    meadow = environment.draw_environment("meadow", np.random.default_rng(1))
+    surfaces = meadow.surfaces | {"floor": ["earth", [0.2, 0.2, 0.2]]}
+    meadow = replace(meadow, rows=(), haze=0.0, path=Path(), surfaces=surfaces)
     for pitch in (-10, 0, 12):
         target = (0, 1.5 + 4 * np.tan(np.radians(pitch)), 0)
         camera = look_at((0, 1.5, 4), target, fov=50, size=(96, 96))
-        image = backdrop.render_environment(place, camera, 0.6).astype(int).sum(2)
+        image = backdrop.render_environment(meadow, camera, 0.6).astype(int).sum(2)
         far = np.array([[0.0, 1.5, -1e6]])  # the horizon straight ahead
         row = camera.project(far)[0][0, 1]
         found = np.argmax(image[:, 48] < image[2, 48] * 0.6)
@@ -402,21 +458,20 @@ def test_every_place_can_be_painted(kind):
 
 def test_a_perfect_lens_changes_nothing():
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
-    lens = {"blur": 0.0, "motion": [0, 0], "balance": [1, 1, 1], "contrast": 1.0}
-    lens |= {"saturation": 1.0, "vignette": 0.0, "noise": 0.0, "grain": 0}
+    lens = Lens(1.0, [1, 1, 1], 1.0, 1.0, 0.0, 1, 0.0, [0, 0], 0.0, 0, 90)
     seen = camera_effects(image, lens)
     assert np.abs(seen.astype(int) - image).max() <= 1
-    blurred = camera_effects(image, lens | {"blur": 1.5})
+    blurred = camera_effects(image, replace(lens, blur=1.5))
     assert blurred.std() < 0.5 * image.std()
     assert abs(blurred.mean() - image.mean()) < 2
-    moved = camera_effects(image, lens | {"motion": [6, 0]}).astype(int)
+    moved = camera_effects(image, replace(lens, motion=[6, 0])).astype(int)
     assert np.abs(np.diff(moved, axis=1)).mean() < 0.6 * np.abs(np.diff(moved, axis=0)).mean()
 
 
 def test_nobody_stands_in_the_lens(pool):
     recipe = draw_recipe(2, 1, pool)
     vertices = np.asarray(hmrlib.load_body()().vertices)[0] + [0, 1, 0]
-    near = recipe["camera"] | {"distance": 0.1}
+    near = replace(recipe.camera, distance=0.1)
     camera, _, box = aim_camera(near, vertices.T, 224)
     assert isinstance(camera, Camera)
     pixels, depth = camera.project(vertices)
@@ -608,8 +663,8 @@ def test_photographs_become_backgrounds_and_a_broken_one_kills_nothing(pool, tmp
     names = photographs.find_photographs(tmp_path)
     assert names == ["broken.jpg", "red.png"]
     drawn = [draw_recipe(0, i, pool, names) for i in range(12)]
-    red = next(r for r in drawn if r.get("photograph", {}).get("name") == "red.png")
-    broken = next(r for r in drawn if r.get("photograph", {}).get("name") == "broken.jpg")
+    red = next(r for r in drawn if r.photograph and r.photograph.name == "red.png")
+    broken = next(r for r in drawn if r.photograph and r.photograph.name == "broken.jpg")
     shown, fallback = render_samples([red, broken], 96, tmp_path)
     border = decoded(shown)[shown["segmentation"] == 0]
     assert border[:, 0].mean() > 2 * border[:, 1].mean()
@@ -617,9 +672,7 @@ def test_photographs_become_backgrounds_and_a_broken_one_kills_nothing(pool, tmp
 
 
 def test_rendering_is_the_renderers(recipes):
-    posed = bodies.pose_people(recipes[0]["people"])
-    rows = np.arange(len(recipes[0]["people"]))
-    scene, seen = build_scene(recipes[0], posed, rows)
+    scene, known = built(recipes[0])
     drawn = render_scene(scene)
-    assert len(seen["owners"]) == len(scene.meshes) + 1
+    assert len(known.owners) == len(scene.meshes) + 1
     assert (drawn.mesh < len(scene.meshes)).all()

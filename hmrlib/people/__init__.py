@@ -9,8 +9,9 @@ in whichever order and by however many threads.
 """
 
 from hmrlib.people.dataset import render_people
+from hmrlib.people.draw import draw_recipe
 from hmrlib.people.pictures import render_samples
 from hmrlib.people.poses import pose_pool
-from hmrlib.people.recipe import draw_recipe
+from hmrlib.people.recipe import Recipe
 
-__all__ = ["draw_recipe", "pose_pool", "render_people", "render_samples"]
+__all__ = ["Recipe", "draw_recipe", "pose_pool", "render_people", "render_samples"]

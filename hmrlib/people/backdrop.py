@@ -1,6 +1,7 @@
 """A place seen through a camera, with one ray a pixel, so that horizon, ground and walls agree
 with the person in front."""
 
+from dataclasses import astuple
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -356,51 +357,55 @@ def _profile(kind, variant):
 
 
 def _rects(given, numbers, exposure):
-    """Lists of a place's recipe as `Rects`; numbers: of the textures, by name."""
-    given = sorted(given, key=lambda rect: rect[0])  # by wall
-    rows = [[numbers[v][0] if isinstance(v, str) else v for v in rect] for rect in given]
-    rows = np.array(rows, np.float32).reshape(-1, 15)
-    glow = rows[:, 9].copy()
+    """A recipe's `Rect`s as arrays; numbers: of the textures, by name."""
+    given = sorted(given, key=lambda rect: rect.side)
+
+    def column(name, width=()):
+        values = [getattr(rect, name) for rect in given]
+        return np.array(values, np.float32).reshape(len(given), *width)
+
+    glow = column("glow")
     glow *= exposure
     return Rects(
-        first=np.searchsorted(rows[:, 0], np.arange(7)),
-        place=rows[:, 1:5].copy(),
-        rim=rows[:, 5].copy(),
-        frame=rows[:, 6:9].copy(),
+        first=np.searchsorted(column("side"), np.arange(7)),
+        place=np.stack([column(name) for name in ("left", "low", "width", "height")], 1),
+        rim=column("rim"),
+        frame=column("frame", (3,)),
         glow=glow,
-        tint=rows[:, 10:13].copy(),
-        texture=rows[:, 13].astype(int),
-        period=rows[:, 14].copy(),
+        tint=column("tint", (3,)),
+        texture=np.array([numbers[r.texture][0] if r.texture else 0 for r in given], int),
+        period=column("metres"),
     )
 
 
 def _rows(given, numbers, light):
-    """Lists of a place's recipe as `Rows`, in the light (3,) that falls on them."""
+    """A recipe's `Row`s as arrays, in the light (3,) that falls on them."""
     count = len(given)
     distance, period = np.zeros(count, np.float32), np.zeros(count, np.float32)
     texture, top = np.zeros(count, int), np.zeros(count, np.float32)
     tint, edge = np.zeros((count, 3), np.float32), np.zeros((count, PROFILE), np.float32)
-    for i, (away, tall, name, profile, variant, rough, *paint) in enumerate(given):
-        texture[i], metres = numbers[name]
-        distance[i], period[i] = away, metres * max(1, away / 30)
-        tint[i] = np.array(paint) * light
-        outline, moved = _profile(profile, variant)
-        outline = np.maximum(outline + np.float32(rough) * moved, np.float32(0.15))
-        edge[i] = outline * np.float32(tall)
+    for i, row in enumerate(given):
+        texture[i], metres = numbers[row.texture]
+        distance[i], period[i] = row.distance, metres * max(1, row.distance / 30)
+        tint[i] = np.array(row.tint) * light
+        outline, moved = _profile(row.profile, row.variant)
+        outline = np.maximum(outline + np.float32(row.rough) * moved, np.float32(0.15))
+        edge[i] = outline * np.float32(row.height)
         top[i] = edge[i].max()
     return Rows(distance, texture, period, tint, edge, top)
 
 
-def _sky(place, numbers, exposure):
-    """The sky of a place's recipe as `Sky`; black where there is none."""
-    black, sun = np.zeros(3, np.float32), place["sun"]
-    direction = np.array(sun["direction"], np.float32)
-    if not place["sky"]:
+def _sky(environment, numbers, exposure):
+    """The sky of a place; black where there is none."""
+    black, sun, sky = np.zeros(3, np.float32), environment.sun, environment.sky
+    direction = np.array(sun.direction, np.float32)
+    if sky is None:
         return Sky(black, black, black, ZERO, ZERO, 0, black[:2], direction, ZERO)
-    zenith, horizon, (cover, threshold, _), (texture, *offset), cloud = place["sky"]
-    lit = [np.asarray(color, np.float32) for color in (zenith, horizon, cloud)]
+    lit = [np.asarray(color, np.float32) for color in (sky.zenith, sky.horizon, sky.cloud)]
     for color in lit:
         color *= exposure
+    cover, threshold, _ = sky.clouds
+    texture, *offset = sky.drift
     return Sky(
         *lit,
         np.float32(cover),
@@ -408,42 +413,42 @@ def _sky(place, numbers, exposure):
         numbers[texture][0],
         np.array(offset, np.float32),
         direction,
-        np.float32(float(np.max(sun["color"])) * exposure * 0.5),
+        np.float32(max(sun.color) * exposure * 0.5),
     )
 
 
-def _world(place, exposure):
-    """A place's recipe as `World`."""
+def _world(environment, exposure):
+    """A recipe's `Environment` as arrays."""
     numbers, _ = textures()
     texture, period = np.zeros(9, np.int64), np.ones(9, np.float32)
     tint = np.ones((9, 3), np.float32)
     for i, name in enumerate(SURFACES):
-        kind, color = place["surfaces"].get(name, ["concrete", [1, 1, 1]])
+        kind, color = environment.surfaces.get(name, ["concrete", [1, 1, 1]])
         texture[i], period[i] = numbers[kind]
         tint[i] = color
     texture[STAIN] = numbers["clouds"][0]
-    *light, far_light = light_on(place, _LIT) * exposure
+    *light, far_light = light_on(environment, _LIT) * exposure
     return World(
-        outdoor=bool(place["sky"]),
-        bounds=np.array(place["bounds"], np.float32),
+        outdoor=environment.sky is not None,
+        bounds=np.array(astuple(environment.bounds), np.float32),
         texture=texture,
         period=period,
         tint=tint,
         light=np.array(light, np.float32),
-        path=np.array(place["path"], np.float32),
-        glow=np.array(place["glow"], np.float32),
-        haze=np.float32(place["haze"]),
-        rects=_rects(place["rects"], numbers, exposure),
-        rows=_rows(place["layers"], numbers, far_light),
-        sky=_sky(place, numbers, exposure),
+        path=np.array(astuple(environment.path), np.float32),
+        glow=np.array(astuple(environment.glow), np.float32),
+        haze=np.float32(environment.haze),
+        rects=_rects(environment.rects, numbers, exposure),
+        rows=_rows(environment.rows, numbers, far_light),
+        sky=_sky(environment, numbers, exposure),
     )
 
 
-def render_environment(place, camera, exposure=1.0, coarse=1):
+def render_environment(environment, camera, exposure=1.0, coarse=1):
     """A picture of a place.
 
     Args:
-        place: from `draw_environment`.
+        environment: from `draw_environment`.
         camera: a pinhole `Camera` above the ground, inside the room if the place is one.
         exposure: linear light is multiplied by it.
         coarse: cast a ray for every so many pixels along each side, and interpolate; for what is
@@ -461,7 +466,7 @@ def render_environment(place, camera, exposure=1.0, coarse=1):
         np.float32(camera.center[0] / coarse),
         np.float32(camera.center[1] / coarse),
     )
-    _cast(small, view, _world(place, exposure), textures()[1].reshape(-1))
+    _cast(small, view, _world(environment, exposure), textures()[1].reshape(-1))
     if coarse == 1:
         return small
     image = np.empty((height, width, 3), np.uint8)

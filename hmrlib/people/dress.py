@@ -5,10 +5,12 @@ is from its seams, sagging towards the ground. Tubes are skinned to the hips (`d
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from hmrlib.body.kinematics import Weights, linear_blend_skinning
 from hmrlib.people.fabric import BRIGHTNESS, STRENGTHS, pattern, relief, strands, tinted
 from hmrlib.people.garments import piece, tube_piece
 from hmrlib.people.measures import NOISES, TUBE_ANGLES, TUBE_RINGS, J, smoothstep
@@ -30,35 +32,49 @@ def unit_normals(vertices, faces, normals):
         row[3 * v], row[3 * v + 1], row[3 * v + 2] = x * scale, y * scale, z * scale
 
 
+class Hang(NamedTuple):
+    """How a piece hangs; lengths in metres.
+
+    Attributes:
+        ease: that it wants to stand off; growth: that it stands off more a metre of fall.
+        wrinkle: the height of its wrinkles; sag: that it hangs lower where it faces down.
+        smoothing: rounds in which the cloth draws straight over hollows.
+        hair: it grows out of the skin, whereas cloth ends in an edge.
+        tight: what is under it, toes or ears, must not show: it is drawn straight, then blown up.
+    """
+
+    ease: float
+    growth: float
+    wrinkle: float
+    sag: float
+    smoothing: int
+    hair: bool
+    tight: bool
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
-def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothing):
+def drape(surface, normals, noise, piece, hang, down):
     """Hang a cut piece on a posed body.
 
     Args:
         surface: (V, 3) of the posed body and what it wears so far; the piece is added to it.
         normals: (V, 3) of the body, of unit length.
-        cut: ends, share, faces, split, first, near, rim, whole, beyond of a `Cut`.
-        piece: fall, taper of a `Piece`.
         noise: (V,), see `BodyMeasurements`.
-        hang: metres that the cloth wants to stand off, metres more a metre of fall, height of its
-            wrinkles in metres, and metres that it hangs lower where it faces down.
-        hair: it grows out of the skin, whereas cloth ends in an edge.
-        tight: what is under it, toes or ears, must not show: it is drawn straight, then blown up.
+        piece: `Piece`; hang: `Hang`.
         down: (3,) unit vector.
-        smoothing: rounds in which the cloth draws straight over hollows.
 
     Returns:
         vertices (U, 3) and unit normals (U, 3), split at the seams of the texture.
     """
-    ends, share, faces, split, first, near, rim, whole, beyond = cut
-    fall, taper = piece
+    cut, fall, taper = piece.cut, piece.fall, piece.taper
+    ends, share, split, rim, beyond = cut.ends, cut.share, cut.split, cut.rim, cut.beyond
+    indptr, indices, whole = cut.indptr, cut.indices, cut.whole
     count = ends.shape[0]
     base = np.zeros((count, 4), np.float32)  # by fours, as the processor takes them
     normal = np.empty((count, 3), np.float32)
     off = np.empty(count, np.float32)
     zero, one, keep = np.float32(0), np.float32(1), np.float32(0.1)
-    ease, growth, wrinkle, sag = hang
-    least = np.float32(0.0008 if hair else 0.004)
+    least = np.float32(0.0008 if hang.hair else 0.004)
     for i in range(count):
         a, b, s = ends[i, 0], ends[i, 1], share[i]
         r = one - s
@@ -68,19 +84,19 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
         x, y, z = normal[i, 0], normal[i, 1], normal[i, 2]
         length = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-12))
         normal[i, 0], normal[i, 1], normal[i, 2] = x * length, y * length, z * length
-        bump = wrinkle * noise[a] * (np.float32(0.35) + min(3 * fall[i], one))
-        off[i] = ease + growth * fall[i] + bump
-        if hair:
+        bump = hang.wrinkle * noise[a] * (np.float32(0.35) + min(3 * fall[i], one))
+        off[i] = hang.ease + hang.growth * fall[i] + bump
+        if hang.hair:
             off[i] = least + off[i] * taper[i]
     out, other = base.copy(), base.copy()
-    for _ in range(smoothing):
+    for _ in range(hang.smoothing):
         for i in range(count):
-            begin, end = first[i], first[i + 1]
+            begin, end = indptr[i], indptr[i + 1]
             if begin == end:
                 continue
             x, y, z, w = zero, zero, zero, zero
             for j in range(begin, end):
-                n = near[j]
+                n = indices[j]
                 x += out[n, 0]
                 y += out[n, 1]
                 z += out[n, 2]
@@ -97,9 +113,11 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
             for k in range(3):
                 out[i, k] = base[i, k] + np.float32(RIM) * normal[i, k]
             continue
-        lower = sag * min(4 * fall[i], one) * max(x * down[0] + y * down[1] + z * down[2], zero)
+        lower = (
+            hang.sag * min(4 * fall[i], one) * max(x * down[0] + y * down[1] + z * down[2], zero)
+        )
         move = zero
-        if not tight:
+        if not hang.tight:
             stands = (
                 (out[i, 0] - base[i, 0]) * x
                 + (out[i, 1] - base[i, 1]) * y
@@ -108,8 +126,8 @@ def drape(surface, normals, cut, piece, noise, hang, hair, tight, down, smoothin
             move = max(stands + off[i], least) - stands
         for k in range(3):
             out[i, k] += move * normal[i, k] + lower * down[k]
-    unit_normals(out, faces, normal)
-    if tight:
+    unit_normals(out, cut.faces, normal)
+    if hang.tight:
         for i in range(count):
             if not rim[i]:
                 for k in range(3):
@@ -186,7 +204,10 @@ def drape_tube(measured, betas, rotations, translations, top, hem, ease, flare, 
     for first, share in ((2, left), (4, 1 - left)):
         weights[first] = (thigh * (1 - shank))[:, None] * share
         weights[first + 1] = (thigh * shank)[:, None] * share
-    return skin(points, weights, rotations[_TUBE_JOINTS], translations[_TUBE_JOINTS])
+    weights = Weights.of(weights.reshape(len(weights), -1).T)
+    motions = rotations[None, _TUBE_JOINTS], translations[None, _TUBE_JOINTS]
+    hung = linear_blend_skinning(points.reshape(1, -1, 3), weights, *motions)
+    return hung.reshape(points.shape)
 
 
 # what moves a tube: the trunk, and each side's thigh and shank
@@ -195,26 +216,12 @@ _TUBE_JOINTS = [
 ]
 
 
-def skin(points, weights, rotations, translations):
-    """Linear blend skinning of rest points (..., 3) by n joints' weights (n, ...)."""
-    blend = np.tensordot(weights, rotations, (0, 0))  # (..., 3, 3)
-    shift = np.tensordot(weights, translations, (0, 0))
-    return np.einsum("...ij,...j->...i", blend, points) + shift
-
-
 def wear(measured, outfit, points, betas, rotations, translations, down, step=1):
     """One person, dressed.
 
     Args:
         measured: from `measure`.
-        outfit: the recipe, a dict of
-            skin: arguments of `skin_colors`;
-            garments: from the innermost to the outermost, dicts of kind and shape (see `piece`;
-                "tube": top, hem, opening), ease and growth (metres off the skin, and more a
-                metre of fall), sag, smoothing, wrinkle (metres), noise, folds (variant),
-                fold_depth (metres), gloss, and pattern, variant, colors of `dye`;
-                hair has color and strands instead of a pattern;
-            extras: dicts of kind ("bun", "ponytail", "brim") and color, see `_extra`.
+        outfit: an `Outfit`.
         points: (V, 3) float32, the posed body's vertices that the measured keeps, metres.
         betas: (n,) the same person's shape.
         rotations, translations: of `joint_transforms`, of this person.
@@ -227,21 +234,21 @@ def wear(measured, outfit, points, betas, rotations, translations, down, step=1)
     faces = measured.faces
     normals = np.empty_like(points)
     unit_normals(points, faces, normals)
-    skin_tones = skin_colors(measured, **outfit["skin"])
+    skin_tones = skin_colors(measured, **vars(outfit.skin))
     covered = np.zeros(len(points), bool)
     surface = points.copy()  # of what is worn so far
     worn = []
     down = np.asarray(down, np.float32)
-    for garment in outfit["garments"]:
-        if garment["kind"] == "tube":
-            made = tube_piece(measured, *garment["shape"])
+    for garment in outfit.garments:
+        if garment.kind == "tube":
+            made = tube_piece(measured, *garment.shape)
             covered |= made.covered
             worn.append(_hang(measured, garment, made, betas, rotations, translations, step))
             continue
-        made = piece(measured, garment["kind"], *garment["shape"])
+        made = piece(measured, garment.kind, *garment.shape)
         covered |= made.cut.covered
-        worn.append(_put_on(measured, garment, made, surface, normals, down, step))
-    for extra in outfit.get("extras", ()):
+        worn.append(put_on(measured, garment, made, surface, normals, down, step))
+    for extra in outfit.extras:
         worn.append(_extra(measured, extra, betas, rotations, translations))
     seen = np.empty_like(faces)
     seen = seen[: _uncovered(faces, covered, seen)]
@@ -260,36 +267,28 @@ def _uncovered(faces, covered, out):
     return count
 
 
-def _put_on(measured, garment, made, surface, normals, down, step):
+def put_on(measured, garment, made, surface, normals, down, step=1):
     """Drape one piece over `surface`, which then includes it; see `wear`."""
-    cut = made.cut
-    hang = (garment["ease"], *(garment.get(name, 0.0) for name in ("growth", "wrinkle", "sag")))
-    vertices, smooth = drape(
-        surface,
-        normals,
-        (
-            *(cut.ends, cut.share, cut.faces, cut.split, cut.first, cut.near),
-            *(cut.rim, cut.whole, cut.beyond),
-        ),
-        (made.fall, made.taper),
-        measured.noise[garment.get("noise", 0) % NOISES],
-        tuple(np.float32(value) for value in hang),
-        "strands" in garment,
-        garment["kind"] == "shoes" or garment["shape"][2:] == [0],
-        down,
-        max(1, round(garment.get("smoothing", 3) * measured.smoothing)),
+    hang = Hang(
+        *(np.float32(value) for value in (garment.ease, garment.growth)),
+        *(np.float32(value) for value in (garment.wrinkle, garment.sag)),
+        max(1, round(garment.smoothing * measured.smoothing)),
+        garment.strands is not None,
+        garment.kind == "shoes" or list(garment.shape[2:]) == [0],
     )
+    noise = measured.noise[garment.noise % NOISES]
+    vertices, smooth = drape(surface, normals, noise, made, hang, down)
     cloth = _cloth(garment, made.uv, made.shade, step)
-    return Mesh.trusted(vertices, cut.split_faces, normals=smooth, **cloth)
+    return Mesh.trusted(vertices, made.cut.split_faces, normals=smooth, **cloth)
 
 
 def _cloth(garment, uv, shade, step):
     """Texture, relief and shade of a piece, as arguments of `Mesh.trusted`."""
-    if "strands" in garment:
-        brightness, bump = strands(garment["strands"])
+    if garment.strands is not None:
+        brightness, bump = strands(garment.strands)
         return {
             "uv": uv,
-            "texture": tinted(brightness, 1, [garment["color"]], STRENGTHS),
+            "texture": tinted(brightness, 1, [garment.color], STRENGTHS),
             "bump": bump,
             "gloss": 0.15,
             "colors": shade,
@@ -297,17 +296,17 @@ def _cloth(garment, uv, shade, step):
     return {
         "uv": uv,
         "texture": tinted(
-            pattern(garment["pattern"], garment["variant"]), step, garment["colors"], BRIGHTNESS
+            pattern(garment.pattern, garment.variant), step, garment.colors, BRIGHTNESS
         ),
-        "bump": relief(garment["folds"] % 12, garment["fold_depth"], max(2, step)),
-        "gloss": garment.get("gloss", 0.0),
+        "bump": relief(garment.folds % 12, garment.fold_depth, max(2, step)),
+        "gloss": garment.gloss,
         "colors": shade,
     }
 
 
 def _hang(measured, garment, made, betas, rotations, translations, step):
     """Hang a skirt or the lower part of a dress or coat; see `wear`."""
-    top, hem = garment["shape"][:2]
+    top, hem = garment.shape[:2]
     ring = drape_tube(
         measured,
         betas,
@@ -315,10 +314,10 @@ def _hang(measured, garment, made, betas, rotations, translations, step):
         translations,
         top,
         hem,
-        garment["ease"],
-        garment.get("growth", 0.1),
-        garment.get("pleats", 7),
-        garment.get("phase", 0.0),
+        garment.ease,
+        garment.growth,
+        garment.pleats,
+        garment.phase,
     )
     points = ring[made.grid[:, 0], made.grid[:, 1]].astype(np.float32)
     shade = np.repeat((1 - 0.25 * made.grid[:, :1] / TUBE_RINGS).astype(np.float32), 3, 1)
@@ -328,20 +327,20 @@ def _hang(measured, garment, made, betas, rotations, translations, step):
 
 def _extra(measured, extra, betas, rotations, translations):
     """What sits rigidly on the head: "bun", "ponytail", or a hat's "brim" (reach, span, tilt)."""
-    kind = extra["kind"]
+    kind = extra.kind
     if kind == "brim":
-        points, faces = _brim(extra["reach"], extra["span"], extra["level"], extra["tilt"])
+        points, faces = _brim(extra.reach, extra.span, extra.level, extra.tilt)
     else:
         points, faces = _ball()
         size, at = {
             "bun": ((0.20, 0.20, 0.20), (0.0, 0.28, -0.52)),
             "ponytail": ((0.13, 0.62, 0.15), (0.0, -0.22, -0.62)),
         }[kind]
-        points = points * size * extra.get("size", 1.0) + at
+        points = points * size * extra.size + at
     center = (measured.vertices - measured.head * measured.face)[0]
     rest = points * measured.face + center + measured.skull_shape[:, : len(betas)] @ betas
     placed = rest @ rotations[J["head"]].T + translations[J["head"]]
-    return Mesh(placed, faces, extra["color"], gloss=0.2, two_sided=kind == "brim")
+    return Mesh(placed, faces, extra.color, gloss=0.2, two_sided=kind == "brim")
 
 
 @lru_cache(maxsize=1)

@@ -4,95 +4,50 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from hmrlib.people.draws import clamp, dyes, pick, table
 from hmrlib.people.measures import J
+from hmrlib.people.recipe import Object, rounded
 from hmrlib.people.textures import SIDE, textures
 from hmrlib.render.scene import Mesh, Mipmap, mipmap_levels
 
 
-def draw_objects(rng, place, camera):
+def draw_objects(rng, environment, camera):
     """A seat, should the pose need one; furniture around; at times something in front."""
-    objects = [
-        {
-            "kind": "seat",
-            "style": ("box", "stool", "chair", "bench")[rng.integers(4)],
-            **_material(rng),
-        }
-    ]
-    west, east, south, _ = place["bounds"][2:]
-    indoors = not place["sky"]
-    for _ in range(rng.poisson(1.6 if indoors else 0.7)):
-        kinds = (
-            ("table", "chair", "box", "plant", "cabinet", "sofa")
-            if indoors
-            else ("box", "plant", "pole", "bench", "fence")
-        )
-        side = (-1, 1)[rng.integers(2)]
-        x = min(max(side * rng.uniform(0.7, 3.0), west + 0.4), east - 0.4)
-        z = min(max(rng.uniform(-5, 0.3), south + 0.4), 2.0)
-        if abs(x) < 0.6 and z > -0.7:
-            continue
-        objects.append(
-            {
-                "kind": kinds[rng.integers(len(kinds))],
-                "at": [x, z],
-                "turn": rng.uniform(0, 6.28),
-                "size": rng.uniform(0.8, 1.25),
-                **_material(rng),
-            }
-        )
+    objects = [Object("seat", style=pick(rng, _kinds("seat")), **_material(rng))]
+    bounds, where = environment.bounds, "indoors" if environment.sky is None else "outdoors"
+    for _ in range(rng.poisson(1.6 if where == "indoors" else 0.7)):
+        x = pick(rng, (-1, 1)) * rng.uniform(0.7, 3.0)
+        x = clamp(x, bounds.west + 0.4, bounds.east - 0.4)
+        z = clamp(rng.uniform(-5, 0.3), bounds.south + 0.4, 2.0)
+        if abs(x) >= 0.6 or z <= -0.7:  # not where the person is
+            objects.append(_object(rng, where, [x, z], rng.uniform(0.8, 1.25)))
     if rng.random() < 0.2:
-        kinds = ("table", "box", "plant", "pole", "chair", "cabinet", "bench")
-        along = rng.uniform(0.2, 0.65)
-        aside = (-1, 1)[rng.integers(2)] * rng.uniform(0.12, 0.4)
-        x = along * camera["distance"] * np.sin(camera["turn"]) + aside
-        z = along * camera["distance"] * np.cos(camera["turn"])
-        objects.append(
-            {
-                "kind": kinds[rng.integers(len(kinds))],
-                "at": [x, z],
-                "turn": rng.uniform(0, 6.28),
-                "size": rng.uniform(0.6, 1.0),
-                **_material(rng),
-            }
-        )
-    return objects
+        along = rng.uniform(0.2, 0.65) * camera.distance
+        aside = pick(rng, (-1, 1)) * rng.uniform(0.12, 0.4)
+        at = [along * np.sin(camera.turn) + aside, along * np.cos(camera.turn)]
+        objects.append(_object(rng, "front", at, rng.uniform(0.6, 1.0)))
+    return rounded(tuple(objects))
+
+
+@cache
+def _kinds(where):
+    """Kinds of furniture that stand there; "seat": that one may sit on."""
+    kinds = table("furniture").items()
+    return tuple(kind for kind, has in kinds if where in has["stands"] or where in has)
+
+
+def _object(rng, where, at, size):
+    turn = rng.uniform(0, 6.28)
+    return Object(pick(rng, _kinds(where)), at=at, turn=turn, size=size, **_material(rng))
 
 
 def _material(rng):
-    name = ("planks", "panels", "plaster", "concrete", "carpet", "plaster")[rng.integers(6)]
-    color = np.array([1.0, 1, 1]) if name in ("planks", "panels") else rng.dyes(1)[0] * 1.3
-    return {
-        "texture": name,
-        "color": np.minimum(np.maximum(color * rng.uniform(0.6, 1.2), 0.05), 1.0),
-        "variant": int(rng.integers(1 << 16)),
-    }
+    name = pick(rng, {"planks": 1, "panels": 1, "plaster": 2, "concrete": 1, "carpet": 1})
+    color = np.ones(3) if name in ("planks", "panels") else dyes(rng, 1)[0] * 1.3
+    color = np.clip(color * rng.uniform(0.6, 1.2), 0.05, 1.0)
+    return {"texture": name, "color": color, "variant": rng.integers(1 << 16)}
 
 
-# boxes (x, y, z of the middle, then the extents), metres, for things of usual size
-_FURNITURE = {
-    "table": [(0, 0.73, 0, 1.2, 0.04, 0.7)]
-    + [(x, 0.355, z, 0.06, 0.71, 0.06) for x in (-0.55, 0.55) for z in (-0.3, 0.3)],
-    "chair": [(0, 0.45, 0, 0.42, 0.04, 0.42), (0, 0.74, -0.2, 0.42, 0.45, 0.03)]
-    + [(x, 0.215, z, 0.04, 0.43, 0.04) for x in (-0.19, 0.19) for z in (-0.19, 0.19)],
-    "stool": [(0, 0.43, 0, 0.36, 0.04, 0.36)]
-    + [(x, 0.205, z, 0.04, 0.41, 0.04) for x in (-0.14, 0.14) for z in (-0.14, 0.14)],
-    "box": [(0, 0.25, 0, 0.5, 0.5, 0.5)],
-    "bench": [
-        (0, 0.43, 0, 1.5, 0.06, 0.4),
-        (-0.6, 0.2, 0, 0.08, 0.4, 0.36),
-        (0.6, 0.2, 0, 0.08, 0.4, 0.36),
-    ],
-    "cabinet": [(0, 0.48, 0, 0.9, 0.96, 0.45), (0, 0.97, 0, 0.94, 0.03, 0.48)],
-    "sofa": [
-        (0, 0.22, 0, 1.8, 0.44, 0.8),
-        (0, 0.6, -0.34, 1.8, 0.46, 0.16),
-        (-0.85, 0.33, 0, 0.14, 0.62, 0.8),
-        (0.85, 0.33, 0, 0.14, 0.62, 0.8),
-    ],
-    "fence": [(0, y, 0, 3.0, 0.09, 0.03) for y in (0.25, 0.55, 0.85)]
-    + [(x, 0.5, 0, 0.09, 1.0, 0.07) for x in (-1.5, -0.5, 0.5, 1.5)],
-    "pole": [(0, 1.8, 0, 0.09, 3.6, 0.09)],
-}
 _CORNERS = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 _SIDES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
 
@@ -133,28 +88,31 @@ def _surface(name):
 
 def thing_meshes(thing, outline, joints):
     """Meshes of one object; a seat only where someone sits."""
-    kind = thing["kind"]
+    kind = thing.kind
     if kind == "plant":
         return _plant(thing)
     if kind == "seat":
         return _seat(thing, outline, joints)
     part = _furniture(kind)
-    size = thing["size"]
+    size = thing.size
     stretch = [size, 1.0, size] if kind in ("fence", "pole") else [size] * 3
-    return [_placed(part, thing, stretch, thing["turn"], [thing["at"][0], 0, thing["at"][1]])]
+    return [_placed(part, thing, stretch, thing.turn, [thing.at[0], 0, thing.at[1]])]
 
 
 @cache
 def _furniture(kind):
-    return _boxes(_FURNITURE[kind])
+    kinds = table("furniture")
+    if kind not in kinds:
+        raise ValueError(f"unknown kind of furniture {kind!r}; known are {', '.join(kinds)}")
+    return _boxes(kinds[kind]["boxes"])
 
 
 def _placed(part, thing, stretch, turn, at):
     """Boxes as a `Mesh`: stretched, turned, and put at a place."""
     c, s = np.cos(turn), np.sin(turn)
     rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    texture, metres = _surface(thing["texture"])
-    color = np.array([thing["color"]], np.float32)
+    texture, metres = _surface(thing.texture)
+    color = np.array([thing.color], np.float32)
     return Mesh.trusted(
         ((part["vertices"] * stretch) @ rotation.T + at).astype(np.float32),
         part["faces"],
@@ -179,18 +137,18 @@ def _seat(thing, outline, joints):
     top = y[(np.hypot(x, z) < 0.16) & (y > 0.1)].min() + 0.015
     forward = (knees - hips).mean(0)
     turn = np.arctan2(forward[0], forward[2])
-    style = thing["style"]
+    style = thing.style
     part = _furniture(style)
-    height = {"box": 0.5, "stool": 0.45, "chair": 0.47, "bench": 0.46}[style]
+    height = table("furniture")[style]["seat"]
     at = hips.mean(0) * [1, 0, 1] + [-0.02 * np.sin(turn), 0, -0.02 * np.cos(turn)]
     return [_placed(part, thing, [0.9, top / height, 0.9], turn, at)]
 
 
 def _plant(thing):
     """A bush: leaves about a middle, on a pot or on the ground."""
-    rng = np.random.default_rng(thing["variant"])
+    rng = np.random.default_rng(thing.variant)
     count = int(rng.integers(90, 260))
-    size = thing["size"]
+    size = thing.size
     reach, high = rng.uniform(0.2, 0.5) * size, rng.uniform(0.5, 1.5) * size
     middle = rng.normal(size=(count, 3)) * [0.4, 0.3, 0.4]
     middle *= np.array([reach, high, reach]) * 1.3
@@ -206,12 +164,12 @@ def _plant(thing):
     green = np.array([0.20, 0.33, 0.14]) * np.exp(0.25 * rng.normal(size=3))
     shade = 0.55 + 0.45 * np.clip(middle[:, 1] / high, 0, 1)
     colors = np.clip(green * shade[:, None] * np.exp(0.15 * rng.normal(size=(count, 1))), 0, 1)
-    points = points.reshape(-1, 3) + np.array([thing["at"][0], 0, thing["at"][1]])
+    points = points.reshape(-1, 3) + np.array([thing.at[0], 0, thing.at[1]])
     normals = np.repeat(np.cross(across, along), 4, 0)
     points, colors, normals = (
         values.astype(np.float32) for values in (points, np.repeat(colors, 4, 0), normals)
     )
     leaves = Mesh.trusted(points, faces, colors, normals=normals, two_sided=True, gloss=0.2)
     pot = _boxes([(0, 0.16 * size, 0, 0.3 * size, 0.32 * size, 0.3 * size)])
-    at = [thing["at"][0], 0, thing["at"][1]]
-    return [leaves, _placed(pot, thing, [1, 1, 1], thing["turn"], at)]
+    at = [thing.at[0], 0, thing.at[1]]
+    return [leaves, _placed(pot, thing, [1, 1, 1], thing.turn, at)]

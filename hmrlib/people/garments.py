@@ -22,7 +22,8 @@ class Cut(NamedTuple):
         faces: (F, 3) of the welded vertices, rim included.
         split: (U,) the welded vertex of each; split_faces: (F, 3); uv: (U, 2) metres.
         rim: (W,) true for the inner edge of a hem.
-        first, near: compressed rows: `near[first[i]:first[i + 1]]` are vertex i's neighbours.
+        indptr, indices: compressed rows: `indices[indptr[i]:indptr[i + 1]]` are vertex i's
+            neighbors.
         depth: (W,) the field: metres to the nearest hem.
         covered: (V,) body vertices that the cloth hides for sure.
         whole: how many of the welded vertices, the first ones, are vertices of the body.
@@ -37,8 +38,8 @@ class Cut(NamedTuple):
     split_faces: np.ndarray
     uv: np.ndarray
     rim: np.ndarray
-    first: np.ndarray
-    near: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
     depth: np.ndarray
     covered: np.ndarray
     whole: int
@@ -130,7 +131,7 @@ def cut(measured, field, hidden_from=0.03):
         ]
     )
     pairs = np.stack(np.divmod(np.unique(pairs @ [len(ends), 1]), len(ends)), 1)
-    first = np.searchsorted(pairs[:, 0], np.arange(len(ends) + 1))
+    indptr = np.searchsorted(pairs[:, 0], np.arange(len(ends) + 1))
     welded, owner = np.concatenate([welded, rim_faces]), np.concatenate([owner, rim_owner])
     split, split_faces, uv = _unroll(measured, ends, share, welded, faces[owner])
     return Cut(
@@ -141,7 +142,7 @@ def cut(measured, field, hidden_from=0.03):
         np.ascontiguousarray(split_faces, np.uint32),
         uv.astype(np.float32),
         rim,
-        first.astype(np.uint32),
+        indptr.astype(np.uint32),
         pairs[:, 1].astype(np.uint32),
         depth.astype(np.float32),
         field > hidden_from,

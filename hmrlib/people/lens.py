@@ -1,33 +1,36 @@
 """What a camera adds to a picture: blur, motion, color, vignette and noise."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from hmrlib.people.outfits import one_of
+from hmrlib.people.draws import clamp, pick
+from hmrlib.people.recipe import Lens, rounded
 
 GRAIN = 32  # of the noise's numbers, one deviation
 
 
 def draw_lens(rng):
-    """Draw focus, motion, exposure, color, noise, and the JPEG's quality."""
-    exposure = np.exp(rng.normal(0.05, 0.22))
+    """Draw a `Lens`; a few pictures are taken at night."""
     night = rng.random() < 0.07
     balance = np.exp(rng.normal(0, 0.035, 3))
-    return {
-        "exposure": exposure * (0.7 if night else 1),
-        "balance": balance / balance.mean(),
-        "contrast": rng.normal(1.06, 0.10),
-        "saturation": min(max(rng.normal(1.02, 0.16), 0.0 if rng.random() < 0.03 else 0.5), 1.4),
-        "vignette": rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
-        "coarse": one_of(rng, {1: 0.3, 2: 0.42, 3: 0.18, 4: 0.10}),  # the background's blur
-        "blur": abs(rng.normal(0.3, 0.22)),  # pixels, of everything
-        "motion": rng.normal(0, 2.2, 2) if rng.random() < 0.12 else [0.0, 0.0],  # pixels
-        "noise": rng.gamma(2.0, 1.1) * (1.8 if night else 0.8),  # of 255, in the middle grays
-        "grain": int(rng.integers(1 << 16)),
-        "quality": int(min(max(rng.normal(82, 12), 35), 96)),
-    }
+    least = 0.0 if rng.random() < 0.03 else 0.5  # of the saturation
+    lens = Lens(
+        exposure=np.exp(rng.normal(0.05, 0.22)) * (0.7 if night else 1),
+        balance=balance / balance.mean(),
+        contrast=rng.normal(1.06, 0.10),
+        saturation=clamp(rng.normal(1.02, 0.16), least, 1.4),
+        vignette=rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
+        coarse=pick(rng, {1: 0.3, 2: 0.42, 3: 0.18, 4: 0.10}),
+        blur=abs(rng.normal(0.3, 0.22)),
+        motion=rng.normal(0, 2.2, 2) if rng.random() < 0.12 else [0.0, 0.0],
+        noise=rng.gamma(2.0, 1.1) * (1.8 if night else 0.8),
+        grain=rng.integers(1 << 16),
+        quality=int(clamp(rng.normal(82, 12), 35, 96)),
+    )
+    return rounded(lens)
 
 
 @lru_cache(maxsize=1)
@@ -40,40 +43,52 @@ def _grain():
     return np.ascontiguousarray(noise.transpose(2, 0, 1))
 
 
+class Effects(NamedTuple):
+    """A `Lens` for `_develop`: blur is the deviation, pixels; grain which part of the noise."""
+
+    blur: float
+    motion: np.ndarray
+    balance: np.ndarray
+    contrast: float
+    saturation: float
+    vignette: float
+    noise: float
+    grain: int
+
+
 def camera_effects(image, lens, soft=0.0):
     """Blur, color, vignette and noise of a recipe's lens, for the whole picture alike.
 
     Args:
-        image: (H, W, 3) uint8; lens: the recipe's dict; soft: pixels of more blur.
+        image: (H, W, 3) uint8; lens: the recipe's `Lens`; soft: pixels of more blur.
 
     Returns:
         (H, W, 3) uint8.
     """
     out = np.empty_like(image)
-    _develop(
-        image,
-        np.hypot(lens["blur"], soft),
-        np.array(lens["motion"], np.float32),
-        np.array(lens["balance"], np.float32),
-        np.float32(lens["contrast"]),
-        np.float32(lens["saturation"]),
-        np.float32(lens["vignette"]),
-        np.float32(lens["noise"]),
-        _grain(),
-        lens["grain"],
-        out,
+    effects = Effects(
+        np.hypot(lens.blur, soft),
+        np.array(lens.motion, np.float32),
+        np.array(lens.balance, np.float32),
+        np.float32(lens.contrast),
+        np.float32(lens.saturation),
+        np.float32(lens.vignette),
+        np.float32(lens.noise) / np.float32(GRAIN),
+        lens.grain,
     )
+    _develop(image, effects, _grain(), out)
     return out
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _develop(
-    image, sigma, motion, balance, contrast, saturation, vignette, noise, grain, seed, out
-):
-    """See `camera_effects`; sigma: of the blur, pixels.
+def _develop(image, effects, grain, out):
+    """See `camera_effects`.
 
     Rows are taken as (3 W,) numbers, so that loops run on vectors.
     """
+    sigma, motion, balance = effects.blur, effects.motion, effects.balance
+    contrast, saturation, noise = effects.contrast, effects.saturation, effects.noise
+    vignette, seed = effects.vignette, effects.grain
     height, width = image.shape[:2]
     radius = min(int(np.ceil(2.2 * sigma)), 6) if sigma > 0.2 else 0
     bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
@@ -111,7 +126,6 @@ def _develop(
             for j in range(length):
                 here[j] += weight * moved[j]
     middle, zero, full = np.float32(118), np.float32(0), np.float32(255)
-    noise /= np.float32(GRAIN)
     half, base, slope = np.float32(0.5), np.float32(0.55), np.float32(0.04)
     of_red, of_green, of_blue = np.float32(0.3), np.float32(0.59), np.float32(0.11)
     total = np.empty(length, np.float32)

@@ -182,14 +182,18 @@ def coarsen(measured, count):
     wanted = np.where(measured.head[:, 1] > -0.55, 1.0, 2.0)  # only their proportion matters
     # counted twice, as `decimate` takes a surface for a half
     coarse = decimate(whole, measured.vertices[None], wanted, 2 * count)
-    rows = coarse.select.indices
+    return select(measured, coarse.select.indices, coarse.faces)
+
+
+def select(measured, rows, faces):
+    """The same measures of some of the vertices; faces: (F, 3), of these."""
     return replace(
         measured,
         kept=measured.kept[rows],
-        faces=coarse.faces.astype(np.uint32),
+        faces=faces.astype(np.uint32),
         noise=np.ascontiguousarray(measured.noise[:, rows]),
         turn=measured.turn[:, rows],
-        smoothing=measured.smoothing * len(coarse.faces) / len(measured.faces),
+        smoothing=measured.smoothing * len(faces) / len(measured.faces),
         **{
             name: getattr(measured, name)[rows]
             for name in ("vertices", "height", "arm", "leg", "limb", "head", "open")

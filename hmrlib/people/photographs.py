@@ -20,16 +20,16 @@ def _photograph(path):
     return image
 
 
-def crop(folder, size, name, at, side, flip):
-    """A square of a photograph as background (H, W, 3), or None if the file cannot be read."""
-    image = _photograph(str(below(folder or ".", name, links=True)))
+def crop(folder, size, photograph):
+    """The square of a `Photograph` as background (H, W, 3); None if the file cannot be read."""
+    image = _photograph(str(below(folder or ".", photograph.name, links=True)))
     if image is None or min(image.size) < 32:
         return None
-    length = side * min(image.size)
+    length, at = photograph.side * min(image.size), photograph.at
     left, top = (a * (whole - length) for a, whole in zip(at, image.size, strict=True))
     box = (left, top, left + length, top + length)
     square = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box))
-    return np.ascontiguousarray(square[:, ::-1] if flip else square)
+    return np.ascontiguousarray(square[:, ::-1] if photograph.flip else square)
 
 
 def find_photographs(folder):

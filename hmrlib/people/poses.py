@@ -5,9 +5,12 @@ from functools import lru_cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body.kinematics import joint_motions
 from hmrlib.motion.library import read_poses
-from hmrlib.people.bodies import body_arrays, joint_transforms
+from hmrlib.people.bodies import body_arrays
+from hmrlib.people.draws import pick
 from hmrlib.people.measures import J
+from hmrlib.people.recipe import rounded
 from hmrlib.skeleton import JOINT_MIRROR, PARENTS, POSES, pose_from_degrees
 
 
@@ -51,7 +54,7 @@ def _on_its_feet(poses):
     joints = np.asarray(body.J_regressor @ body.v_template, float)
     rest = np.broadcast_to(joints, (len(poses), 24, 3))
     rotations = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
-    place, _, _ = joint_transforms(rotations, rest, PARENTS)
+    place = joint_motions(rotations, rest, PARENTS).joints
     ankles = place[:, [J["left_ankle"], J["right_ankle"]]].mean(1)
     up = place[:, [J["spine1"], J["spine3"], J["head"]]].mean(1) - ankles
     up /= np.linalg.norm(up, axis=1, keepdims=True)
@@ -65,17 +68,16 @@ def _on_its_feet(poses):
 
 
 def draw_body(rng, pool):
-    """betas (10,), pose (24, 3), how high it floats, and turns (2, 3), not yet in the pose."""
+    """What `Person` has of a body: betas (10,), pose (24, 3), and how high it floats, metres."""
     spread = 1.0 if rng.random() < 0.85 else 1.6
-    betas = np.minimum(np.maximum(spread * rng.normal(size=10), -3.5), 3.5)
+    betas = np.clip(spread * rng.normal(size=10), -3.5, 3.5)
     pose = pool[rng.integers(len(pool))].astype(float)
     if rng.random() < 0.5:
         pose = pose[list(JOINT_MIRROR)] * [1, -1, -1]
     pose[1:] += rng.normal(0, 0.03, (23, 3))
-    how = rng.random()
-    lift = 0.0
+    how, lift = rng.random(), 0.0
     if how < 0.05:  # lying
-        axis = [(-1, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1)][rng.integers(4)]
+        axis = pick(rng, ((-1, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1)))
         tilt = np.radians(90 + 8 * rng.normal()) * np.array(axis)
     elif how < 0.08:  # on its head, or in mid air
         tilt = Rotation.from_euler("zxy", rng.normal([180, 0, 0], [25, 25, 180]), degrees=True)
@@ -85,15 +87,6 @@ def draw_body(rng, pool):
     else:
         tilt = np.radians(4) * rng.normal(size=3)
     facing = rng.normal(0, 50) if rng.random() < 0.6 else rng.uniform(-180, 180)
-    turns = [0, np.radians(facing), 0], tilt
-    return {"betas": betas.round(4), "pose": pose, "lift": lift, "turns": turns}
-
-
-def turn_bodies(people):
-    """Put the turns of many people into the roots of their poses: first the tilt, then facing."""
-    facing, tilt = np.array([person.pop("turns") for person in people]).transpose(1, 0, 2)
-    roots = Rotation.from_rotvec([person["pose"][0] for person in people])
-    roots = Rotation.from_rotvec(facing) * Rotation.from_rotvec(tilt) * roots
-    for person, root in zip(people, roots.as_rotvec(), strict=True):
-        person["pose"][0] = root
-        person["pose"] = person["pose"].round(4)
+    root = Rotation.from_rotvec([[0, np.radians(facing), 0], tilt, pose[0]])
+    pose[0] = (root[0] * root[1] * root[2]).as_rotvec()
+    return rounded({"betas": betas.round(4), "pose": pose.round(4), "lift": lift})

@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
+from hmrlib.people.draws import table
 from hmrlib.people.measures import NOISES, J, smoothstep
 
 
@@ -54,19 +55,6 @@ def skin_masks(measured):
     )
 
 
-# albedo of skin from the lightest to the darkest, sRGB
-_SKIN = np.array(
-    [
-        (0.92, 0.76, 0.68),
-        (0.86, 0.68, 0.57),
-        (0.77, 0.58, 0.46),
-        (0.64, 0.45, 0.34),
-        (0.47, 0.32, 0.24),
-        (0.33, 0.22, 0.17),
-    ]
-)
-
-
 def skin_colors(measured, tone, flush, iris, brows, lips, stubble, blotches):
     """The skin of the whole body: (V, 3) sRGB, 0 to 1, darker where little sky is seen.
 
@@ -75,9 +63,10 @@ def skin_colors(measured, tone, flush, iris, brows, lips, stubble, blotches):
         iris, brows: sRGB colors; lips: 0 to 1, how much they differ; stubble: 0 to 1.
         blotches: index of a noise field.
     """
-    at = tone * (len(_SKIN) - 1)
-    low = min(int(at), len(_SKIN) - 2)
-    base = _SKIN[low] + (at - low) * (_SKIN[low + 1] - _SKIN[low])
+    tones = np.array(table("dyes")["skin"])
+    at = tone * (len(tones) - 1)
+    low = min(int(at), len(tones) - 2)
+    base = tones[low] + (at - low) * (tones[low + 1] - tones[low])
     base = base * [1 + 0.03 * flush, 1 - 0.02 * flush, 1 - 0.03 * flush]
     masks, openness = skin_masks(measured)
     colors = np.empty((len(openness), 3), np.float32)
