@@ -25,7 +25,7 @@ from hmrlib.data.feed import Feed
 from hmrlib.motion import clips, prior
 from hmrlib.motion.retarget import retarget
 from hmrlib.people import pose_pool
-from hmrlib.people.dataset import SHARD, render_shards
+from hmrlib.people.dataset import SHARD, Shard, render_shards
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -96,7 +96,7 @@ def synthetic_people(shards=8, workers=None):
 
         def work(first, shards, count=SHARD):
             tasks = [
-                (0, first + i * count, count, f"{folder}/{first + i}.tfrecord", None, 224)
+                Shard(0, first + i * count, count, f"{folder}/{first + i}.tfrecord")
                 for i in range(shards)
             ]
             list(render_shards(pool, tasks, workers))

@@ -61,11 +61,11 @@ def make(folder):
     """One row, in this process: the fast body's stages, a shard, and what computed them."""
     from hmrlib import learn
     from hmrlib.people import pose_pool
-    from hmrlib.people.dataset import render_shard
+    from hmrlib.people.dataset import Shard, render_shard
 
     learn.build(folder / "body.npz", learn.FAST, work=folder / "stages")
     pool = pose_pool()
-    render_shard(pool, 0, 0, SAMPLES, folder / "shard.tfrecord", None, SIZE)
+    render_shard(pool, Shard(0, 0, SAMPLES, folder / "shard.tfrecord", None, SIZE))
     (folder / "ran.json").write_text(json.dumps(what_runs()), encoding="utf-8")
 
 

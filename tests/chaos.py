@@ -43,7 +43,7 @@ from hmrlib.data import datasets, records
 from hmrlib.io import LOCK, FolderInUseError, locked
 from hmrlib.motion import gather, prior
 from hmrlib.people import render_people
-from hmrlib.people.dataset import render_shard
+from hmrlib.people.dataset import Shard, render_shard
 from hmrlib.training import trainer
 from hmrlib.training.config import TrainConfig
 from hmrlib.training.logs import read_log
@@ -130,7 +130,7 @@ def render(inputs, out):
 def compile_renderer(folder):
     """Or every fork would fetch what numba has compiled."""
     poses = np.stack([skeleton.pose_from_degrees(pose) for pose in skeleton.POSES.values()])
-    render_shard(poses, 0, 0, 2, str(folder / "train-0.tfrecord"), None, 48)
+    render_shard(poses, Shard(0, 0, 2, str(folder / "train-0.tfrecord"), None, 48))
 
 
 def some_clips(inputs):

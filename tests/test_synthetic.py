@@ -347,7 +347,7 @@ def test_garments_stay_outside_the_body(tailor, name, least):
     normals = np.empty_like(points)
     dress.unit_normals(points, tailor.body.faces.astype(np.uint32), normals)
     rng = np.random.default_rng(0)
-    looks = outfits.cloth(rng, 0.008, 0.04) | outfits.pattern_of(rng, 0.5)
+    looks = outfits.cloth(rng, 0.008, 0.04) | outfits.pattern_of(rng, 0.5, ("check",))
     shirt = Garment("upper", [-0.04, 0.16, 0.08, 0.0], **looks)
     trousers = Garment("lower", [0.08, 0.78], **looks)
     outfit = replace(outfits.draw_outfit(rng), garments=(trousers, shirt), extras=())
@@ -569,10 +569,10 @@ def test_another_processor_changes_nothing_and_workers_need_no_keras(pool, datas
     np.save(tmp_path / "pool.npy", pool)
     code = (
         "import sys; sys.modules['keras'] = None\n"
-        "import numpy as np; from hmrlib.people.dataset import render_shard\n"
+        "import numpy as np; from hmrlib.people.dataset import Shard, render_shard\n"
         f"pool = np.load({str(tmp_path / 'pool.npy')!r})\n"
         f"path = {str(tmp_path / 'train-00000.tfrecord')!r}\n"
-        "assert render_shard(pool, 3, 0, 2, path, None, 64) == 2\n"
+        "assert render_shard(pool, Shard(3, 0, 2, path, None, 64)) == 2\n"
     )
     subprocess.run([sys.executable, "-c", code], env=another_processor(), check=True)
     assert contents(tmp_path) == contents(dataset)[:2]

@@ -1,7 +1,8 @@
 """Synthetic people: dressed, lit, placed and photographed, with labels that are true.
 
-A *recipe* says all that a sample is made from (`recipe`); it becomes a body (`bodies`), dressed
-(`dress`), in a scene (`scene`), a picture seen through a lens (`lens`) and labels (`pictures`);
+A *recipe* says all that a sample is made from (`recipe`; `draw` draws one from a seed, by what
+`tables/*.yml` call usual). It becomes a body (`bodies`), dressed (`garments`, `dress`), in a place
+(`environment`, `scene`), a picture behind a lens (`pictures`, `lens`) and labels (`labels`);
 `dataset` makes many. It may import `learn`, and what is before that.
 
 The same seed gives the same recipes, and a recipe the same picture, to the byte, whoever draws it,

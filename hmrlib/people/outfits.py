@@ -79,13 +79,12 @@ def cloth(rng, ease, growth, fold_depth=0.004):
     }
 
 
-def pattern_of(rng, plain, *kinds):
-    """pattern, variant and colors of a `Garment`: plain by that chance, or one of `kinds`."""
+def pattern_of(rng, plain, kinds):
+    """pattern, variant and colors of a `Garment`: plain by that chance, or see `pick`."""
     colors = dyes(rng, 4)
     if np.abs(colors[0] - colors[1]).max() < 0.15:  # a print must differ from its ground
         colors[1] = 0.85 if colors[0].sum() < 1.5 else 0.12
-    options = kinds[0] if kinds and isinstance(kinds[0], dict) else kinds
-    kind = "plain" if rng.random() < plain else pick(rng, options)
+    kind = "plain" if rng.random() < plain else pick(rng, kinds)
     return {"pattern": kind, "variant": rng.integers(12), "colors": colors}
 
 
@@ -98,7 +97,7 @@ def _tube(rng, top, hem, opening, looks):
 def _lower(rng, style):
     if style == "skirt":
         looks = cloth(rng, 0.012, 0.0) | {"growth": rng.uniform(0.05, 0.4)}
-        looks |= pattern_of(rng, 0.55, "check", "stripes", "dots", "blossom", "melange")
+        looks |= pattern_of(rng, 0.55, ("check", "stripes", "dots", "blossom", "melange"))
         return _tube(rng, 0.16, rng.uniform(-0.75, -0.16), 0.0, looks)
     tables = table("garments")
     name = pick(rng, tables["styles"][style]["lower"])
@@ -125,12 +124,12 @@ def _upper(rng, style):
     layers, opening = [], 0.0
     if kind.get("layered") or style == "coat":
         looks = cloth(rng, 0.005, 0.02)
-        looks |= pattern_of(rng, 0.6, "stripes", "print", "melange", "shirt")
+        looks |= pattern_of(rng, 0.6, ("stripes", "print", "melange", "shirt"))
         layers.append(Garment("upper", [hem if hem > 0 else -0.04, 0.12, 0.08, 0.0], **looks))
         opening = pick(rng, (0.03, 0.06)) if rng.random() < 0.6 else 0.0
         hem = min(hem, -0.02)
     if style == "coat":
-        looks = cloth(rng, 0.022, 0.03, 0.005) | pattern_of(rng, 0.55, "melange", "zip", "check")
+        looks = cloth(rng, 0.022, 0.03, 0.005) | pattern_of(rng, 0.55, ("melange", "zip", "check"))
         flare = {"growth": rng.uniform(0.04, 0.16), "ease": 0.03}
         below = _tube(rng, 0.12, rng.uniform(-0.6, -0.2), opening, looks | flare)
         return [*layers, Garment("upper", [0.0, 0.46, 0.04, opening], **looks), below]
@@ -148,7 +147,7 @@ def _sleeve(length):
 
 def _dress(rng):
     looks = cloth(rng, 0.005, 0.015, 0.003)
-    looks |= pattern_of(rng, 0.4, "blossom", "dots", "stripes", "check", "block", "melange")
+    looks |= pattern_of(rng, 0.4, ("blossom", "dots", "stripes", "check", "block", "melange"))
     sleeve = _sleeve(pick(rng, (-0.04, 0.12, 0.30, 0.46)))
     top = Garment("upper", [0.12, sleeve, grid(rng.uniform(0.07, 0.12), 0.02), 0.0], **looks)
     flare = {"growth": rng.uniform(0.05, 0.4), "ease": 0.014}
@@ -159,11 +158,11 @@ def _bare(rng, who):
     """Swimwear, gymnasts' suits, shorts without a shirt."""
     if who == "feminine" or rng.random() < 0.3:
         looks = cloth(rng, 0.002, 0.0, 0.001)
-        looks |= pattern_of(rng, 0.5, "block", "blossom", "stripes", "dots")
+        looks |= pattern_of(rng, 0.5, ("block", "blossom", "stripes", "dots"))
         hem = 0.06 if rng.random() < 0.6 else 0.26
         shape = [hem, -0.05, 0.12, 0.0]
         return [Garment("briefs", [0.10], **looks), Garment("upper", shape, **looks)]
-    looks = cloth(rng, 0.01, 0.06) | pattern_of(rng, 0.6, "block", "zip", "blossom")
+    looks = cloth(rng, 0.01, 0.06) | pattern_of(rng, 0.6, ("block", "zip", "blossom"))
     return [Garment("lower", [0.08, grid(rng.uniform(0.16, 0.46), 0.06)], **looks)]
 
 
@@ -210,7 +209,7 @@ def _head(rng, who, style, color):
     if has_hat:
         hat = pick(rng, tuple(table("garments")["hats"].values()))
         looks = cloth(rng, hat["ease"], 0.0, hat["fold_depth"]) | {"wrinkle": 0.001}
-        looks |= pattern_of(rng, 0.6, "knit", "melange") | {"gloss": hat.get("gloss", 0.0)}
+        looks |= pattern_of(rng, 0.6, ("knit", "melange")) | {"gloss": hat.get("gloss", 0.0)}
         worn.append(Garment("cap", [hat["level"], hat["tilt"]], **looks))
         if "brim" in hat:
             extras.append(_brim(rng, hat, looks["colors"][0]))

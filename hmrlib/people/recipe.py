@@ -323,7 +323,7 @@ class Recipe:
 
     def to_json(self):
         """As text, which `from_json` reads."""
-        return orjson.dumps(as_plain(self)).decode()
+        return orjson.dumps(as_plain(self), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
     @classmethod
     def from_json(cls, text):
