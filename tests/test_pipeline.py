@@ -239,8 +239,9 @@ def test_segmentation_moves_with_the_picture(tmp_path):
 
 def test_processes_share_a_batch(folder):
     options = {"batch_size": 8, "seed": 3, "poses": np.ones((5, 24, 3))}
-    whole = MixedDataset(folder / "a", **options)[1]
-    parts = [MixedDataset(folder / "a", process=(index, 2), **options)[1] for index in (0, 1)]
+    mixed = MixedDataset(folder / "a", **options)
+    whole = mixed[1]
+    parts = [mixed.for_process(index, 2)[1] for index in (0, 1)]
     for name in whole:
         assert len(parts[0][name]) == 4
         joined = np.concatenate([part[name] for part in parts])

@@ -142,7 +142,7 @@ def test_bad_text_is_told_in_a_sentence(text, message):
 
 def test_show_outside_a_notebook_writes_a_page(body, monkeypatch):
     opened = []
-    monkeypatch.setattr(viewer.webbrowser, "open", opened.append)
+    monkeypatch.setattr("webbrowser.open", opened.append)
     path = hmrlib.show(body, betas=[1.0], pose=WAVING, skeleton=True)
     assert opened == [path.as_uri()]
     assert "data-hmr-body" in path.read_text("utf-8")

@@ -16,6 +16,7 @@ Pixels, camera frame and the fields of a sample are those of `hmrlib.data.record
 
 import signal
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -360,8 +361,6 @@ class MixedDataset:
         split: "train", "validation", "test" or None, where a source is a folder.
         once: each sample once, in order, the last batch perhaps smaller: to evaluate. Otherwise
             batches never end, and each source is shuffled anew whenever it has been seen.
-        process: process_index, process_count: so many share each batch evenly, and `mixed[step]` is
-            then but this one's part of it.
         segmentation: bring it along.
 
     Raises:
@@ -379,7 +378,6 @@ class MixedDataset:
         crop=SIZE,
         split=None,
         once=False,
-        process=(0, 1),
         segmentation=False,
     ):
         if not isinstance(sources, dict):
@@ -392,7 +390,7 @@ class MixedDataset:
             if not len(source):
                 raise RecordError(f"{name}: no whole record")
         self.batch_size, self.seed, self.crop, self.once = batch_size, seed, crop, once
-        self.process, self.segmentation = process, segmentation
+        self.process, self.segmentation = (0, 1), segmentation
         self.counts = _counts(list(sources.values()), batch_size)
         self.augmentation = (
             (NONE if once else Augmentation()) if augmentation is None else augmentation
@@ -408,6 +406,12 @@ class MixedDataset:
             -(-len(source) // count)
             for source, count in zip(self.sources, self.counts, strict=True)
         )
+
+    def for_process(self, process_index, process_count):
+        """The same of which `[step]` is but one process' part, where some share a batch evenly."""
+        part = copy(self)
+        part.process = process_index, process_count
+        return part
 
     def plan(self, step):
         """Which samples make up a batch: (B, 2) int, source and record."""

@@ -231,9 +231,9 @@ def open_data(config, records, process=(0, 1)):
         augmentation=augmentation,
         poses=poses,
         split="train",
-        process=process,
         **options,
     )
+    mixed = mixed.for_process(*process)
     watched = []
     for folder in records:
         try:
