@@ -97,49 +97,66 @@ def retarget(motion, body, joints=None, betas=None):
     target = np.full((count, len(fitting.SITE_NAMES), 3), np.nan)
     for name, place in points.items():
         target[:, fitting.SITE_NAMES.index(name)] = place
-    if betas is None:
-        lengths = {
-            (a, b): np.median(np.linalg.norm(points[a] - points[b], axis=-1)) for a, b in bones
-        }
-        scale = [0.01 if pair in _LIMBS else 0.02 for pair in bones]
-        betas = fitting.fit_shape(body, lengths, scale=scale)
+    betas = _bones_shape(body, points, bones) if betas is None else betas
     alike = _AT_REST.get(family, (*_PELVIS, "neck") if _stands(rest) else ())
     given = _given_offsets(points, rest, alike, body, betas)
-    weights = np.array(
-        [
-            1.0 if name in LIMBS_AND_TORSO else _SLIGHT if site in given else 0.0
-            for site, name in enumerate(fitting.SITE_NAMES)
-        ]
-    )
-    options = {"names": fitting.SITE_NAMES, "weights": weights, "betas": betas, "steps": _STEPS}
+
     some = np.unique(np.linspace(0, count - 1, _STUDIED).astype(int))
-    offsets = np.zeros((len(fitting.SITE_NAMES), 3))
-    for site, offset in given.items():
-        offsets[site] = offset
-    start = None
-    for _ in range(_ROUNDS):
-        fit = fitting.fit_points(body, target[some], offsets=offsets, start=start, **options)
-        start = fit.pose
-        away = target[some] - _without(fit, offsets)
-        turns = fit.rotations[:, fitting.SITE_OWNERS]  # (T, S, 3, 3)
-        for site, name in enumerate(fitting.SITE_NAMES):
-            kind, owner = name.split("_")[-1], fitting.SITE_OWNERS[site]
-            if kind == "eye" and name in points and site not in given:  # the head was relaxed
-                found = np.einsum("tcd,tc->td", turns[:, site], away[:, site])
-                offsets[site], weights[site] = np.median(found, axis=0), _SLIGHT
-            elif kind == "shoulder" and name in points:  # how wide they are, nothing else
-                found = np.einsum("tcd,tc->td", turns[:, site], away[:, site])
-                offsets[site, 0] = np.median(found[:, 0])
-            elif kind in _EXTREMITIES and site in given:  # wherever the skeleton has its joint
-                found = np.einsum("tcd,tc->td", turns[:, site], away[:, owner])
-                offsets[site] = given[site] + np.median(found, axis=0)
+    options = {"names": fitting.SITE_NAMES, "betas": betas, "steps": _STEPS}
+    fit, offsets, weights = _fit_with_offsets(body, target[some], points, given, options)
+
     nearest = np.abs(np.arange(count)[:, None] - some).argmin(axis=1)
     start = fit.pose[_stand_in(fit.energy)][nearest]
-    fit = fitting.fit_points(body, target, offsets=offsets, start=start, **options)
-    fit = _unstuck(fit, partial(fitting.fit_points, body, offsets=offsets, **options), target)
+    again = partial(fitting.fit_points, body, offsets=offsets, weights=weights, **options)
+    fit = _unstuck(again(target, start=start), again, target)
     away = np.linalg.norm(_without(fit, offsets) - target, axis=-1)
     errors = {name: away[:, fitting.SITE_NAMES.index(name)] for name in points}
     return Retargeted(fit.pose, np.asarray(betas), fit.translation, errors, offsets)
+
+
+def _bones_shape(body, points, bones):
+    """The betas (n,) of a body whose bones are as long as the skeleton's are at the median."""
+    lengths = {(a, b): np.median(np.linalg.norm(points[a] - points[b], axis=-1)) for a, b in bones}
+    scale = [0.01 if pair in _LIMBS else 0.02 for pair in bones]
+    return fitting.fit_shape(body, lengths, scale=scale)
+
+
+def _fit_with_offsets(body, target, points, given, options):
+    """Poses and constant offsets of some frames, in turns.
+
+    Args:
+        target: (T, S, 3), NaN where the skeleton has no such point; points: from `mapped`.
+        given: offsets (3,) by index of the site, from `_given_offsets`, where they begin.
+        options: of `fitting.fit_points`.
+
+    Returns:
+        the `Fit`, the offsets (S, 3) and the weights (S,) of the sites.
+    """
+    offsets, weights = np.zeros((len(fitting.SITE_NAMES), 3)), np.zeros(len(fitting.SITE_NAMES))
+    for site, name in enumerate(fitting.SITE_NAMES):
+        offsets[site] = given.get(site, 0.0)
+        weights[site] = 1.0 if name in LIMBS_AND_TORSO else _SLIGHT if site in given else 0.0
+    start = None
+    for _ in range(_ROUNDS):
+        fit = fitting.fit_points(
+            body, target, offsets=offsets, weights=weights, start=start, **options
+        )
+        start = fit.pose
+        away = target - _without(fit, offsets)
+        turns = fit.rotations[:, fitting.SITE_OWNERS]  # (T, S, 3, 3)
+
+        def median(site, toward, away=away, turns=turns):  # in the axes of the joint that carries
+            return np.median(np.einsum("tcd,tc->td", turns[:, site], away[:, toward]), axis=0)
+
+        for site, name in enumerate(fitting.SITE_NAMES):
+            kind = name.split("_")[-1]
+            if kind == "eye" and name in points and site not in given:  # the head was relaxed
+                offsets[site], weights[site] = median(site, site), _SLIGHT
+            elif kind == "shoulder" and name in points:  # how wide they are, nothing else
+                offsets[site, 0] = median(site, site)[0]
+            elif kind in _EXTREMITIES and site in given:  # wherever the skeleton has its joint
+                offsets[site] = given[site] + median(site, fitting.SITE_OWNERS[site])
+    return fit, offsets, weights
 
 
 def _stands(rest):
