@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image
 
 from hmrlib.camera import Camera, frame
+from hmrlib.prediction.landmarks import LANDMARK_NAMES
 from hmrlib.render import render
-from hmrlib.viewing.figures import PALETTE, snapshot
+from hmrlib.viewing.figures import PALETTE, SIDE_COLORS, snapshot
 
 # soft tints of the palette's colours, first the sky blue that bodies have everywhere else
 TINTS = tuple(tuple(0.35 + 0.65 * np.array(PALETTE[i])) for i in (5, 4, 2, 3, 0, 1, 6))
@@ -78,6 +79,36 @@ def views(people, size=(400, 400), **options):
         name: Image.fromarray(snapshot(upright, faces, _scaled(camera, scale), **options))
         for name, camera in cameras.items()
     }
+
+
+_OF_A_SIDE = (
+    *(("shoulder", "elbow"), ("elbow", "wrist"), ("wrist", "pinky"), ("wrist", "index")),
+    *(("wrist", "thumb"), ("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle")),
+    *(("ankle", "heel"), ("ankle", "toe"), ("heel", "toe"), ("eye", "ear")),
+)
+LANDMARK_BONES = (
+    *((f"left_{name}", f"right_{name}") for name in ("shoulder", "hip", "mouth")),
+    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in _OF_A_SIDE),
+)
+
+
+def landmarks(axis, person):
+    """BlazePose's 33 landmarks on an axis that shows the picture: left blue, right orange.
+
+    Args:
+        axis: of matplotlib, its data coordinates pixels (`viewing.figures.show_image`).
+        person: `Landmarks`; those that are not seen are pale.
+    """
+    index = {name: i for i, name in enumerate(LANDMARK_NAMES)}
+    seen = 0.25 + 0.75 * person.visibility.clip(0, 1)
+    for a, b in LANDMARK_BONES:
+        pair = [index[a], index[b]]
+        side = a.split("_")[0] if a.split("_")[0] == b.split("_")[0] else "middle"
+        axis.plot(
+            *person.xy[pair].T, color=SIDE_COLORS[side], alpha=float(seen[pair].min()), lw=1.6
+        )
+    colors = [SIDE_COLORS.get(name.split("_")[0], SIDE_COLORS["middle"]) for name in index]
+    axis.scatter(*person.xy.T, s=9, c=colors, alpha=seen, edgecolors="w", linewidths=0.4, zorder=3)
 
 
 def _scaled(camera, focal):

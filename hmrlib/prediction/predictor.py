@@ -145,7 +145,7 @@ class Predictor:
         """
         people = self.recover(photographs, found)
         if self.refine:
-            people = self._refined(people)
+            people = self.fit(people)
         groups, start = [], 0
         for photo, some in zip(photographs, found, strict=True):
             end = start + len(some.boxes)
@@ -190,34 +190,40 @@ class Predictor:
             iterations=_guesses(stages, poses),
         )
 
-    def _refined(self, people):
-        """The same people, their bodies fitted to the landmarks; the network's is kept beside."""
-        from hmrlib.prediction.refine import refine as fit_to_landmarks
+    def fit(self, people, trace=None):
+        """The same people, their bodies fitted to their landmarks; the network's is kept beside.
+
+        Args:
+            people: list of `Person`, with landmarks.
+            trace: a list that receives each stage's name and `fitting.Fit`; see `refine.refine`.
+
+        Returns:
+            list of `Person`; one whose landmarks are not to be trusted is the network's still, and
+            its `note` says why.
+        """
+        from hmrlib.prediction.refine import refine
 
         if not people:
             return []
-        fit = fit_to_landmarks(
+        fit = refine(
             self.body,
             np.stack([person.pose for person in people]),
             np.stack([person.betas for person in people]),
             np.stack([person.translation for person in people]),
             np.array([[p.camera.focal, *p.camera.center] for p in people]),
             [person.landmarks for person in people],
+            trace=trace,
         )
-        fitted = make_people(
-            self.body,
-            fit.pose,
-            fit.betas,
-            fit.translation,
-            **{name: [getattr(p, name) for p in people] for name in KEPT},
-            network=people,
-            refined=list(map(bool, fit.refined)),
-            note=list(fit.note),
-        )
+        fitted = self.like(people, fit, network=people, refined=[True] * len(people))
         return [
-            new if new.refined else replace(old, network=old, note=new.note)
-            for old, new in zip(people, fitted, strict=True)
+            new if good else replace(old, network=old, note=note)
+            for old, new, good, note in zip(people, fitted, fit.refined, fit.note, strict=True)
         ]
+
+    def like(self, people, fit, **fields):
+        """The same people with other bodies: pose, betas and translation of `fit`."""
+        kept = {name: [getattr(person, name) for person in people] for name in KEPT}
+        return make_people(self.body, fit.pose, fit.betas, fit.translation, **kept, **fields)
 
 
 KEPT = ("camera", "box", "square", "image", "source", "focal_from", "score", "landmarks")
