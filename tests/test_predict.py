@@ -1,10 +1,12 @@
 """A photograph goes in, a person comes out: reading, boxes, crops, drawing, files."""
 
 import json
+import shutil
 
 import matplotlib.cbook
 import numpy as np
 import pytest
+import skimage.data
 import trimesh
 from PIL import Image
 
@@ -13,8 +15,10 @@ from hmrlib.camera import Camera, full_image_camera
 from hmrlib.data.pipeline import MARGIN, affine, invert_affine, warp
 from hmrlib.io.images import ImageError
 from hmrlib.prediction import PredictionError, photograph
+from hmrlib.prediction.landmarks import LANDMARK_NAMES
 from hmrlib.prediction.person import People, make_people, weak_camera
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
+from tests.conftest import ROOT
 
 HOPPER = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 BOX = [60, 20, 460, 1000]
@@ -59,6 +63,44 @@ def test_predict_is_a_function_of_the_package_and_a_room_has_its_parts():
 
     assert hmrlib.predict is predict
     assert "predict" in dir(hmrlib) and Person.__name__ == "Person"
+
+
+def test_the_readmes_first_lines_work_as_they_stand(tmp_path, monkeypatch):
+    lines = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    shutil.copy(HOPPER, tmp_path / "street.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {})
+    with Image.open("overlay.png") as overlay:
+        assert overlay.size == (512, 600)
+    assert len(trimesh.load_scene("person.glb").geometry) == 1
+
+
+def test_everybody_is_found_and_fitted_and_the_network_stays_beside():
+    (person,) = hmrlib.predict(skimage.data.astronaut())
+    assert person.refined and person.note == "" and person.landmarks.score > 0.5
+    assert not person.network.refined and person.network.network is None
+    limbs = ["left_shoulder", "right_shoulder", "left_elbow", "right_elbow"]
+    seen = person.landmarks.xy[[LANDMARK_NAMES.index(name) for name in limbs]]
+    off, before = (
+        np.linalg.norm(who.keypoints_2d(limbs) - seen, axis=1).mean()
+        for who in (person, person.network)
+    )
+    assert off < 15 and off < 0.5 * before  # pixels of 512
+
+
+def test_keypoints_of_a_caller_take_the_landmarks_place():
+    (person,) = hmrlib.predict(skimage.data.astronaut())
+    points = np.column_stack([person.keypoints_2d("coco-17"), np.ones(17)])
+    moved = np.add(points, [30, 0, 0])
+    (found,) = hmrlib.predict(skimage.data.astronaut(), keypoints=moved[None], names="coco-17")
+    off = found.keypoints_2d("coco-17")[5:7] - person.keypoints_2d("coco-17")[5:7]
+    assert (off[:, 0] > 15).all()
+
+
+def test_nobody_there_is_told(tmp_path):
+    Image.new("RGB", (300, 200), (90, 120, 160)).save(tmp_path / "sky.png")
+    with pytest.raises(PredictionError, match=r"sky\.png: nobody was found; give boxes"):
+        hmrlib.predict(tmp_path / "sky.png")
 
 
 def test_a_person_comes_out(hopper):
