@@ -2,16 +2,21 @@
 
     python benchmarks/body.py [--quick]
 
-Prints a table (milliseconds a batch, the best of several calls) and the largest difference
-between anybody's vertices and ours; writes both to `benchmarks/body.md` and the plot to
-`benchmarks/body.svg`. A package that is not installed is left out, and said so.
+Ours runs on each of Keras's backends, in a process of its own. Prints a table (milliseconds a
+batch, the best of several calls), the largest difference between anybody's vertices and ours, and
+how our best backend compares with the best of the others; writes all to `benchmarks/body.md` and
+the plot to `benchmarks/body.svg`. What is not installed is left out, and said so.
 """
 
 import argparse
+import json
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,22 +33,38 @@ from hmrlib.viewing.figures import PALETTE
 
 HERE = Path(__file__).parent
 BATCHES = (1, 32, 256, 1024)
+BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "PyTorch"}
 PATIENCE = 12.0  # seconds a call may take; larger batches of a slower one are left out
 
 
 def ours(body):
     """name -> function (betas, pose) -> vertices, for every way to run our body here."""
     backend = keras.backend.backend()
-    lbs, dqs = waiting(body.compile()), waiting(body.compile(skinning="dqs"))
-    return {
-        f"hmrlib, {backend}, compiled": lambda b, p: lbs(b, p).vertices,
-        f"hmrlib, {backend}, compiled, DQS": lambda b, p: dqs(b, p).vertices,
-        f"hmrlib, {backend}, as it comes": lambda b, p: waiting(body)(b, p).vertices,
-        f"hmrlib, {backend}, compiled, with gradient": gradient(lambda b, p: lbs(b, p).vertices),
-        f"hmrlib, {backend}, compiled, DQS, with gradient": gradient(
-            lambda b, p: dqs(b, p).vertices
-        ),
+    lbs, dqs = (waiting(body.compile(skinning=name)) for name in ("lbs", "dqs"))
+    plain = waiting(partial(body, compiles=False))
+    ways = {
+        "compiled": lambda b, p: lbs(b, p).vertices,
+        "compiled, DQS": lambda b, p: dqs(b, p).vertices,
+        "as a user calls it": lambda b, p: waiting(body)(b, p).vertices,
+        "not compiled": lambda b, p: plain(b, p).vertices,
+        "compiled, with gradient": gradient(lambda b, p: lbs(b, p).vertices),
+        "compiled, DQS, with gradient": gradient(lambda b, p: dqs(b, p).vertices),
     }
+    if backend == "torch":  # which is never compiled
+        ways = {name: way for name, way in ways.items() if name.startswith("compiled")}
+        ways = {name.replace("compiled", "as it comes"): way for name, way in ways.items()}
+    return {f"hmrlib, {BACKENDS[backend]}, {name}": way for name, way in ways.items()}
+
+
+def on_backend(backend, is_quick):
+    """The rows and differences of ours, measured on another backend by this very script."""
+    if installed(backend) is None:
+        print(f"left out: hmrlib on {backend} (not installed)")
+        return {}, {}
+    command = [sys.executable, __file__, "--ours", *(["--quick"] if is_quick else [])]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def waiting(function):
@@ -218,9 +239,18 @@ def random_inputs(batch, num_betas=10):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="batches of 1 and 32 only")
-    batches = BATCHES[:2] if parser.parse_args().quick else BATCHES
+    parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    batches = BATCHES[:2] if options.quick else BATCHES
     body = hmrlib.load_body()
-    functions = ours(body)
+    if options.ours:
+        print(json.dumps(measure(ours(body), body, batches)))
+        return
+    rows, differences = {}, {}
+    for backend in BACKENDS:
+        found = on_backend(backend, options.quick)
+        rows, differences = rows | found[0], differences | found[1]
+    functions = {}
     with tempfile.TemporaryDirectory() as folder:
         files.export_for_peers(files.read_model(files.OPEN_BODY), folder)
         for peer in PEERS:
@@ -228,20 +258,20 @@ def main():
                 functions |= peer(Path(folder))
             except ImportError as error:
                 print(f"left out: {peer.__name__.removesuffix('_peer')} ({error})")
-        rows, differences = measure(functions, body, batches)
-    report(rows, differences, batches)
+        found = measure(functions, body, batches)
+    report(rows | found[0], differences | found[1], batches)
 
 
 def measure(functions, body, batches):
     """name -> milliseconds per batch size; name -> metres off ours, over 100 random bodies."""
     betas, pose = random_inputs(100)
     references = {
-        skinning: np.asarray(ops.convert_to_numpy(body(betas, pose, skinning=skinning).vertices))
+        skinning: as_numpy(body(betas, pose, skinning=skinning, compiles=False).vertices)
         for skinning in ("lbs", "dqs")
     }
     rows, differences = {}, {}
     for name, function in functions.items():
-        print(f"measuring {name}", flush=True)
+        print(f"measuring {name}", file=sys.stderr, flush=True)
         rows[name], seconds = [], 0.0
         for i, batch in enumerate(batches):
             if i and seconds * batch / batches[i - 1] > PATIENCE:
@@ -252,9 +282,14 @@ def measure(functions, body, batches):
             rows[name].append(1e3 * seconds)
         if "gradient" not in name:
             reference = references["dqs" if "DQS" in name else "lbs"]
-            found = np.asarray(function(betas, pose))
+            found = as_numpy(function(betas, pose))
             differences[name] = float(abs(found - reference).max())
     return rows, differences
+
+
+def as_numpy(tensor):
+    """Of any package; what has a gradient is cut from it."""
+    return np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
 
 
 def report(rows, differences, batches):
@@ -264,15 +299,15 @@ def report(rows, differences, batches):
         cells = ["—" if t is None else f"{t:.2f}" if t < 10 else f"{t:.0f}" for t in times]
         difference = f"{differences[name]:.1e}" if name in differences else ""
         lines.append("| " + " | ".join([name, *cells, difference]) + " |")
-    ours_name = next(iter(rows))
     lines.append("")
+    rows_alike = [n for n in rows if "gradient" not in n and "DQS" not in n]
     for i, batch in enumerate(batches):
-        peers = {n: t[i] for n, t in rows.items() if "hmrlib" not in n and "gradient" not in n}
-        peers = {n: t for n, t in peers.items() if t}
-        if peers:
-            fastest = min(peers, key=peers.get)
-            factor = peers[fastest] / rows[ours_name][i]
-            lines.append(f"- B = {batch}: {factor:.1f} times as fast as {fastest}.")
+        times = {n: rows[n][i] for n in rows_alike if rows[n][i]}
+        mine = min((n for n in times if "hmrlib" in n), key=times.get, default=None)
+        other = min((n for n in times if "hmrlib" not in n), key=times.get, default=None)
+        if mine and other:
+            factor = times[other] / times[mine]
+            lines.append(f"- B = {batch}: {mine} is {factor:.1f} times as fast as {other}.")
     packages = ("keras", "tensorflow", "jax", "torch", "smplx", "smplfitter", "body-models")
     versions = ", ".join(f"{name} {installed(name)}" for name in packages if installed(name))
     lines += [
@@ -300,7 +335,7 @@ def plot(rows, batches):
         figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
         packages = {}  # package -> how many of its lines there are already
         for name, times in rows.items():
-            if "gradient" in name:
+            if any(word in name for word in ("gradient", "user", "not compiled")):
                 continue
             known = [(b, b / t * 1e3) for b, t in zip(batches, times, strict=True) if t]
             package = name.split(",")[0]
@@ -309,7 +344,7 @@ def plot(rows, batches):
                 *zip(*known, strict=True),
                 color=PALETTE[list(packages).index(package)],
                 linestyle="-" if package == "hmrlib" else "--",
-                marker="os^"[nth],
+                marker="os^Dv*"[nth],
                 label=name,
             )
         axis.set(xscale="log", yscale="log", xlabel="bodies in a batch", ylabel="bodies a second")

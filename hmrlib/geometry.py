@@ -206,6 +206,19 @@ def dual_quaternion_to_rigid(dual_quaternion):
     return real, translation
 
 
+def nearest_rotation(matrix):
+    """The rotation R that maximises trace(R^T M), never a reflection (Kabsch 1976).
+
+    (..., 3, 3) -> (..., 3, 3). Of M = sum_i y_i x_i^T it is the rotation that best turns points x
+    onto y (their means aside), of a mean of rotations the nearest rotation to it.
+    """
+    u, _, vt = ops.svd(matrix)
+    # flip the least significant axis where U V^T would be a reflection
+    sign = ops.sign(ops.det(ops.matmul(u, vt)))
+    flip = ops.stack([ops.ones_like(sign), ops.ones_like(sign), sign], axis=-1)
+    return ops.matmul(u * flip[..., None, :], vt)
+
+
 def procrustes(source, target):
     """The similarity that best maps `source` onto `target`, in the least-squares sense.
 
@@ -223,12 +236,7 @@ def procrustes(source, target):
     mean_target = ops.mean(target, axis=-2, keepdims=True)
     x, y = source - mean_source, target - mean_target
     covariance = ops.einsum("...nc,...nd->...cd", y, x)
-    u, singular, vt = ops.svd(covariance)
-    # flip the least significant axis where U V^T would be a reflection
-    sign = ops.sign(ops.det(ops.matmul(u, vt)))
-    ones = ops.ones_like(sign)
-    flip = ops.stack([ones, ones, sign], axis=-1)
-    rotation = ops.matmul(u * flip[..., None, :], vt)
-    scale = ops.sum(singular * flip, axis=-1) / ops.sum(x**2, axis=(-2, -1))
+    rotation = nearest_rotation(covariance)
+    scale = ops.sum(rotation * covariance, axis=(-2, -1)) / ops.sum(x**2, axis=(-2, -1))
     moved = ops.einsum("...cd,...d->...c", rotation, mean_source[..., 0, :])
     return scale, rotation, mean_target[..., 0, :] - scale[..., None] * moved

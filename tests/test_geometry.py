@@ -127,3 +127,16 @@ def test_gradients_equal_finite_differences_also_where_formulas_divide_by_zero(f
 
 def tensor(point):
     return ops.convert_to_tensor(point.astype("float32"))
+
+
+def test_the_nearest_rotation_turns_points_as_scipy_does_and_never_reflects():
+    rng = np.random.default_rng(8)
+    points, others = rng.normal(size=(2, 5, 10, 3)).astype("float32")
+    found = array(g.nearest_rotation(np.einsum("bki,bkj->bij", others, points)))
+    for turn, x, y in zip(found, points, others, strict=True):
+        np.testing.assert_allclose(
+            turn, Rotation.align_vectors(y, x)[0].as_matrix(), atol=1e-4
+        )  # the same minimum, by quaternions
+    np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-5)
+    mirrored = array(g.nearest_rotation(np.diag([3.0, 2.0, -1.0]).astype("float32")))
+    np.testing.assert_allclose(mirrored, np.eye(3), atol=1e-6)

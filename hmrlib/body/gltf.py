@@ -9,6 +9,7 @@ import struct
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body.surface import vertex_normals
 from hmrlib.skeleton import JOINT_NAMES
 
 _COMPONENT_TYPES = {"uint8": 5121, "uint32": 5125, "float32": 5126}
@@ -121,18 +122,6 @@ def encode_glb(model, betas=None, num_targets=10, pose=None, motion=None):
         "accessors": buffer.accessors,
     }
     return _container(document, buffer.data)
-
-
-def vertex_normals(vertices, faces):
-    """(V, 3) unit normals: the mean of the faces around a vertex, weighted by their area."""
-    corners = vertices[faces]  # (F, 3, 3)
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], face_normals)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    up = np.array([0.0, 1.0, 0.0])  # for a vertex without faces, which has no normal
-    return np.where(lengths > 0, normals / np.where(lengths > 0, lengths, 1), up)
 
 
 def largest_weights(weights, count=4):

@@ -930,9 +930,7 @@ def _torso_start(rest, owner, matrix, points, weights, betas, names):
     mean = (use * own).sum(axis=1) / use.sum(axis=1)  # (B, 3)
     seen = (use * points).sum(axis=1) / use.sum(axis=1)
     covariance = np.einsum("bki,bkj->bij", use * (points - seen[:, None]), own - mean[:, None])
-    u, _, vt = np.linalg.svd(covariance)
-    u[..., 2] *= np.linalg.det(u @ vt)[:, None]
-    root = u @ vt  # (B, 3, 3)
+    root = np.asarray(geometry.nearest_rotation(covariance))  # (B, 3, 3)
     return _State(
         ops.convert_to_tensor(np.repeat(RELAXED[None], len(points), axis=0)),
         ops.convert_to_tensor(root.astype("float32")),

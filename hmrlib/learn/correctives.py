@@ -25,6 +25,7 @@ from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
 from hmrlib.body import kinematics
+from hmrlib.body.surface import smoothstep, vertex_normals
 from hmrlib.skeleton import JOINT_LIMITS, JOINT_MIRROR, JOINT_NAMES, PARENTS
 
 NUM_JOINTS = len(JOINT_NAMES)
@@ -191,14 +192,14 @@ class TargetDeformer:
                 self.child[j], self.start[j], self.runs_up[j] = child, spread.start, spread.runs_up
                 self.axis[j] = bone / np.linalg.norm(bone)
                 t = np.clip((self.v_template - self.joints[j]) @ bone / (bone @ bone), 0, 1)
-                self.along[j] = _smoothstep(t)
+                self.along[j] = smoothstep(t)
 
     def _prepare_relaxation(self, faces):
         edges = _cotangent_weights(self.v_template, faces)
         diagonal = edges.sum(axis=1)
         rigidity = self.weights.max(axis=1)
         soft, hard = self.SPRING
-        self.spring = diagonal * (soft + (hard - soft) * _smoothstep((rigidity - 0.6) / 0.4))
+        self.spring = diagonal * (soft + (hard - soft) * smoothstep((rigidity - 0.6) / 0.4))
         self.free = rigidity.round(DIGITS) < 0.98
         for _ in range(self.RINGS):
             self.free = self.free | (abs(edges) @ self.free > 0)
@@ -246,11 +247,6 @@ class TargetDeformer:
         return vertices
 
 
-def _smoothstep(t):
-    t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def _cotangent_weights(v, faces):
     """(V, V) edge weights of the Laplacian, kept positive so that its matrix stays definite."""
     graph = sparse.csr_array((len(v), len(v)))
@@ -265,12 +261,7 @@ def _cotangent_weights(v, faces):
 
 def _struts(v, faces, strength, tilt=0.6):
     """(V, V) weak edges through the body: from each vertex to what it sees inwards, five rays."""
-    corners = v[faces]
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    inward = np.zeros_like(v)
-    for k in range(3):
-        np.add.at(inward, faces[:, k], -face_normals)
-    inward /= np.linalg.norm(inward, axis=1, keepdims=True)
+    corners, inward = v[faces], -vertex_normals(v, faces)
     helper = np.where(np.abs(inward[:, :1]).round(DIGITS) < 0.8, [[1.0, 0, 0]], [[0, 1.0, 0]])
     side = np.cross(inward, helper)
     side /= np.linalg.norm(side, axis=1, keepdims=True)

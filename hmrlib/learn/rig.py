@@ -8,6 +8,7 @@ so joints are placed as blends of MakeHuman's, and bones are merged.
 import numpy as np
 from scipy import sparse
 
+from hmrlib.body.surface import smoothstep
 from hmrlib.learn import makehuman
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
@@ -139,7 +140,6 @@ def _split_trunk(joints: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     above = [np.ones(len(vertices))]
     for i in (1, 2, 3):
         width = min(gaps[i - 1], gaps[i])
-        t = np.clip((vertices[:, 1] - levels[i]) / width + 0.5, 0, 1)
-        above.append(t * t * (3 - 2 * t))
+        above.append(smoothstep((vertices[:, 1] - levels[i]) / width + 0.5))
     above.append(np.zeros(len(vertices)))
     return np.stack([above[i] - above[i + 1] for i in range(4)], axis=1)

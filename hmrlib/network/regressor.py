@@ -114,9 +114,7 @@ def mean_theta(poses, betas, scale=0.9):
         dict of lists: camera (3), pose (24, 3), betas (10).
     """
     matrices = geometry.axis_angle_to_matrix(ops.convert_to_tensor(poses, dtype="float32"))
-    u, _, vt = np.linalg.svd(ops.convert_to_numpy(matrices).mean(axis=0))
-    u[..., -1] *= np.linalg.det(u @ vt)[..., None]  # no reflections
-    nearest = ops.convert_to_tensor((u @ vt).astype(np.float32))
+    nearest = geometry.nearest_rotation(ops.mean(matrices, axis=0))
     pose = ops.convert_to_numpy(geometry.matrix_to_axis_angle(nearest))
     pose = np.concatenate([[[np.pi, 0, 0]], pose[1:]])
     return {

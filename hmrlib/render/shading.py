@@ -54,6 +54,11 @@ DECODING_STEPS = 16  # of the table that decodes, for each step of 8 bits
 FRACTION = 4  # bits that `mix_texels` has beyond the table
 
 
+def to_linear(shown):
+    """What is displayed, in [0, 1], as linear light, by sRGB's transfer curve (IEC 61966-2-1)."""
+    return np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+
+
 def _tables():
     """sRGB's transfer curve (IEC 61966-2-1), there and back, as tables.
 
@@ -63,8 +68,7 @@ def _tables():
     linear = np.linspace(0, 1, 4096)
     encoded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     shown = np.linspace(0, 1, 255 * DECODING_STEPS + 1)
-    decoded = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
-    return (255 * encoded).astype(np.float32), decoded.astype(np.float32)
+    return (255 * encoded).astype(np.float32), to_linear(shown).astype(np.float32)
 
 
 ENCODING, DECODING = _tables()

@@ -18,6 +18,7 @@ import numpy as np
 from hmrlib.io import extra
 from hmrlib.motion.prior import load_prior
 from hmrlib.render import CLAY, ambient_occlusion, rasterizer
+from hmrlib.render.shading import to_linear
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live
 from hmrlib.viewing.show import checked
@@ -248,7 +249,7 @@ class Explorer(widgets.VBox):
         self._draws = np.random.default_rng()
         self._limits = live.joint_limits()
         self._occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, body.faces)[:, None]
-        self._clay = (_linear(np.array(CLAY)) * self._occlusion).astype(np.float32)
+        self._clay = (to_linear(np.array(CLAY)) * self._occlusion).astype(np.float32)
         picture = self._picture()
         panel = self._panel()
         self._message = widgets.HTML()
@@ -333,7 +334,7 @@ class Explorer(widgets.VBox):
             top, unit = max(1, int(np.ceil(values.max()))), " mm"
         self._legend.value = _legend(top, unit)
         ramp = matplotlib.colormaps["viridis"](np.clip(values / top, 0, 1))[:, :3]
-        return (_linear(ramp) * self._occlusion).astype(np.float32)
+        return (to_linear(ramp) * self._occlusion).astype(np.float32)
 
     # --- the picture ---
 
@@ -670,11 +671,6 @@ def _title(name):
 
 def _subscript(number):
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
-
-
-def _linear(colors):
-    """sRGB in [0, 1] -> linear light."""
-    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 
 
 def _legend(top, unit):
