@@ -11,9 +11,10 @@ import numpy as np
 from numba import njit
 
 from hmrlib.body.kinematics import Weights, linear_blend_skinning
+from hmrlib.body.surface import smoothstep
 from hmrlib.people.fabric import BRIGHTNESS, STRENGTHS, pattern, relief, strands, tinted
 from hmrlib.people.garments import piece, tube_piece
-from hmrlib.people.measures import NOISES, TUBE_ANGLES, TUBE_RINGS, J, smoothstep
+from hmrlib.people.measures import NOISES, TUBE_ANGLES, TUBE_RINGS, J
 from hmrlib.people.skin import skin_colors
 from hmrlib.render.rasterizer import flat, vertex_normals
 from hmrlib.render.scene import Mesh

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmrlib.people.measures import TUBE_ANGLES, TUBE_RINGS, J, smoothstep
+from hmrlib.body.surface import smoothstep
+from hmrlib.people.measures import TUBE_ANGLES, TUBE_RINGS, J
 
 
 class Cut(NamedTuple):

@@ -218,12 +218,3 @@ def measure_tube(vertices, height, arm):
         reach = np.einsum("vc,ac->va", vertices[band], outward)
         index[i] = band[reach.round(9).argmax(0)]  # of two as far out, the first
     return index
-
-
-def smoothstep(x):
-    """From 0 to 1 as x goes from 0 to 1, and level at both ends."""
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
-
-
-J = J

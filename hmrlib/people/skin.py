@@ -5,8 +5,9 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
+from hmrlib.body.surface import smoothstep
 from hmrlib.people.draws import table
-from hmrlib.people.measures import NOISES, J, smoothstep
+from hmrlib.people.measures import NOISES, J
 
 
 @lru_cache(maxsize=4)
