@@ -163,3 +163,29 @@ def test_older_scripts_go_on(room, name, place):
     assert getattr(moved, name) is getattr(import_module(place), name)
     with pytest.raises(AttributeError, match="has no 'nothing'"):
         _ = moved.nothing
+
+
+# what has more than ten parameters as yet: a list that may only become shorter
+MANY = {
+    *("fit_points", "fit_keypoints", "improve", "_descend", "learn_correctives"),
+    *("render", "render_batch", "fill_homogeneous", "draw", "write_buffers", "finish"),
+    "darken_ground",
+}
+
+
+def parameters(function):
+    """How many parameters a function has, without `self` and `cls`."""
+    given = function.args
+    names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def test_no_function_has_more_than_ten_parameters():
+    functions = [
+        (f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.name}", node)
+        for path, _ in files()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    long = [where for where, node in functions if parameters(node) > 10 and node.name not in MANY]
+    assert not long, "\n".join(long)
