@@ -161,7 +161,7 @@ def learn_stages(inputs, out):
 
 def some_notebooks(inputs):
     """Two of them, and a report's text."""
-    from tests import test_report
+    from tests.report import test_report
 
     for name in ("notebooks/params", "report"):
         (inputs / name).mkdir(parents=True)
@@ -183,7 +183,7 @@ def make_report(inputs, out):
 
 def some_records(inputs):
     """Pictures of people to learn from, and poses: made by a fork, for it needs the body."""
-    from tests.people import write_people
+    from tests.sample_people import write_people
 
     write_people(inputs / "records", train=8, validation=4, size=48)
     poses = [skeleton.pose_from_degrees(pose) for pose in skeleton.POSES.values()]

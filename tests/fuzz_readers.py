@@ -99,7 +99,7 @@ def npz(save=np.savez, **arrays):
 
 
 def _bvh_files():
-    from tests.test_mocap import BVH, PROGRAMS, figure, theirs, write_figure
+    from tests.motion.test_mocap import BVH, PROGRAMS, figure, theirs, write_figure
 
     values = np.random.default_rng(0).uniform(-80, 80, (4, 13))
     rows = "\n".join(" ".join(f"{v:.3f}" for v in row) for row in values)
@@ -132,7 +132,7 @@ def bvh(path):
 
 
 def _amc_files():
-    from tests.test_mocap import ASF
+    from tests.motion.test_mocap import ASF
 
     lines = ["#!OML", ":FULLY-SPECIFIED", ":DEGREES"]
     for n in range(1, 4):
@@ -856,7 +856,7 @@ def mpi_inf_3dhp_test(path):
 
 @cache
 def _h36m_files():
-    from tests.test_datasets import write_cdf
+    from tests.data.test_datasets import write_cdf
 
     pixels, points = _studio(2, 32)
     with tempfile.TemporaryDirectory() as folder:

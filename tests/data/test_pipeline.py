@@ -15,7 +15,7 @@ import hmrlib
 from hmrlib.data import pipeline, records
 from hmrlib.data.feed import Feed
 from hmrlib.data.pipeline import NONE, Augmentation, MixedDataset
-from tests.test_records import make_sample
+from tests.data.test_records import make_sample
 
 K = records.K
 

@@ -31,8 +31,8 @@ from hmrlib.training.logs import read_log
 from hmrlib.training.trainer import build_model, open_data, train
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
-from tests.people import people, write_people
-from tests.test_io import limited
+from tests.io.test_io import limited
+from tests.sample_people import people, write_people
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hmrlib.data.records import write_shard
 from hmrlib.evaluation import metrics, standard
 from hmrlib.evaluation.standard import PROTOCOLS, Answer, Protocol, ProtocolError, judge, score
 from hmrlib.skeleton import PARENTS
-from tests.people import write_people
+from tests.sample_people import write_people
 
 SIZE = 64
 STRANGERS = replace(PROTOCOLS["synthetic"], split="validation")

@@ -112,7 +112,7 @@ def test_our_message_is_tensorflows(tmp_path):
 def test_reading_and_writing_need_no_tensorflow(tmp_path):
     code = (
         "import sys, numpy as np\n"
-        "from tests.test_records import make_sample, records\n"
+        "from tests.data.test_records import make_sample, records\n"
         f"records.write_shard(r'{tmp_path / 'a-0.tfrecord'}', [make_sample()])\n"
         f"assert records.open_records(r'{tmp_path}')[0]['id'] == 'ü-0'\n"
         "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)\n"

@@ -182,7 +182,7 @@ def test_skeletons_in_space_and_over_a_picture():
 
 def test_samples_of_records_with_their_labels():
     from hmrlib.data import records
-    from tests.test_records import make_sample
+    from tests.data.test_records import make_sample
 
     points = np.zeros((records.K, 3))
     points[:4] = [(10, 10, 1), (20, 15, 1), (30, 20, 1), (30, 30, 1)]

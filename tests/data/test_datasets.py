@@ -5,7 +5,6 @@ import os
 import pickle
 import re
 from collections import Counter
-from pathlib import Path
 
 import cdflib
 import h5py
@@ -22,10 +21,11 @@ from hmrlib.data import datasets, records
 from hmrlib.data.datasets import DataSetError, convert
 from hmrlib.io.safe_pickle import UnsafePickleError
 from hmrlib.skeleton import KEYPOINT_SETS
+from tests.conftest import ROOT
 
 K = records.K
 NAMES = KEYPOINT_SETS[records.KEYPOINTS].names
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = ROOT.parent / "shared" / "data"
 
 
 def picture(path, size=(120, 90)):
