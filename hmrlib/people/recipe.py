@@ -339,23 +339,25 @@ class Recipe:
         return read_plain(cls, plain)
 
 
-def as_plain(value):
+def as_plain(part):
     """A recipe, or a part of it, as dicts, lists, numbers and strings."""
-    if is_dataclass(value):
-        parts = {f: as_plain(getattr(value, f.name)) for f in fields(value)}
-        if hasattr(value, "ROW"):
-            return [
-                number
-                for f, part in parts.items()
-                for number in (part if f.name in value.ROW else [part])
-            ]
-        names = getattr(value, "NAMES", {})
-        parts = {
-            names.get(f.name, f.name): f.metadata.get("none") if part is None else part
-            for f, part in parts.items()
-        }
-        return {name: part for name, part in parts.items() if part is not None}
-    return [as_plain(part) for part in value] if isinstance(value, tuple) else value
+    if hasattr(part, "ROW"):
+        row = []
+        for name, value in vars(part).items():
+            row += value if name in part.ROW else [value]
+        return row
+    plain = {}
+    for name, key, none, kind, is_many in _parts(type(part)):
+        value = getattr(part, name)
+        if value is None:
+            value = none
+        elif is_many:
+            value = [as_plain(one) for one in value]
+        elif kind is not None:
+            value = as_plain(value)
+        if value is not None:
+            plain[key] = value
+    return plain
 
 
 def read_plain(cls, plain):
@@ -368,20 +370,17 @@ def read_plain(cls, plain):
         plain = _row_as_dict(cls, plain)
     if not isinstance(plain, dict):
         raise ValueError(f"expected a {cls.__name__} as a JSON object, found {plain!r:.60}")
-    names = getattr(cls, "NAMES", {})
     given, values = dict(plain), {}
-    for f, kind, is_many in _parts(cls):
-        name = names.get(f.name, f.name)
-        if name in given:
-            part = given.pop(name)
+    for name, key, none, kind, is_many in _parts(cls):
+        if key in given:
+            value = given.pop(key)
             if is_many:
-                values[f.name] = tuple(read_plain(kind, one) for one in part)
-            elif kind is not None and part not in ([], None):
-                values[f.name] = read_plain(kind, part)
-            elif kind is None:
-                values[f.name] = part
-        elif f.default is MISSING:
-            raise ValueError(f"a {cls.__name__} without {name!r}; found {', '.join(plain)}")
+                value = tuple(read_plain(kind, one) for one in value)
+            elif kind is not None:
+                value = None if value == none else read_plain(kind, value)
+            values[name] = value
+        elif cls.__dataclass_fields__[name].default is MISSING:
+            raise ValueError(f"a {cls.__name__} without {key!r}; found {', '.join(plain)}")
     if given:
         raise ValueError(f"a {cls.__name__} has no {', '.join(map(repr, given))}")
     return cls(**values)
@@ -401,14 +400,16 @@ def _row_as_dict(cls, row):
 
 @cache
 def _parts(cls):
-    """Of each field: itself, the dataclass that it holds or None, and whether many of them."""
-    hints, found = get_type_hints(cls), []
+    """Of each field: its name, its name in JSON, what None is there, the dataclass that it holds
+    or None, and whether many of them."""
+    hints, names, found = get_type_hints(cls), getattr(cls, "NAMES", {}), []
     for f in fields(cls):
         hint = hints[f.name]
         is_many = get_origin(hint) is tuple
         if isinstance(hint, UnionType) or is_many:
             hint = get_args(hint)[0]
-        found.append((f, hint if is_dataclass(hint) else None, is_many))
+        kind = hint if is_dataclass(hint) else None
+        found.append((f.name, names.get(f.name, f.name), f.metadata.get("none"), kind, is_many))
     return found
 
 
