@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 WRITERS = ("files", "convert", "render", "mocap", "stages")  # of trainings and notebooks: elsewhere
 
 

@@ -21,6 +21,8 @@ if not Path("/proc/self/clear_refs").exists():
 from tests import fuzz, fuzz_mutations
 from tests.fuzz_readers import READERS, Reader
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tallies(tmp_path_factory):

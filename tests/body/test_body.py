@@ -53,6 +53,7 @@ def test_lbs_is_the_papers_function(body, inputs, correctives):
         np.testing.assert_allclose(array(out.joints)[i], joints, atol=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skinning", ["lbs", "dqs"])
 def test_compiled_equals_plain(body, inputs, skinning):
     plain, fast = (
@@ -63,6 +64,7 @@ def test_compiled_equals_plain(body, inputs, skinning):
         np.testing.assert_allclose(array(a), array(b), atol=3e-6)
 
 
+@pytest.mark.slow
 def test_compiled_equals_plain_for_a_file_where_every_joint_moves_every_vertex(body, inputs):
     rng = np.random.default_rng(7)
     weights = (body.weights + 0.01 * rng.random(body.weights.shape)).astype("float32")
@@ -73,6 +75,7 @@ def test_compiled_equals_plain_for_a_file_where_every_joint_moves_every_vertex(b
     np.testing.assert_allclose(array(plain), array(fast), atol=3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_compiled", [False, True])
 def test_a_long_motion_is_computed_some_frames_at_a_time(body, inputs, monkeypatch, is_compiled):
     expected = body(*inputs)
@@ -231,6 +234,7 @@ def test_gradients_reach_every_input_and_equal_finite_differences(body, skinning
     assert np.sum(found * direction) == pytest.approx(slope, rel=2e-2, abs=2e-2)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_compiled_body(body, inputs):
     fast = body.compile()
     point = inputs[1].astype("float32")

@@ -6,6 +6,8 @@ import pytest
 import hmrlib
 from hmrlib.body import files
 
+pytestmark = pytest.mark.slow
+
 NUM_BODIES, NUM_BETAS = 100, 10
 TOLERANCE = 1e-5  # metres
 

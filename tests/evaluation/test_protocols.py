@@ -16,6 +16,8 @@ from hmrlib.evaluation.standard import PROTOCOLS, Answer, Protocol, ProtocolErro
 from hmrlib.skeleton import PARENTS
 from tests.sample_people import write_people
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 STRANGERS = replace(PROTOCOLS["synthetic"], split="validation")
 

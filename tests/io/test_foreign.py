@@ -58,6 +58,7 @@ def cdf(path):
     writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="only the clock ends it there, which takes minutes")
 def test_a_file_whose_reading_never_ends_is_named(tmp_path):
     cdf(tmp_path / "a.cdf")

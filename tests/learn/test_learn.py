@@ -11,6 +11,8 @@ from hmrlib import learn, skeleton
 from hmrlib.body import files
 from hmrlib.learn import correctives, mesh
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(learn.FAST, drawn=500, population=140, held_out=20, poses=24, held_out_poses=6)
 
 

@@ -8,6 +8,8 @@ from hmrlib.body import kinematics
 from hmrlib.learn import correctives
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
+pytestmark = pytest.mark.slow
+
 FLIP = np.array([-1.0, 1.0, 1.0])
 
 

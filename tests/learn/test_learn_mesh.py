@@ -6,6 +6,8 @@ import trimesh
 
 from hmrlib.learn import makehuman, mesh
 
+pytestmark = pytest.mark.slow
+
 BODIES = [
     f"universal-{sex}-{age}-{muscle}muscle-{weight}weight"
     for sex, age, muscle, weight in [

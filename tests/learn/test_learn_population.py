@@ -8,6 +8,8 @@ from scipy import sparse
 from hmrlib.learn import makehuman, population, rest_pose, rig, shape
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES
 
+pytestmark = pytest.mark.slow
+
 LEFT_ARM = [JOINT_NAMES.index(f"left_{name}") for name in ("shoulder", "elbow", "wrist", "hand")]
 
 

@@ -74,6 +74,7 @@ def test_encoder_gives_one_vector_an_image(name, features):
     assert kernels == {"float32"}
 
 
+@pytest.mark.slow
 def test_encoder_takes_its_weights_from_a_file(tmp_path):
     first, second = (build_encoder("MobileNet", None, 32) for _ in range(2))
     first.save_weights(tmp_path / "e.weights.h5")
@@ -174,6 +175,7 @@ def test_maps_of_stride_32_16_and_8_are_joined(name, channels):
     assert encoder(crops(size=64)).shape == (2, channels[0] + told)
 
 
+@pytest.mark.slow
 def test_the_regressor_sees_how_far_off_its_guess_is():
     model = small(keypoint_maps=True)
     features = model.encode(ops.convert_to_tensor(crops()))
@@ -284,6 +286,7 @@ def test_stages_hold_all_that_is_to_be_seen(model):
         np.testing.assert_allclose(stage.keypoints_2d, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_and_kinds_of_numbers_do_not_matter(model):
     images = crops(5)
     whole = model.recover(images)[-1].theta
@@ -318,6 +321,7 @@ def test_bad_images(model, images, message):
         model.recover(images)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded(model, tmp_path):
     expected = model.recover(crops())[-1].vertices
     model.save(tmp_path / "a.keras")
@@ -414,6 +418,7 @@ def test_a_strangers_npz_is_checked_before_it_is_built(model, tmp_path):
             hmrlib.load_model(tmp_path / "b.npz")
 
 
+@pytest.mark.slow
 def test_the_package_brings_a_trained_network():
     shipped = hmrlib.load_model()
     images = np.stack([crops(size=shipped.size)[0], np.full((shipped.size,) * 2 + (3,), 90)])

@@ -44,6 +44,8 @@ from hmrlib.people.scene import PERSON, aim_camera, arrange, build_scene
 from hmrlib.render import mipmap, render_scene
 from hmrlib.skeleton import KEYPOINT_SETS, POSES, pose_from_degrees
 
+pytestmark = pytest.mark.slow
+
 COUNT = 12
 OLD = pathlib.Path(__file__).parent / "people.npz"  # recipes and samples of DRAWING 6
 

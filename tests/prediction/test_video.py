@@ -15,6 +15,8 @@ from hmrlib.motion import clips, smooth
 from hmrlib.prediction import PredictionError, frames, video
 from hmrlib.skeleton import POSES, pose_from_degrees
 
+pytestmark = pytest.mark.slow
+
 FPS = 25.0
 
 

@@ -17,6 +17,8 @@ from hmrlib.cli import main
 from hmrlib.report import figures
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 SAVE = "from hmrlib.report import save_figure, save_number\n"
 PICTURE = "import numpy as np\nimage = np.full((4, 6, 3), shade)\n"
 TEXT = """---

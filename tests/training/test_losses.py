@@ -16,11 +16,10 @@ from hmrlib.training.config import TrainConfig
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.gradients import gradient
 
-rng = np.random.default_rng(0)
 B, K = 3, 22
 
 
-def normal(*shape):
+def normal(rng, *shape):
     return rng.normal(size=shape).astype("float32")
 
 
@@ -29,15 +28,19 @@ def close(found, expected, tolerance=1e-5):
 
 
 @pytest.mark.backends
-def test_losses_equal_numpy():
-    x, y, seen = normal(B, K, 2), normal(B, K, 2), rng.integers(0, 2, (B, K)).astype("float32")
+def test_losses_equal_numpy(rng):
+    x, y, seen = (
+        normal(rng, B, K, 2),
+        normal(rng, B, K, 2),
+        rng.integers(0, 2, (B, K)).astype("float32"),
+    )
     expected = np.abs(x - y)[seen > 0].mean()
     close(losses.reprojection(x, y, seen), expected)
     inside = (np.abs(y) < 1).all(-1) & (seen > 0)
     assert inside.any() and (seen > 0).sum() > inside.sum()
     close(losses.located(x, y, seen), np.abs(x - y)[inside].mean())
 
-    x, y = normal(B, K, 3), normal(B, K, 3)
+    x, y = normal(rng, B, K, 3), normal(rng, B, K, 3)
     known = np.ones((B, K), "float32")
     known[0, 2] = 0  # a hip: there is no middle to compare with
     known[1, 7] = 0
@@ -46,14 +49,19 @@ def test_losses_equal_numpy():
     close(losses.joints_3d(x, y, known), (rows**2).mean())
     close(losses.joints_3d(x, y, known, distance=ops.abs), np.abs(rows).mean())
 
-    r, q, s, t = normal(B, 24, 3, 3), normal(B, 24, 3, 3), normal(B, 10), normal(B, 10)
+    r, q, s, t = (
+        normal(rng, B, 24, 3, 3),
+        normal(rng, B, 24, 3, 3),
+        normal(rng, B, 10),
+        normal(rng, B, 10),
+    )
     has_pose, has_betas = np.array([1, 0, 1], "float32"), np.array([0, 0, 1], "float32")
     squares = 216 * ((r - q) ** 2)[[0, 2]].mean() + 10 * ((s - t) ** 2)[2].mean()
     close(losses.smpl_parameters(r, s, q, t, has_pose, has_betas), squares / 226)
     sizes = 216 * np.abs(r - q)[[0, 2]].mean() + 10 * ((s - t) ** 2)[2].mean()
     close(losses.smpl_parameters(r, s, q, t, has_pose, has_betas, ops.abs), sizes / 226)
 
-    real, fake = normal(B, 25), normal(B, 25)
+    real, fake = normal(rng, B, 25), normal(rng, B, 25)
     close(losses.adversarial(fake), ((fake - 1) ** 2).sum(1).mean())
     expected = ((real - 1) ** 2).sum(1).mean() + (fake**2).sum(1).mean()
     close(losses.discriminator(real, fake), expected)
@@ -61,22 +69,22 @@ def test_losses_equal_numpy():
 
 
 @pytest.mark.backends
-def test_what_is_not_known_counts_nothing_even_if_it_is_nan():
-    x, y, seen = normal(B, K, 2), normal(B, K, 2), np.ones((B, K), "float32")
+def test_what_is_not_known_counts_nothing_even_if_it_is_nan(rng):
+    x, y, seen = normal(rng, B, K, 2), normal(rng, B, K, 2), np.ones((B, K), "float32")
     seen[1] = 0
     y[1] = np.nan
     close(losses.reprojection(x, y, seen), np.abs(x - y)[[0, 2]].mean())
     slope = gradient(lambda z: losses.reprojection(z, ops.convert_to_tensor(y), seen), x)
     assert np.isfinite(slope).all() and (slope[1] == 0).all() and (slope[0] != 0).all()
     close(losses.reprojection(x, y, 0 * seen), 0)
-    close(losses.joints_3d(normal(B, K, 3), np.nan * normal(B, K, 3), 0 * seen), 0)
+    close(losses.joints_3d(normal(rng, B, K, 3), np.nan * normal(rng, B, K, 3), 0 * seen), 0)
 
 
-def batch_of(size):
+def batch_of(rng, size):
     """A batch as `MixedDataset` makes them, of random labels."""
     names = {"keypoints_2d": (K, 3), "keypoints_3d": (K, 4), "pose": (24, 3), "betas": (10,)}
     names |= {"camera": (3,), "mocap_pose": (24, 3), "mocap_betas": (10,)}
-    batch = {name: normal(B, *shape) for name, shape in names.items()}
+    batch = {name: normal(rng, B, *shape) for name, shape in names.items()}
     batch["keypoints_2d"][..., 2] = batch["keypoints_3d"][..., 3] = 1
     flags = dict.fromkeys(("has_pose", "has_betas", "has_camera"), np.ones(B, "float32"))
     flags["pseudo_3d"] = np.zeros(B, "float32")
@@ -88,7 +96,7 @@ def batch_of(size):
 def parts():
     keras.utils.set_random_seed(0)
     hmr = HMR(encoder="TinyEncoder", encoder_weights=None, size=32, hidden=8, keypoint_maps=True)
-    return hmr, Discriminator(), batch_of(32)
+    return hmr, Discriminator(), batch_of(np.random.default_rng(0), 32)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's tape")
@@ -135,8 +143,8 @@ def test_pseudo_3d_is_left_out_unless_asked_for(parts):
         assert float(terms["reprojection"]) > 0
 
 
-def test_the_box_says_where_the_crop_lies():
-    batch = batch_of(32)
+def test_the_box_says_where_the_crop_lies(rng):
+    batch = batch_of(rng, 32)
     batch["camera"] = np.array([[100, 16, 16], [50, 0, 32], [1, 1, 1]], "float32")
     batch["has_camera"] = np.array([1, 1, 0], "float32")
     expected = [[0, 0, 0.32], [0.32, -0.32, 0.64], [0, 0, 0]]
@@ -146,8 +154,8 @@ def test_the_box_says_where_the_crop_lies():
 # --- metrics ---
 
 
-def test_metrics_ignore_what_they_align():
-    true = normal(4, 14, 3)
+def test_metrics_ignore_what_they_align(rng):
+    true = normal(rng, 4, 14, 3)
     assert metrics.mpjpe(true + 5, true).max() < 1e-5
     turn = Rotation.random(random_state=0).as_matrix()
     moved = (3 * true @ turn.T + [1, 2, 3]).astype("float32")
@@ -156,9 +164,9 @@ def test_metrics_ignore_what_they_align():
     assert metrics.pa_mpjpe(mirrored, true).min() > 0.05  # a reflection is no rotation
 
 
-def test_metrics_equal_numpy():
-    true = normal(2, 14, 3)
-    predicted = true + 0.1 * normal(2, 14, 3)
+def test_metrics_equal_numpy(rng):
+    true = normal(rng, 2, 14, 3)
+    predicted = true + 0.1 * normal(rng, 2, 14, 3)
     a, b = (x - (x[:, 2] + x[:, 3])[:, None] / 2 for x in (predicted, true))
     np.testing.assert_allclose(
         metrics.mpjpe(predicted, true), np.linalg.norm(a - b, axis=-1).mean(-1), rtol=1e-5
@@ -172,9 +180,9 @@ def test_metrics_equal_numpy():
         np.testing.assert_allclose(error, expected, rtol=1e-4)
 
 
-def test_pve_equals_numpy_and_ignores_where_the_pelvis_is():
-    vertices, joints = normal(2, 50, 3), normal(2, 24, 3)
-    changed = vertices + 0.1 * normal(2, 50, 3)
+def test_pve_equals_numpy_and_ignores_where_the_pelvis_is(rng):
+    vertices, joints = normal(rng, 2, 50, 3), normal(rng, 2, 24, 3)
+    changed = vertices + 0.1 * normal(rng, 2, 50, 3)
     moved = metrics.pve((changed + 5, joints + 5), (vertices, joints))
     expected = np.linalg.norm(changed - vertices, axis=-1).mean(-1)
     np.testing.assert_allclose(moved, expected, rtol=1e-4)

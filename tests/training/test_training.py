@@ -34,6 +34,8 @@ from tests.conftest import ROOT
 from tests.io.test_io import limited
 from tests.sample_people import people, write_people
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -17,6 +17,8 @@ from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 from hmrlib.viewing import browser, live
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 if lack := browser.missing():
     pytest.skip(lack, allow_module_level=True)
 
