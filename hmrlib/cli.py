@@ -167,6 +167,13 @@ def _data_commands(commands):
     kept = "Finished shards are kept; the same command goes on from there."
     convert.set_defaults(run=_data_convert, kept=kept)
 
+    fit = actions.add_parser("fit", help="fit the body to annotated photographs: pseudo poses")
+    fit.add_argument("records", metavar="RECORDS", type=Path, help="a folder, of `data convert`")
+    fit.add_argument("out", metavar="OUT", type=Path, help="gets the same records, with poses")
+    fit.add_argument("--landmark-model", metavar="PATH", help="another landmark network (.tflite)")
+    kept = "Finished shards are kept; the same command goes on from there."
+    fit.set_defaults(run=_data_fit, kept=kept)
+
     show = actions.add_parser("show", help="draw samples of records with their labels")
     show.add_argument("records", metavar="RECORDS", type=Path, help="a folder or a shard")
     show.add_argument("--out", metavar="PNG", type=Path, help="by default RECORDS.png")
@@ -459,6 +466,17 @@ def _data_convert(options):
     given = {"every": options.every, "pseudo_3d": options.pseudo_3d}
     given = {name: value for name, value in given.items() if value is not None}
     _print_entries(datasets.convert(options.name, options.source, options.out, **given))
+    return 0
+
+
+def _data_fit(options):
+    from hmrlib.prediction import pseudo
+    from hmrlib.prediction.predictor import Predictor
+
+    predictor = Predictor(landmark_model=options.landmark_model)
+    index = pseudo.fit_records(options.records, options.out, predictor=predictor)
+    _print_entries({"samples": index["samples"], **index["notes"]})
+    print(f"\n{pseudo.coverage(options.out)}")
     return 0
 
 
