@@ -169,7 +169,7 @@ def judge(person, keypoints, limits=Limits()):  # noqa: B008
     limbs = [UNION.index(name) for name in LIMBS]
     known = keypoints[limbs, 2] > 0
     points, seen = keypoints[limbs, :2], person.keypoints_2d("union-22")[limbs]
-    residual = float(np.linalg.norm(seen - points, axis=-1)[known].mean() / _torso(keypoints))
+    residual = float(np.linalg.norm(seen - points, axis=-1)[known].mean() / torso(keypoints))
     against = _against(person)
     degrees = float(beyond_limits(person.pose[None]).max())
     if not person.refined:
@@ -228,7 +228,7 @@ def _has_torso(sample):
     return sum(torso) >= 3 and known.sum() >= 6
 
 
-def _torso(keypoints):
+def torso(keypoints):
     """The longer of the torso's two diagonals, of those whose ends are annotated; pixels."""
     lengths = [
         np.linalg.norm(keypoints[a, :2] - keypoints[b, :2])
