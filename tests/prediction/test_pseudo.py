@@ -12,7 +12,7 @@ from hmrlib import skeleton
 from hmrlib.data import records
 from hmrlib.prediction import pseudo
 from hmrlib.prediction.predictor import Predictor
-from tests.people import write_people
+from tests.sample_people import write_people
 
 SIZE = 192
 
