@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from hmrlib import geometry, skeleton
 from hmrlib.body import keypoints as body_keypoints
-from hmrlib.body.model import joint_locations, world_transforms
+from hmrlib.body.model import joint_locations
 
 TWIST_AXIS, LEAST, RELAXED, MOST = (np.float32(a) for a in skeleton.joint_limits())  # (24, 3)
 NUM_JOINTS = len(skeleton.JOINT_NAMES)
@@ -127,8 +127,11 @@ def _kinematics(state, rest, owner):
     joints, places = places[:, :NUM_JOINTS], places[:, NUM_JOINTS:]
     rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)
     rotations = ops.concatenate([state.root[:, None], rotations[:, 1:]], axis=1)
-    world, posed = world_transforms(rotations, joints, skeleton.PARENTS)
-    posed = posed + state.translation[:, None]
+    world = _world_rotations(rotations)
+    parents = np.maximum(skeleton.PARENTS, 0)
+    bones = joints - ops.take(joints, parents, axis=1)
+    bones = _times(ops.take(world, parents, axis=1), bones)  # the root's is zero
+    posed = _sum_along_chains(bones) + (joints[:, :1] + state.translation[:, None])
     carrier = ops.take(world, owner, axis=1)  # (B, S, 3, 3)
     points = ops.take(posed, owner, axis=1) + _times(
         carrier, places - ops.take(joints, owner, axis=1)
@@ -159,6 +162,24 @@ def _kinematics(state, rest, owner):
 
 def _times(matrices, vectors):
     return ops.sum(matrices * vectors[..., None, :], axis=-1)
+
+
+def _world_rotations(rotations):
+    """Each joint's rotation in the world, (B, 24, 3, 3), generation by generation."""
+    world, order = rotations[:, :1], [0]
+    while len(order) < NUM_JOINTS:
+        children = [k for k in range(NUM_JOINTS) if k not in order and skeleton.PARENTS[k] in order]
+        parents = [order.index(skeleton.PARENTS[k]) for k in children]
+        turned = ops.matmul(ops.take(world, parents, axis=1), ops.take(rotations, children, axis=1))
+        world, order = ops.concatenate([world, turned], axis=1), order + children
+    return ops.take(world, np.argsort(order), axis=1)
+
+
+def _sum_along_chains(parts):
+    """The sum of what each joint adds, (B, 24, ...), from the root down to each joint."""
+    shape = (-1, NUM_JOINTS, int(np.prod(parts.shape[2:])))
+    chains = ops.convert_to_tensor(_carries(range(NUM_JOINTS)))  # (24, 24)
+    return ops.reshape(ops.matmul(chains, ops.reshape(parts, shape)), (-1, *parts.shape[1:]))
 
 
 def _carries(owner):
@@ -199,11 +220,10 @@ def _angle_axes(angles):
 def _growing(world, shapedirs, owner):
     """d sites / d betas (B, S, 3, n): each bone's growth, carried along the chain."""
     directions = ops.transpose(shapedirs, (1, 2, 0))  # (S, 3, n)
-    moved = [directions[0] + ops.zeros_like(world[:, 0, :, :1])]
-    for joint, parent in enumerate(skeleton.PARENTS[1:], start=1):
-        growth = directions[joint] - directions[parent]
-        moved.append(moved[parent] + ops.matmul(world[:, parent], growth))
-    moved = ops.stack(moved, axis=1)  # (B, 24, 3, n)
+    joints, parents = directions[:NUM_JOINTS], np.maximum(skeleton.PARENTS, 0)
+    growth = joints - ops.take(joints, parents, axis=0)  # the root's is zero
+    moved = ops.matmul(ops.take(world, parents, axis=1), growth)  # (B, 24, 3, n)
+    moved = joints[0] + _sum_along_chains(moved)
     growth = directions[NUM_JOINTS:] - ops.take(directions, owner, axis=0)
     carrier = ops.take(world, owner, axis=1)
     return ops.take(moved, owner, axis=1) + ops.matmul(carrier, growth)
