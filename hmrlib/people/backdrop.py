@@ -11,7 +11,7 @@ from numba import njit
 from hmrlib.people.environment import NORMALS, PROFILES, SURFACES, light_on
 from hmrlib.people.fabric import tile_noise
 from hmrlib.people.textures import LEVELS, SIDE, STARTS, TEXELS, textures
-from hmrlib.render.shading import DECODING, ENCODING, FRACTION, four_texels, mix_texels
+from hmrlib.render.textures import DECODING, ENCODING, FRACTION, four_texels, mix_texels
 
 PROFILE = 1024  # directions around, in which rows of trees or houses have their heights
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)

@@ -16,7 +16,7 @@ from hmrlib.people.fabric import BRIGHTNESS, STRENGTHS, pattern, relief, strands
 from hmrlib.people.garments import piece, tube_piece
 from hmrlib.people.measures import NOISES, TUBE_ANGLES, TUBE_RINGS, J
 from hmrlib.people.skin import skin_colors
-from hmrlib.render.rasterizer import flat, vertex_normals
+from hmrlib.render.rasterizer import vertex_normals
 from hmrlib.render.scene import Mesh
 
 RIM = 0.0005  # metres: a hem's inner edge ends this far from the skin
@@ -26,7 +26,7 @@ RIM = 0.0005  # metres: a hem's inner edge ends this far from the skin
 def unit_normals(vertices, faces, normals):
     """Vertex normals of unit length: sums of the faces' normals, weighted by area."""
     vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
-    row = flat(normals)
+    row = normals.reshape(normals.size)
     for v in range(normals.shape[0]):
         x, y, z = row[3 * v], row[3 * v + 1], row[3 * v + 2]
         scale = np.float32(1) / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))

@@ -7,8 +7,7 @@ from numba import njit
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from hmrlib.render.scene import Mipmap, mipmap, mipmap_levels
-from hmrlib.render.shading import halve_picture
+from hmrlib.render.textures import Mipmap, halve_picture, mipmap, mipmap_levels
 
 TEXTURE = 256  # pixels of a cloth's picture, which covers one metre by one metre
 SHADES = 32  # brightness steps of each color in a cloth's palette

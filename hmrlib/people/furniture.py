@@ -8,7 +8,8 @@ from hmrlib.people.draws import clamp, dyes, pick, table
 from hmrlib.people.measures import J
 from hmrlib.people.recipe import Object, rounded
 from hmrlib.people.textures import SIDE, textures
-from hmrlib.render.scene import Mesh, Mipmap, mipmap_levels
+from hmrlib.render.scene import Mesh
+from hmrlib.render.textures import Mipmap, mipmap_levels
 
 
 def draw_objects(rng, environment, camera):

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from hmrlib.people.fabric import tile_noise
-from hmrlib.render.scene import mipmap, mipmap_levels
+from hmrlib.render.textures import mipmap, mipmap_levels
 
 SIDE = 256  # pixels of a texture
 LEVELS = 9  # 256, 128, ... 1

@@ -13,27 +13,18 @@ for display; pictures are laid over one another in encoded values, as image prog
 import numpy as np
 
 from hmrlib.camera import Camera
-from hmrlib.render import rasterizer, scene
+from hmrlib.render import scene, shadows
 from hmrlib.render.lights import (
     STUDIO,
     Lights,
     Sun,
-    ambient_polynomial,
     even_directions,
     irradiance,
     sky,
     sky_of_picture,
 )
-from hmrlib.render.scene import (
-    CLAY,
-    Mesh,
-    Mipmap,
-    Rendering,
-    Scene,
-    mipmap,
-    render_scene,
-    render_scenes,
-)
+from hmrlib.render.scene import CLAY, Mesh, Rendering, Scene, render_scene, render_scenes
+from hmrlib.render.textures import Mipmap, mipmap
 
 __all__ = [
     "CLAY",
@@ -148,6 +139,7 @@ def render_batch(
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1], found {alpha}.")
     num_bodies, num_faces = len(vertices), len(faces)
+    labels = {}
     if parts is not None:
         parts = np.asarray(parts)
         if parts.shape != (num_faces,) or parts.dtype.kind not in "iu":
@@ -155,6 +147,7 @@ def render_batch(
                 f"parts must be {num_faces} whole numbers, one a face; "
                 f"found {parts.dtype} {parts.shape}."
             )
+        labels = {"labels": parts.astype(np.int32)}
     albedo = _albedo(colors, num_bodies, vertices.shape[1], num_faces, smooth)
     if not smooth:
         vertices, faces, albedo = _split(vertices, faces, albedo)
@@ -165,41 +158,33 @@ def render_batch(
     if any(camera.size != (width, height) for camera in cameras):
         raise ValueError("all cameras of a batch must have the same picture size.")
     backgrounds = scene.check_backgrounds(backgrounds, num_bodies, height, width)
-
+    wanted = tuple(scene.BUFFERS) if buffers else ()
     image = np.empty((num_bodies, height, width, 4 if backgrounds is None else 3), np.uint8)
-    to = scene.new_buffers((num_bodies, height, width)) if buffers else None
-    none, no_uv = np.empty(0, np.uint32), np.empty((0, 2), np.float32)
-    labels = np.full(num_faces, -1, np.int32) if parts is None else parts.astype(np.int32)
-    mesh_of = np.zeros(num_faces, np.int32)
-    spans = np.array([0, num_faces]), np.array([two_sided])
+    seen = {name: scene.blank_buffer(name, (num_bodies, height, width)) for name in wanted}
 
     def draw(i, space):
-        image[i] = 0 if backgrounds is None else backgrounds[i % len(backgrounds)]
-        camera = cameras[i % len(cameras)]
-        normals = scene.workspace(space, "normals", vertices[i].shape, np.float32)
-        rasterizer.vertex_normals(vertices[i], faces, none, normals)
-        scene.draw(
-            (vertices[i], faces, normals, albedo[i % len(albedo)], no_uv, labels, mesh_of),
-            [],
-            spans,
-            camera,
-            _lighting(lights[i % len(lights)], camera),
-            scene.NO_SHADOW,
-            None,
-            alpha,
-            supersample,
-            smooth and supersample < 4,  # the finest pictures shade every face by itself
-            space,
-            image[i],
-            tuple(buffer[i] for buffer in to) if buffers else None,
+        body = Mesh.trusted(
+            vertices[i], faces, albedo[i % len(albedo)], two_sided=two_sided, **labels
         )
+        background = None if backgrounds is None else backgrounds[i % len(backgrounds)]
+        camera, lamps = cameras[i % len(cameras)], lights[i % len(lights)]
+        drawn = scene.draw_scene(
+            Scene([body], camera, lamps, background=background, occlusion=0),
+            supersample,
+            wanted,
+            image[i],
+            space,
+            alpha,
+            smooth and supersample < 4,  # the finest pictures shade every face by itself
+        )
+        for name in wanted:
+            if getattr(drawn, name) is not None:
+                seen[name][i] = getattr(drawn, name)
 
     scene.for_each(draw, num_bodies, threads)
-    if not buffers:
-        return Rendering(image)
-    cover, depth, face, barycentric, mesh, seen_parts = to
-    seen_parts = None if parts is None else seen_parts
-    return Rendering(image, cover, depth, face, barycentric, seen_parts, mesh)
+    if parts is None:
+        seen.pop("parts", None)
+    return Rendering(image, **seen)
 
 
 def ambient_occlusion(vertices, faces, directions=160, resolution=384):
@@ -231,23 +216,8 @@ def ambient_occlusion(vertices, faces, directions=160, resolution=384):
     rotations = np.stack([right, np.cross(forward, right), forward], 1)  # (D, 3, 3)
     poses = np.concatenate([rotations, -(rotations @ center)[..., None]], 2)
     focal = 0.49 * resolution / max(radius, 1e-9)
-    return rasterizer.sky_seen(
+    return shadows.sky_seen(
         vertices, faces, poses.astype(np.float32), np.float32(focal), resolution
-    )
-
-
-def _lighting(lights, camera):
-    """`Lights` as `shading.finish` wants them."""
-    directions, up = lights.directions, np.array([0, 1, 0], np.float32)
-    if not lights.in_world:
-        # The viewer's axes as rows, in the world: right, up (the camera's y points down), back.
-        viewer = (camera.rotation * np.array([[1], [-1], [-1]])).astype(np.float32)
-        directions, up = directions @ viewer, viewer[1]
-    return (
-        ambient_polynomial(lights.sky, lights.ground, up),
-        np.stack([directions, lights.colors], 1),
-        np.float32(lights.wrap),
-        np.float32(0),
     )
 
 

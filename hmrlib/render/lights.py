@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hmrlib.render.shading import DECODING, DECODING_STEPS
+from hmrlib.render.textures import DECODING, DECODING_STEPS
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,36 +3,102 @@
     vertex_normals  smooth normals, across the seams of a texture too
     project         bring every vertex to the picture
     rasterize       for every sample, find the nearest triangle
-    weights         where in its triangle a sample lies
+    hit             where in its triangle a sample lies
 
-`rasterize` writes a visibility buffer (nearness and face) and no colour: `hmrlib.render.shading`
-works out colour once a pixel, however many triangles lie behind one another.  `rasterize_depth`,
-the same but for the face, makes the map of what the sun sees.
+`rasterize` fills a z-buffer (inverse depth and face) and works out no colour: `shading` does, once
+a pixel, however many triangles lie behind one another.
 
-Everything here trusts its arguments; `hmrlib.render` checks them.  All functions release the GIL
-and none uses numba's own threads, so any number of Python threads may draw at the same time.
+Everything here trusts its arguments; `hmrlib.render` checks them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
+
+from hmrlib.render.jit import compiled, inlined
 
 NEAR = 0.01  # metres; a pinhole camera sees nothing that is nearer
 SHIFT = 8  # positions are whole numbers of 1/256 of a sample, which makes edge tests exact
 SUBPIXEL = 1 << SHIFT
 HALF = SUBPIXEL // 2
 GUARD = 1 << 29  # positions up to this size cannot overflow 64-bit edge functions
+OUTSIDE = np.int32(-(1 << 31))  # marks a vertex that is nearer than NEAR, or far beyond the picture
 # Samples of a row that a small face is tested on together; rows are that much longer. A loop over 8
 # would be unrolled before the compiler thinks of vectors, and then run on none.
 LANES = 16
 TALL = 64  # samples; up to that height edge functions of a face that narrow fit into 32 bits
-OUTSIDE = np.int32(-(1 << 31))  # marks a vertex that is nearer than NEAR, or far beyond the picture
+NOTHING = np.float32(-np.inf)  # inverse depth of a sample that sees no face
 
 # numba would turn float32 into float64 beside a plain 1.0
 ZERO, ONE = np.float32(0), np.float32(1)
-NOTHING = np.uint64(0)  # a sample of the visibility buffer that sees no face
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+class View(NamedTuple):
+    """A camera for compiled functions; floats are float32.
+
+    Attributes:
+        pose: (3, 4) rotation and translation from world to camera.
+        focal: samples a metre at a depth of one metre, or at all depths if `orthographic`.
+        center_x, center_y: principal point, in samples.
+        orthographic: parallel rays.
+    """
+
+    pose: np.ndarray
+    focal: np.float32
+    center_x: np.float32
+    center_y: np.float32
+    orthographic: bool
+
+
+class Projection(NamedTuple):
+    """Vertices in the picture, each array (V,).
+
+    Attributes:
+        x, y: int32, SUBPIXELths of a sample, or OUTSIDE.
+        wide_x, wide_y: float32, samples, not divided by the depth unless orthographic.
+        inverse_depth: float32, what is linear across a triangle in the picture and grows towards
+            the camera: 1 / depth, or -depth if orthographic.
+        depth: float32, metres along the viewing direction.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    wide_x: np.ndarray
+    wide_y: np.ndarray
+    inverse_depth: np.ndarray
+    depth: np.ndarray
+
+
+class ZBuffer(NamedTuple):
+    """What samples see, each array (rows, columns + LANES); the last LANES are never looked at.
+
+    Attributes:
+        inverse_depth: float32, as in `Projection`; NOTHING where no face is seen.
+        face: uint32; undefined where no face is seen.
+    """
+
+    inverse_depth: np.ndarray
+    face: np.ndarray
+
+
+class Hit(NamedTuple):
+    """A place on a triangle, as a ray meets it.
+
+    Attributes:
+        weights: of the three corners, correct in perspective.
+        depth: metres.
+        outer: whether the triangle's outer side is seen.
+        inverse_area: one over twice the area that the triangle would have in the picture, in square
+            SUBPIXELths, if all of it were as near as this place.
+    """
+
+    weights: tuple[np.float32, np.float32, np.float32]
+    depth: np.float32
+    outer: bool
+    inverse_area: np.float32
+
+
+@compiled
 def vertex_normals(vertices, faces, same, normals):
     """Sum the normals of the faces around each vertex, weighted by area; not normalised.
 
@@ -45,21 +111,22 @@ def vertex_normals(vertices, faces, same, normals):
     normals[:] = 0
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        _, _, _, _, _, _, nx, ny, nz = edges(vertices, a, b, c)
+        _, _, (x, y, z) = edges(vertices, a, b, c)
         if same.shape[0]:
             a, b, c = same[a], same[b], same[c]
         for v in (a, b, c):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz
+            normals[v, 0] += x
+            normals[v, 1] += y
+            normals[v, 2] += z
     for v in range(same.shape[0]):
         if same[v] != v:
-            normals[v] = normals[same[v]]
+            for k in range(3):
+                normals[v, k] = normals[same[v], k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@inlined
 def edges(vertices, a, b, c):
-    """A triangle's edges a to b and a to c, and their cross product: nine numbers."""
+    """A triangle's edges a to b and a to c, and their cross product."""
     ux, uy, uz = (
         vertices[b, 0] - vertices[a, 0],
         vertices[b, 1] - vertices[a, 1],
@@ -70,10 +137,11 @@ def edges(vertices, a, b, c):
         vertices[c, 1] - vertices[a, 1],
         vertices[c, 2] - vertices[a, 2],
     )
-    return ux, uy, uz, vx, vy, vz, uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    normal = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    return (ux, uy, uz), (vx, vy, vz), normal
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def weld(bits, table, same):
     """For each vertex, the first that stands at exactly the same place, by hashing.
 
@@ -102,377 +170,224 @@ def weld(bits, table, same):
             slot = np.uint32((slot + np.uint32(1)) & mask)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def project(vertices, pose, intrinsics, orthographic, position, screen):
-    """Vertices in the picture.
-
-    Args:
-        vertices: (V, 3) metres.
-        pose: (3, 4) rotation and translation from world to camera.
-        intrinsics: (3,) focal length and principal point, in samples.
-        orthographic: parallel rays.
-        position: (V, 2) int32 result: x, y in SUBPIXELths of a sample, or OUTSIDE.
-        screen: (V, 4) result: x and y in samples, not yet divided by the depth unless
-            orthographic; nearness; depth.  Nearness is what is linear across a triangle in the
-            picture and grows towards the camera: 1 / depth, or -depth if orthographic.
-    """
-    focal, center_x, center_y = intrinsics[0], intrinsics[1], intrinsics[2]
-    snap, limit = np.float32(SUBPIXEL), np.float32(GUARD)
-    nearest = np.float32(SUBPIXEL / NEAR)
-    # As long rows: numba does not know how long a table's rows are, and so cannot tell that what
-    # is written for one vertex is not read for the next, as loops on vectors need.
-    points, to_screen, to_position = flat(vertices), flat(screen), flat(position)
+@compiled
+def project(vertices, view, projected):
+    """Bring vertices (V, 3), metres, to the picture of a `View`: fill a `Projection`."""
+    pose, focal, center_x, center_y, orthographic = view
+    to_x, to_y, to_wide_x, to_wide_y, to_inverse_depth, to_depth = projected
+    limit, nearest = np.float32(GUARD), np.float32(SUBPIXEL / NEAR)
     for v in range(vertices.shape[0]):
-        px, py, pz = points[3 * v], points[3 * v + 1], points[3 * v + 2]
+        px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         x = pose[0, 0] * px + pose[0, 1] * py + pose[0, 2] * pz + pose[0, 3]
         y = pose[1, 0] * px + pose[1, 1] * py + pose[1, 2] * pz + pose[1, 3]
         z = pose[2, 0] * px + pose[2, 1] * py + pose[2, 2] * pz + pose[2, 3]
         divisor = ONE if orthographic else z
-        to_screen[4 * v] = focal * x + center_x * divisor
-        to_screen[4 * v + 1] = focal * y + center_y * divisor
-        to_screen[4 * v + 2] = -z if orthographic else ONE / z
-        to_screen[4 * v + 3] = z
-    # A loop of its own, as the two together do not run on vectors of vertices.
-    for v in range(vertices.shape[0]):
-        scale = snap if orthographic else snap * to_screen[4 * v + 2]
-        x, y = to_screen[4 * v] * scale, to_screen[4 * v + 1] * scale
+        wide_x, wide_y = focal * x + center_x * divisor, focal * y + center_y * divisor
+        inverse_depth = -z if orthographic else ONE / z
+        scale = np.float32(SUBPIXEL) * (ONE if orthographic else inverse_depth)
+        x, y = wide_x * scale, wide_y * scale
         inside = (scale > 0) & (scale <= nearest) & (abs(x) <= limit) & (abs(y) <= limit)
-        to_position[2 * v] = np.int32(np.rint(x)) if inside else OUTSIDE
-        to_position[2 * v + 1] = np.int32(np.rint(y)) if inside else OUTSIDE
+        to_x[v] = np.int32(np.rint(x)) if inside else OUTSIDE
+        to_y[v] = np.int32(np.rint(y)) if inside else OUTSIDE
+        to_wide_x[v], to_wide_y[v] = wide_x, wide_y
+        to_inverse_depth[v], to_depth[v] = inverse_depth, z
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def flat(table):
-    """A table (n, m) as one row (n m,)."""
-    return table.reshape(table.size)
+@compiled
+def rasterize(faces, mesh_of_face, two_sided, projected, orthographic, first_row, samples):
+    """Find what each sample sees: the nearest triangle whose outer side the camera faces.
 
+    A sample on an edge belongs to both triangles that share it; the nearer one keeps it, or the
+    first of two as near. So there are no cracks, and no rule is needed for who owns an edge.
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def bounds(position, supersample, width, height):
-    """Pixels (top, bottom, left, right; half open) outside which nothing can be seen."""
-    left, top, right, bottom = np.int32(GUARD), np.int32(GUARD), np.int32(-GUARD), np.int32(-GUARD)
-    places = flat(position)  # as in `project`
-    for v in range(position.shape[0]):
-        x, y = places[2 * v], places[2 * v + 1]
-        left, right = min(left, x), max(right, x)
-        top, bottom = min(top, y), max(bottom, y)
-    if left == OUTSIDE:
-        return 0, height, 0, width
-    pixel = supersample << SHIFT
-    return (
-        min(max(top // pixel, 0), height),
-        min(max(bottom // pixel + 1, 0), height),
-        min(max(left // pixel, 0), width),
-        min(max(right // pixel + 1, 0), width),
-    )
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _span(start, step, inverse, begin, end):
-    """Of the samples k, begin <= k < end, those where start + k step >= 0; inverse = 1 / step.
-
-    A quotient that is not whole is at least 1 / step, 3e-8, away from a whole number.
+    Args:
+        faces: (F, 3) counterclockwise seen from outside.
+        mesh_of_face, two_sided: (F,), (M,) of which meshes inner sides are seen as well.
+        projected: `Projection`.
+        orthographic: parallel rays.
+        first_row: the row of the picture, in samples, at which the samples begin.
+        samples: `ZBuffer`, changed in place.
     """
-    if step > 0:
-        return max(begin, np.int64(np.ceil(-start * inverse - 1e-9))), end
-    if step < 0:
-        return begin, min(end, np.int64(np.floor(-start * inverse + 1e-9)) + 1)
-    return (begin, end) if start >= 0 else (begin, begin)
+    place_x, place_y, inverse_depth = projected.x, projected.y, projected.inverse_depth
+    nearest, seen = samples.inverse_depth, samples.face
+    rows, width = nearest.shape[0], nearest.shape[1] - LANES
+    last_row = first_row + rows - 1
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay = np.int64(place_x[a]), np.int64(place_y[a])
+        bx, by = np.int64(place_x[b]), np.int64(place_y[b])
+        cx, cy = np.int64(place_x[c]), np.int64(place_y[c])
+        low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
+        low_y, high_y = min(ay, by, cy), max(ay, by, cy)
+        if low_x == OUTSIDE:
+            see_inside = two_sided[mesh_of_face[f]]
+            _rasterize_wide(f, (a, b, c), see_inside, projected, orthographic, first_row, samples)
+            continue
+        area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
+        if area == 0 or (area < 0 and not two_sided[mesh_of_face[f]]):
+            continue
+        if area < 0:  # the inner side: turn it round
+            area = -area
+            b, c = c, b
+            bx, by, cx, cy = cx, cy, bx, by
+        name = np.uint32(f)
+        # Samples lie at the middle of their cells.
+        left, right = max((low_x + HALF - 1) >> SHIFT, 0), min((high_x - HALF) >> SHIFT, width - 1)
+        top = max((low_y + HALF - 1) >> SHIFT, first_row)
+        bottom = min((high_y - HALF) >> SHIFT, last_row)
+        if left > right or top > bottom:  # between the samples
+            continue
+
+        # Edge functions: the weight of a vertex is proportional to the sample's distance from the
+        # opposite edge. They are linear, so a step to the next sample is one addition; and so is
+        # the inverse depth.
+        x, y = (left << SHIFT) + HALF, (top << SHIFT) + HALF
+        row_a = (bx - cx) * (y - cy) - (by - cy) * (x - cx)
+        row_b = (cx - ax) * (y - ay) - (cy - ay) * (x - ax)
+        row_c = (ax - bx) * (y - by) - (ay - by) * (x - bx)
+        step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
+        scale = ONE / np.float32(area)
+        near_a = inverse_depth[a] * scale
+        near_b = inverse_depth[b] * scale
+        near_c = inverse_depth[c] * scale
+        slope = (
+            np.float32(step_a) * near_a + np.float32(step_b) * near_b + np.float32(step_c) * near_c
+        )
+        small = high_x - low_x < LANES << SHIFT and high_y - low_y < TALL << SHIFT
+        for i in range(top - first_row, bottom - first_row + 1):
+            row = np.uint32(i)  # unsigned, so that numba tests for no negative index
+            start = (
+                np.float32(row_a) * near_a + np.float32(row_b) * near_b + np.float32(row_c) * near_c
+            )
+            if small:  # as many samples as it may meet, all at once, on vectors
+                edge_a, edge_b, edge_c = np.int32(row_a), np.int32(row_b), np.int32(row_c)
+                across_a, across_b, across_c = np.int32(step_a), np.int32(step_b), np.int32(step_c)
+                for k in range(LANES):
+                    n, column = np.int32(k), np.uint32(left + k)
+                    edges_here = edge_a + n * across_a, edge_b + n * across_b, edge_c + n * across_c
+                    near = start + np.float32(k) * slope
+                    inside = (edges_here[0] | edges_here[1] | edges_here[2]) >= np.int32(0)
+                    front = inside & (near > nearest[row, column])
+                    nearest[row, column] = near if front else nearest[row, column]
+                    seen[row, column] = name if front else seen[row, column]
+            else:
+                for k in range(right - left + 1):
+                    n, column = np.int64(k), np.uint32(left + k)
+                    near = start + np.float32(k) * slope
+                    inside = (row_a + n * step_a | row_b + n * step_b | row_c + n * step_c) >= 0
+                    if inside and near > nearest[row, column]:
+                        nearest[row, column], seen[row, column] = near, name
+            row_a += (bx - cx) << SHIFT
+            row_b += (cx - ax) << SHIFT
+            row_c += (ax - bx) << SHIFT
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _edges(screen, a, b, c, orthographic):
-    """Edge functions (3, 3) of a triangle with a vertex OUTSIDE, in homogeneous coordinates.
+@compiled
+def _rasterize_wide(f, corners, two_sided, projected, orthographic, first_row, samples):
+    """Rasterise a triangle with a vertex OUTSIDE, over the whole picture; see `rasterize`."""
+    rows, width = samples.inverse_depth.shape[0], samples.inverse_depth.shape[1] - LANES
+    functions, facing = _wide_edges(corners, projected, orthographic)
+    if not (facing > 0 or (two_sided and facing < 0)):  # turned away, or degenerate
+        return
+    for i in range(rows):
+        for j in range(width):
+            weights, depth = _wide_weights(
+                functions, facing, corners, projected, j + 0.5, first_row + i + 0.5
+            )
+            total = weights[0] + weights[1] + weights[2]
+            if min(weights[0], weights[1], weights[2]) < 0 or total <= 0:
+                continue
+            if depth < NEAR and not orthographic:
+                continue
+            near = np.float32(-depth if orthographic else 1 / depth)
+            if near > samples.inverse_depth[i, j]:
+                samples.inverse_depth[i, j], samples.face[i, j] = near, f
+
+
+@inlined
+def _wide_edges(corners, projected, orthographic):
+    """Edge functions (3, 3) in homogeneous coordinates, and twice the volume they span.
 
     Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates" (1997): edge
     functions need no division by depth, so a triangle that reaches behind the camera need not be
     clipped.
     """
-    ax, ay, az = np.float64(screen[a, 0]), np.float64(screen[a, 1]), np.float64(screen[a, 3])
-    bx, by, bz = np.float64(screen[b, 0]), np.float64(screen[b, 1]), np.float64(screen[b, 3])
-    cx, cy, cz = np.float64(screen[c, 0]), np.float64(screen[c, 1]), np.float64(screen[c, 3])
-    aw, bw, cw = (1.0, 1.0, 1.0) if orthographic else (az, bz, cz)
-    return (
-        (cy * bw - cw * by, cw * bx - cx * bw, cx * by - cy * bx),
-        (ay * cw - aw * cy, aw * cx - ax * cw, ax * cy - ay * cx),
-        (by * aw - bw * ay, bw * ax - bx * aw, bx * ay - by * ax),
-        ax * (cy * bw - cw * by) + ay * (cw * bx - cx * bw) + aw * (cx * by - cy * bx),
-    )
+    a, b, c = corners
+    ax, ay = np.float64(projected.wide_x[a]), np.float64(projected.wide_y[a])
+    bx, by = np.float64(projected.wide_x[b]), np.float64(projected.wide_y[b])
+    cx, cy = np.float64(projected.wide_x[c]), np.float64(projected.wide_y[c])
+    aw = bw = cw = 1.0
+    if not orthographic:
+        aw, bw = np.float64(projected.depth[a]), np.float64(projected.depth[b])
+        cw = np.float64(projected.depth[c])
+    of_a = cy * bw - cw * by, cw * bx - cx * bw, cx * by - cy * bx
+    of_b = ay * cw - aw * cy, aw * cx - ax * cw, ax * cy - ay * cx
+    of_c = by * aw - bw * ay, bw * ax - bx * aw, bx * ay - by * ax
+    return (of_a, of_b, of_c), ax * of_a[0] + ay * of_a[1] + aw * of_a[2]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _packed(near, face):
-    """A sample of the visibility buffer: of two, the larger number is the one in front.
-
-    The bits of floats, read as whole numbers, are in the order of the floats where these are
-    positive, and in the opposite one where they are not. Of faces as near, the first is in front.
-    """
-    bits = np.float32(near).view(np.int32)
-    bits = np.uint32(bits ^ ((bits >> np.int32(31)) | np.int32(-0x80000000)))
-    return (np.uint64(bits) << np.uint64(32)) | np.uint64(~np.uint32(face))
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def unpacked(sample):
-    """Nearness and face of a sample that sees one."""
-    bits, sign = np.uint32(sample >> np.uint64(32)), np.uint32(0x80000000)
-    bits = bits ^ sign if bits & sign else ~bits
-    return np.uint32(bits).view(np.float32), ~np.uint32(sample)
+@inlined
+def _wide_weights(functions, facing, corners, projected, x, y):
+    """Weights of the corners at x, y, in samples, not scaled to sum 1; and the depth there."""
+    sign = 1.0 if facing > 0 else -1.0
+    of_a, of_b, of_c = functions
+    a, b, c = corners
+    weight_a = sign * (of_a[0] * x + of_a[1] * y + of_a[2])
+    weight_b = sign * (of_b[0] * x + of_b[1] * y + of_b[2])
+    weight_c = sign * (of_c[0] * x + of_c[1] * y + of_c[2])
+    depth = weight_a * projected.depth[a] + weight_b * projected.depth[b]
+    depth += weight_c * projected.depth[c]
+    return (weight_a, weight_b, weight_c), depth / (weight_a + weight_b + weight_c)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _combined(a, b, c, of_a, of_b, of_c):
-    """The vertices' values, each times a whole number, summed up in single precision."""
-    return np.float32(a) * of_a + np.float32(b) * of_b + np.float32(c) * of_c
+@compiled
+def wide_hit(corners, x, y, projected, orthographic):
+    """`hit` on a triangle with a vertex OUTSIDE; corners: three vertex indices."""
+    a, b, c = corners
+    functions, facing = _wide_edges(corners, projected, orthographic)
+    weights, _ = _wide_weights(functions, facing, corners, projected, x / SUBPIXEL, y / SUBPIXEL)
+    weight_a, weight_b, weight_c = max(weights[0], 0.0), max(weights[1], 0.0), max(weights[2], 0.0)
+    scale = 1.0 / (weight_a + weight_b + weight_c)
+    weight_a, weight_b = np.float32(weight_a * scale), np.float32(weight_b * scale)
+    weight_c = np.float32(weight_c * scale)
+    depth = weight_a * projected.depth[a] + weight_b * projected.depth[b]
+    depth += weight_c * projected.depth[c]
+    inverse_area = np.float32(1 / (abs(facing) * SUBPIXEL * SUBPIXEL))
+    if not orthographic:
+        inverse_area *= depth * depth * depth
+    return Hit((weight_a, weight_b, weight_c), depth, facing > 0, inverse_area)
 
 
-def _rasterizer(with_faces):
-    """`rasterize` and `rasterize_depth`, which differ in what a sample is."""
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def fill(
-        position,
-        screen,
-        faces,
-        first_face,
-        two_sided,
-        orthographic,
-        first_row,
-        width,
-        rows,
-        samples,
-    ):
-        """Find what each sample sees: the nearest triangle whose outer side the camera faces.
-
-        Args:
-            position, screen: (V, 2), (V, 4) from `project`.
-            faces: (F, 3) counterclockwise seen from outside.
-            first_face: what to add to an index into `faces` before it is written.
-            two_sided: see inner sides as well.
-            first_row: the row of the picture, in samples, at which the samples begin.
-            width, rows: the part of the samples in use.
-            samples: result, (h, at least width + LANES): uint64, see `unpacked`, which the caller
-                has cleared to NOTHING; for `rasterize_depth` float32 nearness, cleared to -inf.
-        """
-        last_row = first_row + rows - 1
-        lanes, tall = np.int64(LANES << SHIFT), np.int64(TALL << SHIFT)
-        for f in range(faces.shape[0]):
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            ax, ay = np.int64(position[a, 0]), np.int64(position[a, 1])
-            bx, by = np.int64(position[b, 0]), np.int64(position[b, 1])
-            cx, cy = np.int64(position[c, 0]), np.int64(position[c, 1])
-            area = (cx - ax) * (by - ay) - (bx - ax) * (cy - ay)  # twice; y points down
-            low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
-            low_y, high_y = min(ay, by, cy), max(ay, by, cy)
-            name = np.uint32(f + first_face)
-            if low_x == OUTSIDE:
-                fill_homogeneous(
-                    screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
-                )
-                continue
-            if area == 0 or (area < 0 and not two_sided):
-                continue
-            if area < 0:  # the inner side: turn it round
-                area = -area
-                b, c = c, b
-                bx, by, cx, cy = cx, cy, bx, by
-            # Samples lie at the middle of their cells.
-            left = max((low_x + HALF - 1) >> SHIFT, 0)
-            right = min((high_x - HALF) >> SHIFT, width - 1)
-            top = max((low_y + HALF - 1) >> SHIFT, first_row)
-            bottom = min((high_y - HALF) >> SHIFT, last_row)
-            if left > right or top > bottom:  # between the samples
-                continue
-
-            # Edge functions: the weight of a vertex is proportional to the sample's distance from
-            # the opposite edge.  They are linear, so a step to the next sample is one addition.
-            x, y = (left << SHIFT) + HALF, (top << SHIFT) + HALF
-            row_a = (bx - cx) * (y - cy) - (by - cy) * (x - cx)
-            row_b = (cx - ax) * (y - ay) - (cy - ay) * (x - ax)
-            row_c = (ax - bx) * (y - by) - (ay - by) * (x - bx)
-            step_a, step_b, step_c = (cy - by) << SHIFT, (ay - cy) << SHIFT, (by - ay) << SHIFT
-            down_a, down_b, down_c = (bx - cx) << SHIFT, (cx - ax) << SHIFT, (ax - bx) << SHIFT
-            inverse_area = ONE / np.float32(area)
-            near_a = screen[a, 2] * inverse_area
-            near_b = screen[b, 2] * inverse_area
-            near_c = screen[c, 2] * inverse_area
-            # Nearness is linear in the picture too.
-            slope = _combined(step_a, step_b, step_c, near_a, near_b, near_c)
-            if high_x - low_x < lanes and high_y - low_y < tall:
-                # Small: all samples that it may meet in a row are tested at once, on vectors.
-                lane_a, lane_b, lane_c = np.int32(row_a), np.int32(row_b), np.int32(row_c)
-                across_a, across_b, across_c = np.int32(step_a), np.int32(step_b), np.int32(step_c)
-                for i in range(top - first_row, bottom - first_row + 1):
-                    row = np.uint32(i)
-                    near = _combined(lane_a, lane_b, lane_c, near_a, near_b, near_c)
-                    for k in range(LANES):
-                        n, j = np.int32(k), np.uint32(left + k)
-                        outside = (
-                            (lane_a + n * across_a)
-                            | (lane_b + n * across_b)
-                            | (lane_c + n * across_c)
-                        ) < np.int32(0)
-                        here = near + np.float32(k) * slope
-                        if with_faces:
-                            here = NOTHING if outside else _packed(here, name)
-                            samples[row, j] = max(samples[row, j], here)
-                        else:
-                            seen = (not outside) & (here > samples[row, j])
-                            samples[row, j] = here if seen else samples[row, j]
-                    lane_a += np.int32(down_a)
-                    lane_b += np.int32(down_b)
-                    lane_c += np.int32(down_c)
-                continue
-            # Others are drawn from edge to edge of each row.
-            inverse_a = 1 / step_a if step_a else 0.0
-            inverse_b = 1 / step_b if step_b else 0.0
-            inverse_c = 1 / step_c if step_c else 0.0
-            for i in range(top - first_row, bottom - first_row + 1):
-                row = np.uint32(i)
-                near = _combined(row_a, row_b, row_c, near_a, near_b, near_c)
-                begin, end = _span(row_a, step_a, inverse_a, 0, right - left + 1)
-                begin, end = _span(row_b, step_b, inverse_b, begin, end)
-                begin, end = _span(row_c, step_c, inverse_c, begin, end)
-                for k in range(begin, end):
-                    here, j = near + np.float32(k) * slope, np.uint32(left + k)
-                    if with_faces:
-                        samples[row, j] = max(samples[row, j], _packed(here, name))
-                    else:
-                        samples[row, j] = max(samples[row, j], here)
-                row_a += down_a
-                row_b += down_b
-                row_c += down_c
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def fill_homogeneous(
-        screen, a, b, c, name, two_sided, orthographic, first_row, width, rows, samples
-    ):
-        """Rasterise a triangle with a vertex OUTSIDE, sample by sample."""
-        edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
-        if not (facing > 0 or (two_sided and facing < 0)):  # turned away, or degenerate
-            return
-        sign = 1.0 if facing > 0 else -1.0
-        for i in range(rows):
-            y = first_row + i + 0.5
-            for j in range(width):
-                x = j + 0.5
-                weight_a = sign * (edge_a[0] * x + edge_a[1] * y + edge_a[2])
-                weight_b = sign * (edge_b[0] * x + edge_b[1] * y + edge_b[2])
-                weight_c = sign * (edge_c[0] * x + edge_c[1] * y + edge_c[2])
-                total = weight_a + weight_b + weight_c
-                if weight_a < 0 or weight_b < 0 or weight_c < 0 or total <= 0:
-                    continue
-                depth = (
-                    weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
-                ) / total
-                if depth < NEAR and not orthographic:
-                    continue
-                near = np.float32(-depth if orthographic else 1 / depth)
-                if with_faces:
-                    samples[i, j] = max(samples[i, j], _packed(near, name))
-                else:
-                    samples[i, j] = max(samples[i, j], near)
-
-    return fill
-
-
-rasterize, rasterize_depth = _rasterizer(True), _rasterizer(False)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def weights(position, screen, a, b, c, x, y, orthographic):
-    """Where in the triangle a, b, c, drawn at x, y, the surface lies that is seen there.
+@inlined
+def hit(a, b, c, x, y, orthographic):
+    """Where in a triangle the surface lies that is seen at x, y.
 
     Args:
+        a, b, c: the corners' x, y and inverse depth, as in `Projection`.
         x, y: in SUBPIXELths of a sample; just outside the triangle, the answer is clamped to it.
+        orthographic: parallel rays.
 
     Returns:
-        the weights of a, b and c, correct in perspective; the depth; whether the triangle's
-        outer side is seen; and one over twice the area that it would have in the picture, in
-        square SUBPIXELths, if all of it were as near as this place.
+        `Hit`.
     """
-    if position[a, 0] == OUTSIDE or position[b, 0] == OUTSIDE or position[c, 0] == OUTSIDE:
-        edge_a, edge_b, edge_c, facing = _edges(screen, a, b, c, orthographic)
-        sign = 1.0 if facing > 0 else -1.0
-        x_sample, y_sample = x / SUBPIXEL, y / SUBPIXEL
-        wide_a = max(sign * (edge_a[0] * x_sample + edge_a[1] * y_sample + edge_a[2]), 0.0)
-        wide_b = max(sign * (edge_b[0] * x_sample + edge_b[1] * y_sample + edge_b[2]), 0.0)
-        wide_c = max(sign * (edge_c[0] * x_sample + edge_c[1] * y_sample + edge_c[2]), 0.0)
-        scale = 1.0 / (wide_a + wide_b + wide_c)
-        weight_a, weight_b = np.float32(wide_a * scale), np.float32(wide_b * scale)
-        weight_c = np.float32(wide_c * scale)
-        depth = weight_a * screen[a, 3] + weight_b * screen[b, 3] + weight_c * screen[c, 3]
-        inverse_area = np.float32(1 / (abs(facing) * SUBPIXEL * SUBPIXEL))
-        if not orthographic:
-            inverse_area *= depth * depth * depth
-        return weight_a, weight_b, weight_c, depth, facing > 0, inverse_area
-    ax, ay = np.float32(position[a, 0] - x), np.float32(position[a, 1] - y)
-    bx, by = np.float32(position[b, 0] - x), np.float32(position[b, 1] - y)
-    cx, cy = np.float32(position[c, 0] - x), np.float32(position[c, 1] - y)
-    weight_a = by * cx - bx * cy
-    weight_b = cy * ax - cx * ay
-    weight_c = ay * bx - ax * by
+    (ax, ay, near_a), (bx, by, near_b), (cx, cy, near_c) = a, b, c
+    ax, ay = np.float32(ax - x), np.float32(ay - y)
+    bx, by = np.float32(bx - x), np.float32(by - y)
+    cx, cy = np.float32(cx - x), np.float32(cy - y)
+    weight_a, weight_b, weight_c = by * cx - bx * cy, cy * ax - cx * ay, ay * bx - ax * by
     outer = weight_a + weight_b + weight_c > ZERO
-    if not outer:
-        weight_a, weight_b, weight_c = -weight_a, -weight_b, -weight_c
-    weight_a, weight_b, weight_c = max(weight_a, ZERO), max(weight_b, ZERO), max(weight_c, ZERO)
+    sign = ONE if outer else -ONE
+    weight_a, weight_b = max(sign * weight_a, ZERO), max(sign * weight_b, ZERO)
+    weight_c = max(sign * weight_c, ZERO)
     total = weight_a + weight_b + weight_c
-    part_a, part_b, part_c = (
-        weight_a * screen[a, 2],
-        weight_b * screen[b, 2],
-        weight_c * screen[c, 2],
-    )
+    # divided by the corners' depths, weights are correct in perspective
+    part_a, part_b, part_c = weight_a * near_a, weight_b * near_b, weight_c * near_c
     near = part_a + part_b + part_c
     if orthographic:
         scale = ONE / total
-        return weight_a * scale, weight_b * scale, weight_c * scale, -near * scale, outer, scale
+        weights = weight_a * scale, weight_b * scale, weight_c * scale
+        return Hit(weights, -near * scale, outer, scale)
     scale = ONE / near
     depth = total * scale
-    inverse_area = depth * depth * scale * screen[a, 2] * screen[b, 2] * screen[c, 2]
-    return part_a * scale, part_b * scale, part_c * scale, depth, outer, inverse_area
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def sky_seen(vertices, faces, poses, focal, resolution):
-    """The part of the sky that each vertex sees; see `hmrlib.render.ambient_occlusion`.
-
-    Args:
-        vertices, faces: as for `rasterize`.
-        poses: (D, 3, 4) rotations and translations that put the body before the camera.
-        focal: pixels a metre.
-        resolution: of the depth pictures.
-    """
-    normals = np.empty(vertices.shape, np.float32)
-    vertex_normals(vertices, faces, np.empty(0, np.uint32), normals)
-    position = np.empty((vertices.shape[0], 2), np.int32)
-    screen = np.empty((vertices.shape[0], 4), np.float32)
-    nearness = np.empty((resolution, resolution + LANES), np.float32)
-    middle = np.float32(resolution / 2)
-    intrinsics = np.array([focal, middle, middle], np.float32)
-    seen = np.zeros(vertices.shape[0], np.float32)
-    total = np.full(vertices.shape[0], np.float32(1e-20))
-    # A vertex steps out of its own surface by the width of some samples.
-    step = np.float32(2.0) / focal
-    for d in range(poses.shape[0]):
-        pose = poses[d]
-        project(vertices, pose, intrinsics, True, position, screen)
-        nearness[:] = -np.inf
-        rasterize_depth(
-            position, screen, faces, 0, False, True, 0, resolution, resolution, nearness
-        )
-        for v in range(vertices.shape[0]):
-            x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
-            length = np.sqrt(x * x + y * y + z * z) + np.float32(1e-30)
-            right = (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z) / length
-            down = (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z) / length
-            cosine = -(pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z) / length
-            if cosine <= 0:
-                continue
-            total[v] += cosine
-            j = int(screen[v, 0] + right * step * focal)
-            i = int(screen[v, 1] + down * step * focal)
-            near = screen[v, 2] + cosine * step
-            i, j = min(max(i, 0), resolution - 1), min(max(j, 0), resolution - 1)
-            if near + np.float32(0.5) * step >= nearness[i, j]:
-                seen[v] += cosine
-    return seen / total
+    inverse_area = depth * depth * scale * near_a * near_b * near_c
+    return Hit((part_a * scale, part_b * scale, part_c * scale), depth, outer, inverse_area)

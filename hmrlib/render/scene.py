@@ -4,35 +4,28 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from itertools import accumulate
 from math import prod
 
 import numpy as np
-from numba import njit
 
 from hmrlib.camera import Camera
-from hmrlib.render import rasterizer, shading
-from hmrlib.render.lights import Sun, irradiance_polynomial
+from hmrlib.render import rasterizer, shading, shadows, textures
+from hmrlib.render.lights import Lights, Sun, ambient_polynomial, irradiance_polynomial
+from hmrlib.render.textures import Mipmap, mipmap
 
 CLAY = (0.84, 0.81, 0.77)
 SUPERSAMPLE = (1, 2, 4)
 MOST_SAMPLES = 1 << 20  # in memory at a time, for each thread; larger pictures are drawn in bands
-SHADOW_MARGIN = shading.REACH + 2  # texels of the sun's map, so that half-shadows end within it
-BUFFERS = ("alpha", "depth", "face", "barycentric", "mesh", "parts")
-CONTACT_CELLS = 48  # along each side of the grid that darkens the ground under feet
-
-NO_SHADOW = (
-    (np.zeros((3, 4), np.float32), np.zeros(3, np.float32)),
-    (
-        np.empty((0, 0), np.float32),
-        np.empty((0, 0), np.float32),
-        np.float32(0),
-        np.float32(1),
-        np.float32(0),
-        np.float32(0),
-    ),
-)
+BUFFERS = {  # name -> type, and what stands where nothing is seen
+    "alpha": (np.float32, 0),
+    "depth": (np.float32, np.inf),
+    "face": (np.int32, -1),
+    "barycentric": (np.float32, 0),
+    "parts": (np.int32, -1),
+    "mesh": (np.int32, -1),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,62 +53,6 @@ class Rendering:
     barycentric: np.ndarray | None = None
     parts: np.ndarray | None = None
     mesh: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Mipmap:
-    """A picture that covers a mesh, and its halved copies for where it is seen small.
-
-    Williams, "Pyramidal parametrics" (1983).  Made by `mipmap`.
-
-    Attributes:
-        texels: (T,) uint32 packed colours, or (T, 2) float32 slopes of a bump map, of all levels.
-        levels: (L, 3) first texel, height and width of each level.
-    """
-
-    texels: np.ndarray
-    levels: np.ndarray
-
-
-def mipmap(picture) -> Mipmap:
-    """Prepare a texture or a bump map, once for all meshes that wear it.
-
-    Args:
-        picture: (h, w, 3) uint8 sRGB, or (h, w) floats, heights in metres.
-
-    Raises:
-        ValueError: neither of the two, or heights that are not finite.
-    """
-    picture = np.asarray(picture)
-    is_color = picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == np.uint8
-    is_bump = picture.ndim == 2 and picture.dtype.kind == "f"
-    if not (is_color or is_bump) or not picture.size:
-        raise ValueError(
-            "a texture must be uint8 (h, w, 3), a bump map floats (h, w); "
-            f"found {picture.dtype} {picture.shape}."
-        )
-    levels, size = mipmap_levels(*picture.shape[:2])
-    if is_color:
-        texels = np.empty(size, np.uint32)
-        shading.picture_levels(np.ascontiguousarray(picture), texels, levels)
-    else:
-        if not np.isfinite(picture).all():
-            raise ValueError("a bump map's heights must be finite.")
-        texels = np.empty((size, 2), np.float32)
-        shading.slope_levels(np.ascontiguousarray(picture, np.float32), texels, levels)
-    return Mipmap(texels, levels)
-
-
-@cache
-def mipmap_levels(height, width):
-    """`Mipmap.levels` of a picture, and the number of texels of them all."""
-    levels, first = [], 0
-    while True:
-        levels.append((first, height, width))
-        first += height * width
-        if min(height, width) == 1:
-            return np.array(levels, np.int64), first
-        height, width = height // 2, width // 2
 
 
 _NO_TEXTURE = Mipmap(np.empty(0, np.uint32), np.zeros((1, 3), np.int64))
@@ -244,8 +181,9 @@ class Scene:
     Attributes:
         meshes: list of `Mesh`.
         camera: gives the picture its size.
-        sky: (9, 3) harmonics of the light from all around; see `lights.sky`.
-        sun: `Sun`, or None.
+        sky: (9, 3) harmonics of the light from all around, see `lights.sky`; or `Lights`, which
+            throw no shadows.
+        sun: `Sun`, or None; beside `Lights` there is none.
         ground: (4,) a, b, c, d: the plane a x + b y + c z = d in the world, (a, b, c) pointing up.
             It is not drawn: the background's own ground darkens where bodies keep sun and sky
             from it.  None is no ground.
@@ -258,7 +196,7 @@ class Scene:
 
     meshes: list
     camera: Camera
-    sky: np.ndarray
+    sky: np.ndarray | Lights
     sun: Sun | None = None
     ground: np.ndarray | None = None
     background: np.ndarray | None = None
@@ -271,8 +209,10 @@ class Scene:
             raise ValueError(f"camera must be a Camera, found {type(self.camera).__name__}.")
         if not (self.sun is None or isinstance(self.sun, Sun)):
             raise ValueError(f"sun must be a Sun or None, found {type(self.sun).__name__}.")
-        sky = np.asarray(self.sky, float)
-        if sky.shape != (9, 3) or not np.isfinite(sky).all():
+        sky = self.sky if isinstance(self.sky, Lights) else np.asarray(self.sky, float)
+        if isinstance(sky, Lights) and self.sun is not None:
+            raise ValueError("a scene is lit by Lights, or by a sky and a sun: leave one out.")
+        if not isinstance(sky, Lights) and (sky.shape != (9, 3) or not np.isfinite(sky).all()):
             raise ValueError(f"sky must be finite and (9, 3), found shape {sky.shape}.")
         if not 0 <= self.occlusion < np.inf:
             raise ValueError(f"occlusion must be a radius in metres >= 0, found {self.occlusion}.")
@@ -293,7 +233,7 @@ class Scene:
         object.__setattr__(self, "sky", sky)
 
 
-def render_scene(scene, supersample=2, buffers=BUFFERS) -> Rendering:
+def render_scene(scene, supersample=2, buffers=tuple(BUFFERS)) -> Rendering:
     """Draw a scene.
 
     Args:
@@ -307,7 +247,7 @@ def render_scene(scene, supersample=2, buffers=BUFFERS) -> Rendering:
     return render_scenes([scene], supersample, threads=1, buffers=buffers)[0]
 
 
-def render_scenes(scenes, supersample=2, threads=None, buffers=BUFFERS) -> list[Rendering]:
+def render_scenes(scenes, supersample=2, threads=None, buffers=tuple(BUFFERS)) -> list[Rendering]:
     """Draw many scenes on all cores; each picture equals the one that `render_scene` draws.
 
     Args:
@@ -329,7 +269,7 @@ def render_scenes(scenes, supersample=2, threads=None, buffers=BUFFERS) -> list[
     drawn = _blank_images(scenes)  # images to begin with, then what they become
 
     def draw(i, space):
-        drawn[i] = _draw_scene(scenes[i], supersample, space, buffers, drawn[i])
+        drawn[i] = draw_scene(scenes[i], supersample, buffers, drawn[i], space)
 
     for_each(draw, len(scenes), threads)
     return drawn
@@ -344,301 +284,280 @@ def _blank_images(scenes):
     return [np.empty(shape, np.uint8) for shape in shapes]
 
 
-def _draw_scene(scene, supersample, space, buffers, image):
-    """`render_scene` in a workspace, into an image."""
-    meshes = scene.meshes
-    first_faces = list(accumulate((len(mesh.faces) for mesh in meshes), initial=0))
-    geometry = _placed(meshes, first_faces, space)
-    spans = np.array(first_faces), np.array([mesh.two_sided for mesh in meshes], bool)
-    width, height = scene.camera.size
-    sun, shadow = scene.sun, NO_SHADOW
-    lights = np.zeros((0, 2, 3), np.float32)
-    if sun is not None:
-        lights = np.stack([sun.direction, sun.color])[None]
-        if meshes:
-            shadow = _shadow(sun, geometry, spans, max(width, height), space)
-    radius = np.float32(scene.occlusion)
-    sky = irradiance_polynomial(scene.sky)
-    lighting = (sky, lights, np.float32(0), radius)
-    image[:] = 0 if scene.background is None else scene.background
-    if not any(len(mesh.labels) for mesh in meshes):
-        buffers = [name for name in buffers if name != "parts"]
-    to = new_buffers((height, width), buffers) if buffers else None
-    draw(
-        geometry,
-        meshes,
-        spans,
-        scene.camera,
-        lighting,
-        shadow,
-        scene.ground,
-        1.0,
-        supersample,
-        True,
-        space,
-        image,
-        to,
-    )
-    if not buffers:
-        return Rendering(image)
-    named = dict(zip(BUFFERS, to, strict=True))
-    return Rendering(image, **{name: named[name] for name in buffers})
-
-
-def draw(
-    geometry,
-    meshes,
-    spans,
-    camera,
-    lighting,
-    shadow,
-    ground,
-    opacity,
-    supersample,
-    merge,
-    space,
-    image,
-    buffers,
-):
-    """Draw placed meshes over `image`, in bands that fit into memory.
+def draw_scene(scene, supersample, buffers, image, space, opacity=1.0, merge=True) -> Rendering:
+    """Draw a scene into an image, in bands that fit into memory.
 
     Args:
-        geometry: arrays of all meshes; see `shading.begin`.
-        meshes: list of `Mesh`, for textures and gloss; empty if none has any.
-        spans: first face (M + 1,) of each mesh, and whether it is two-sided (M,).
-        camera: `Camera`.
-        lighting, shadow: see `shading.finish`.
-        ground: (4,) or None.
-        opacity: 0 to 1.
-        supersample: samples along each side of a pixel.
+        scene, supersample, buffers: as for `render_scene`.
+        image: (H, W, 3 or 4) uint8 of undefined content.
+        space: `workspace`.
+        opacity: of the meshes, 0 to 1.
         merge: shade once a pixel and mesh, and not once a pixel and face.
-        space: workspace.
-        image: (H, W, 3 or 4) uint8, the background on entry.
-        buffers: from `new_buffers`, or None.
     """
-    height, width = image.shape[:2]
-    count = len(geometry[0])
-    position = workspace(space, "position", (count, 2), np.int32)
-    screen = workspace(space, "screen", (count, 4), np.float32)
-    lens = _camera_arrays(camera, supersample)
-    if ground is not None:
-        grid = workspace(space, "contact", (CONTACT_CELLS, CONTACT_CELLS), np.float32)
-        spare = workspace(space, "contact spare", (2, *grid.shape), np.float32)
-        axes = _axes(ground, 0).astype(np.float32)
-        place = shading.map_contact(geometry, (ground.astype(np.float32), axes), grid, spare)
-        view = (camera.rotation, camera.position, camera.focal, camera.center, camera.orthographic)
-        pose, intrinsics = shadow[0]
-        sight = _ground_seen(ground, view, (pose, tuple(intrinsics.tolist())), axes, place)
-    rasterizer.project(geometry[0], *lens, position, screen)
-    top, bottom, left, right = rasterizer.bounds(position, supersample, width, height)
-    gloss = np.array([mesh.gloss for mesh in meshes] or [0], np.float32)
-    textured = [
-        m for m, mesh in enumerate(meshes) if len(mesh.texture.texels) or len(mesh.bump.texels)
-    ]
-    # Beyond a slope of 4 between neighbouring pixels, surfaces are taken for different ones.
-    limit = np.float32(4 / camera.focal if merge else -1)
+    width, height = scene.camera.size
+    geometry = _placed(scene.meshes, space)
+    projected = _projection(space, len(geometry.vertices))
+    image[:] = 0 if scene.background is None else scene.background
+    if not any(len(mesh.labels) for mesh in scene.meshes):
+        buffers = [name for name in buffers if name != "parts"]
+    out = {name: blank_buffer(name, (height, width)) for name in buffers}
+    shadow = shadows.NO_SHADOW
+    if scene.sun is not None and scene.meshes:
+        samples = _sun_samples(space, max(width, height))
+        shadow = shadows.shadow_map(scene.sun, geometry, projected, samples)
+    ground = None
+    if scene.ground is not None:
+        ground = shadows.ground_seen(scene.ground, scene.camera, geometry, projected, shadow)
+    view = _view(scene.camera, supersample)
+    rasterizer.project(geometry.vertices, view, projected)
+    picture = _Picture(scene, geometry, projected, view, supersample, merge, shadow, ground)
+
+    top, bottom, left, right = _bounds(projected, supersample, width, height)
     band = max(1, min(height, MOST_SAMPLES // (width * supersample**2)))
-    rows, columns = band * supersample, width * supersample
-    samples = workspace(space, "samples", (rows, columns + rasterizer.LANES), np.uint64)
-    fragments = _fragments(space, rows * columns)
-    pixels = _pixels(space, (band, width))
-    order = workspace(space, "order", (rows * columns,), np.uint32)
-    shares = np.empty(len(meshes) + 1, np.int64)  # of the fragments, each mesh's
-    scratch = position, screen, samples, fragments, pixels
     starts = list(range(top, bottom, band)) or [0]
     for first in starts:
-        box = first, min(first + band, bottom), left, right
-        found = shading.begin(
-            geometry,
-            spans,
-            lens,
-            (width, height),
-            box,
-            supersample,
-            limit,
-            bool(textured),
-            shading.DECODING,
-            scratch,
-        )
-        if textured:
-            shading.sort_by_mesh(found, fragments, geometry[6], order, shares)
-            ends = shares.tolist()
-        for m in textured:
-            mesh = meshes[m]
-            shading.apply_texture(
-                order[ends[m] : ends[m + 1]],
-                fragments,
-                geometry,
-                shading.DECODING,
-                (mesh.texture.texels, mesh.texture.levels),
-                (mesh.bump.texels, mesh.bump.levels),
-            )
+        box = shading.Box(first, min(first + band, bottom), left, right)
+        samples, pixels, fragments = picture.visible(box, space)
+        hits, surface = picture.surface(fragments, space)
         if ground is not None:
-            shading.darken_ground(
-                sight,
-                grid,
-                supersample,
-                lighting,
-                ground[:3].astype(np.float32),
+            rows = 0 if first == starts[0] else first, height if first == starts[-1] else box.bottom
+            shadows.darken_ground(
+                ground,
+                picture.lighting,
                 shadow,
-                shading.ENCODING,
-                shading.DECODING,
-                pixels[2],
+                textures.ENCODING,
+                textures.DECODING,
+                pixels.covered == supersample**2,
                 box,
-                (0 if first == starts[0] else first, height if first == starts[-1] else box[1]),
+                rows,
                 image,
             )
-        shading.finish(
-            found,
-            geometry,
-            gloss,
-            lens,
-            (width, height),
-            box,
-            supersample,
-            lighting,
-            shadow,
-            np.float32(opacity),
-            shading.ENCODING,
-            scratch,
-            image,
+        light = picture.light(fragments, hits, surface, pixels, box, space)
+        shading.composite(
+            fragments, light, np.float32(opacity), supersample, textures.ENCODING, image
         )
-        if buffers is not None:
-            shading.write_buffers(
-                found,
-                first,
-                width,
-                supersample,
-                np.float32(opacity),
-                samples,
+        picture.write(box, fragments, pixels, opacity, out, space)
+    return Rendering(image, **out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A scene made ready to be drawn, and the steps of drawing a band of it."""
+
+    scene: Scene
+    geometry: shading.Geometry
+    projected: rasterizer.Projection
+    view: rasterizer.View
+    supersample: int
+    merge: bool
+    shadow: shadows.ShadowMap
+    ground: shadows.Ground | None
+
+    @cached_property
+    def lighting(self):
+        return _lighting(self.scene)
+
+    @cached_property
+    def gloss(self):
+        """(M,) of the meshes."""
+        return np.array([mesh.gloss for mesh in self.scene.meshes], np.float32)
+
+    def visible(self, box, space):
+        """What is seen in a box: `ZBuffer`, `Pixels` and `Fragments`."""
+        width, s = self.scene.camera.size[0], self.supersample
+        rows, columns = box.bottom - box.top, width * s
+        samples = _samples(space, rows * s, columns)
+        samples.inverse_depth[:, box.left * s : box.right * s] = rasterizer.NOTHING
+        orthographic, geometry = self.view.orthographic, self.geometry
+        rasterizer.rasterize(
+            geometry.faces,
+            geometry.mesh_of_face,
+            geometry.two_sided,
+            self.projected,
+            orthographic,
+            box.top * s,
+            samples,
+        )
+        pixels = shading.Pixels(
+            workspace(space, "pixel's depth", (rows, width), np.float32),
+            workspace(space, "pixel's face", (rows, width), np.uint32),
+            workspace(space, "pixel's sample", (rows, width), np.uint8),
+            workspace(space, "pixel's count", (rows, width), np.uint8),
+        )
+        fragments = _fragments(space, rows * s * columns)
+        # Beyond a slope of 4 between neighbouring pixels, surfaces are taken for different ones.
+        limit = np.float32(4 / self.scene.camera.focal if self.merge else -1)
+        found = shading.find_fragments[s](
+            box, limit, orthographic, samples, geometry.mesh_of_face, pixels, fragments
+        )
+        return samples, pixels, shading.Fragments(*(each[:found] for each in fragments))
+
+    def surface(self, fragments, space):
+        """`Hits` and `Surface` of fragments, textures and bump maps applied."""
+        geometry, count = self.geometry, len(fragments.face)
+        hits = self._hits(fragments, space)
+        normal = workspace(space, "normal", (3, count), np.float32)
+        shading.blend(fragments.face, hits.weights, geometry.faces, geometry.normals, normal)
+        x, y, z = normal
+        normal *= hits.side / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
+        albedo = workspace(space, "albedo", (3, count), np.float32)
+        if len(geometry.colors) == 1:
+            albedo[:] = _linear(geometry.colors.T)
+        else:
+            shading.blend(fragments.face, hits.weights, geometry.faces, geometry.colors, albedo)
+            albedo[:] = _linear(albedo)
+        self._apply_textures(fragments, hits, albedo, normal, space)
+        position = workspace(space, "position", (3, 0), np.float32)
+        if len(self.shadow.inverse_depth) or self.gloss.any():
+            position = workspace(space, "position", (3, count), np.float32)
+            shading.locate(fragments, hits.depth, self.view, position)
+        sun, ambient = workspace(space, "visibility", (2, count), np.float32)
+        return hits, shading.Surface(position, normal, albedo, sun, ambient)
+
+    def _hits(self, fragments, space):
+        count = len(fragments.face)
+        hits = shading.Hits(
+            workspace(space, "weights", (3, count), np.float32),
+            *workspace(space, "hits", (3, count), np.float32),
+        )
+        orthographic = self.view.orthographic
+        shading.intersect(fragments, self.geometry.faces, self.projected, orthographic, hits)
+        return hits
+
+    def _apply_textures(self, fragments, hits, albedo, normal, space):
+        meshes, geometry = self.scene.meshes, self.geometry
+        textured = [
+            m for m, mesh in enumerate(meshes) if len(mesh.texture.texels) or len(mesh.bump.texels)
+        ]
+        if not textured:
+            return
+        places = textures.Places(*workspace(space, "places", (3, len(fragments.face)), np.float32))
+        area = np.float32((self.supersample * rasterizer.SUBPIXEL) ** 2)
+        textures.find_places(fragments.face, hits, geometry.faces, geometry.uv, area, places)
+        mesh_of = geometry.mesh_of_face[fragments.face].astype(np.int16)
+        order = np.argsort(mesh_of, kind="stable").astype(np.uint32)
+        ends = np.cumsum(np.bincount(mesh_of, minlength=len(meshes))).tolist()
+        for m in textured:
+            rows = order[ends[m - 1] if m else 0 : ends[m]]
+            texture, bump = meshes[m].texture, meshes[m].bump
+            if len(texture.texels):
+                textures.apply_texture(
+                    rows, places, texture.texels, texture.levels, textures.DECODING, albedo
+                )
+            if len(bump.texels):
+                textures.apply_bumps(
+                    rows, places, bump.texels, bump.levels, fragments.face, geometry, normal
+                )
+
+    def light(self, fragments, hits, surface, pixels, box, space):
+        """Light (3, N) from each fragment to the camera."""
+        surface.sun_visibility.fill(1)
+        surface.ambient_visibility.fill(1)
+        if len(self.shadow.inverse_depth):
+            shadows.sun_visibility(surface, self.lighting.directions[0], self.shadow)
+        if self.scene.occlusion > 0:
+            shadows.ambient_visibility(
                 fragments,
+                hits.depth,
+                surface,
                 pixels,
-                geometry,
-                spans[0],
-                position,
-                screen,
-                camera.orthographic,
-                buffers,
+                box,
+                self.view,
+                self.supersample,
+                np.float32(self.scene.occlusion),
             )
+        light = workspace(space, "light", (3, len(hits.depth)), np.float32)
+        shading.diffuse(surface, self.lighting, light)
+        if self.gloss.any():
+            gloss = self.gloss[self.geometry.mesh_of_face[fragments.face]]
+            shading.add_gloss(surface, gloss, self.view, self.lighting, light)
+        return light
+
+    def write(self, box, fragments, pixels, opacity, out, space):
+        """Write what the nearest sample of each pixel sees into the arrays (H, W) of `out`."""
+        if not out:
+            return
+        geometry, s = self.geometry, self.supersample
+        width = self.scene.camera.size[0]
+        at = fragments.pixel  # those in which something is seen, some of them twice
+        inverse_depth, face, sample, covered = (
+            each.reshape(-1).take(at - box.top * width) for each in pixels
+        )
+        mesh = geometry.mesh_of_face.take(face)
+
+        def put(name, make):
+            if name in out:
+                picture = out[name]
+                picture.reshape(-1, *picture.shape[2:])[at] = make()
+
+        put("alpha", lambda: np.float32(opacity) / np.float32(s * s) * covered)
+        put("depth", lambda: -inverse_depth if self.view.orthographic else 1 / inverse_depth)
+        put("mesh", lambda: mesh)
+        put("face", lambda: face - geometry.first_faces.take(mesh))
+        put("parts", lambda: geometry.labels.take(face))
+        put("barycentric", lambda: self._barycentric(at, sample, face, space))
+
+    def _barycentric(self, pixel, sample, face, space):
+        """Weights (N, 3) of the corners of faces, in the middles of samples of pixels."""
+        width, s = self.scene.camera.size[0], self.supersample
+        x, y = pixel % width * s + sample % s, pixel // width * s + sample // s
+        x = x * rasterizer.SUBPIXEL + rasterizer.HALF
+        y = y * rasterizer.SUBPIXEL + rasterizer.HALF
+        return self._hits(shading.Fragments(pixel, x, face, x, y), space).weights.T
 
 
-def new_buffers(shape, wanted=BUFFERS):
-    """One array for each of BUFFERS, for pictures of `shape` in which nothing is seen; those not
-    wanted have no size."""
-    whole = np.int32
-    kinds = (np.float32, 0), (np.float32, np.inf), (whole, -1), (np.float32, 0), (whole, -1)
-    made = []
-    for name, (dtype, nothing) in zip(BUFFERS, (*kinds, (whole, -1)), strict=True):
-        size = shape if name in wanted else (0,) * len(shape)
-        made.append(np.full((*size, 3) if name == "barycentric" else size, nothing, dtype))
-    return tuple(made)
+def _lighting(scene):
+    """`shading.Lighting` of a scene."""
+    sun, lights = scene.sun, scene.sky
+    if isinstance(lights, Lights):
+        directions, up = lights.directions, np.array([0, 1, 0], np.float32)
+        if not lights.in_world:
+            # The viewer's axes as rows, in the world: right, up (the camera's y points down), back.
+            viewer = (scene.camera.rotation * np.array([[1], [-1], [-1]])).astype(np.float32)
+            directions, up = directions @ viewer, viewer[1]
+        sky = ambient_polynomial(lights.sky, lights.ground, up)
+        return shading.Lighting(sky, directions, lights.colors, np.float32(lights.wrap))
+    sky, none = irradiance_polynomial(scene.sky), np.zeros((0, 3), np.float32)
+    if sun is None:
+        return shading.Lighting(sky, none, none, np.float32(0))
+    return shading.Lighting(sky, sun.direction[None], sun.color[None], np.float32(0))
 
 
-def _shadow(sun, geometry, spans, longest_side, space):
-    """The sun's map for `shading.finish`; its texels are about as fine as the picture's pixels."""
-    size = 1 << int(np.clip(np.ceil(np.log2(1.1 * longest_side)), 7, 10))
-    count = len(geometry[0])
-    scratch = (
-        workspace(space, "position", (count, 2), np.int32),
-        workspace(space, "screen", (count, 4), np.float32),
-    )
-    samples = workspace(space, "sun's map", (size, size + rasterizer.LANES), np.float32)
-    away = -sun.direction
-    pose = np.zeros((3, 4), np.float32)
-    pose[:2, :3], pose[2, :3] = _axes(away, 1), away
-    view = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
-    tiles = size // shading.TILE
-    coarse = workspace(space, "sun's coarse map", (tiles, tiles), np.float32)
-    softness = np.float32(np.tan(np.radians(sun.softness) / 2))
-    return view, shading.map_shadows(
-        geometry, spans, pose, softness, SHADOW_MARGIN, view, scratch, samples, coarse
-    )
+def _linear(colors):
+    """Linear light of sRGB colours in [0, 1]."""
+    last = np.float32(len(textures.DECODING) - 1)
+    return textures.DECODING[(colors * last + np.float32(0.5)).astype(np.intp)]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _axes(normal, first):
-    """Two unit vectors (2, 3) that span the plane with this normal.
-
-    The first is normal to axis number `first` of the world as well, or to the next one, should
-    the normal be near to that axis.
-    """
-    if abs(normal[first]) >= 0.9:
-        first = 1 - first
-    other = np.zeros(3)
-    other[first] = 1
-    axes = np.empty((2, 3))
-    axes[0] = _cross(normal, other)
-    axes[0] /= np.sqrt((axes[0] ** 2).sum())
-    axes[1] = _cross(normal, axes[0])
-    return axes
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _cross(u, v):
-    """The cross product of two vectors (3,)."""
-    return np.array(
-        [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
-    )
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _ground_seen(ground, view, sun_view, axes, grid_place):
-    """What a pixel sees of the ground, (6, 3); see `shading.darken_ground`.
-
-    A pixel (x, y, 1) sees the plane's point M (x, y, 1) in homogeneous coordinates, and places
-    in maps are linear in the point, so each is a homography of the picture.
-
-    Args:
-        ground: (4,) the plane.
-        view: of the camera: rotation, position, focal length, centre, orthographic.
-        sun_view: see `shading.map_shadows`; axes, grid_place: of and from `shading.map_contact`.
-    """
-    rotation, eye, focal, center, orthographic = view
-    normal, height = ground[:3], ground[3]
-    x, y = center[0], center[1]
-    right, down, forward = rotation[0], rotation[1], rotation[2]
-    point = np.zeros((4, 3))
-    if orthographic:
-        start = np.stack((right / focal, down / focal, eye - (x * right + y * down) / focal), 1)
-        distance = -_times(normal, start)
-        distance[2] += height
-        point[:3] = start + np.outer(forward, distance / (normal * forward).sum())
-        point[3, 2] = 1
-    else:
-        ahead = forward - (x * right + y * down) / focal
-        rays = np.stack((right / focal, down / focal, ahead), 1)
-        above = height - (normal * eye).sum()
-        point[:3] = np.outer(eye, _times(normal, rays)) + above * rays
-        point[3] = _times(normal, rays)
-        point *= np.sign(above)  # the divisor's sign then tells what lies in front
-    (pose, (density, column, row)), (cells, along, across) = sun_view, grid_place
-    to_map = np.zeros((6, 4))
-    to_map[:2, :3] = density * pose[:2, :3]
-    to_map[0, 3], to_map[1, 3] = column, row
-    to_map[2, :3] = -pose[2, :3]
-    to_map[3:5, :3] = cells * axes
-    to_map[3, 3], to_map[4, 3] = -cells * along - 0.5, -cells * across - 0.5
-    to_map[5, 3] = 1
-    seen = np.empty((6, 3), np.float32)
-    for k in range(6):
-        seen[k] = _times(to_map[k], point)
-    return seen
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _times(row, matrix):
-    """The product of (n,) and (n, m), summed up in order, as BLAS on some processors does not."""
-    total = row[0] * matrix[0]
-    for k in range(1, row.shape[0]):
-        total = total + row[k] * matrix[k]
-    return total
-
-
-def _camera_arrays(camera, supersample):
+def _view(camera, supersample):
+    """A `Camera` for compiled functions, in samples."""
     pose = np.empty((3, 4), np.float32)
     pose[:, :3], pose[:, 3] = camera.rotation, camera.translation
-    intrinsics = np.array([camera.focal, *camera.center], np.float32) * np.float32(supersample)
-    return pose, intrinsics, camera.orthographic
+    values = np.array([camera.focal, *camera.center], np.float32) * np.float32(supersample)
+    return rasterizer.View(pose, *values, camera.orthographic)
+
+
+def _bounds(projected, supersample, width, height):
+    """Pixels (top, bottom, left, right; half open) outside which nothing can be seen."""
+    if not len(projected.x):
+        return 0, 0, 0, 0
+    left, right = int(projected.x.min()), int(projected.x.max())
+    top, bottom = int(projected.y.min()), int(projected.y.max())
+    if left == rasterizer.OUTSIDE:
+        return 0, height, 0, width
+    pixel = supersample << rasterizer.SHIFT
+    return (
+        min(max(top // pixel, 0), height),
+        min(max(bottom // pixel + 1, 0), height),
+        min(max(left // pixel, 0), width),
+        min(max(right // pixel + 1, 0), width),
+    )
+
+
+def blank_buffer(name, shape):
+    """One of `BUFFERS` for a picture of `shape` in which nothing is seen."""
+    dtype, nothing = BUFFERS[name]
+    return np.full((*shape, 3) if name == "barycentric" else shape, nothing, dtype)
 
 
 # Workspaces: memory to draw in, kept from one picture to the next, since the system takes longer
@@ -686,83 +605,106 @@ def workspace(space, name, shape, dtype):
     return view
 
 
-def _placed(meshes, first_faces, space):
-    """All meshes in the arrays that `shading.begin` takes, with their normals."""
+def _placed(meshes, space):
+    """`shading.Geometry` of all meshes, with their normals."""
     if len(meshes) == 1:
         return _placed_alone(meshes[0], space)
     first_vertices = list(accumulate((len(mesh.vertices) for mesh in meshes), initial=0))
-    geometry = _geometry(space, first_vertices[-1], first_faces[-1])
-    for i, mesh in enumerate(meshes):
-        parts = (mesh.vertices, mesh.faces, mesh.normals, mesh.colors, mesh.uv, mesh.labels)
-        table, same = _welding(space, 0 if len(mesh.normals) else len(mesh.vertices))
-        bits = mesh.vertices.view(np.uint32)
-        shading.place(parts, bits, i, first_vertices[i], first_faces[i], table, same, geometry)
+    first_faces = list(accumulate((len(mesh.faces) for mesh in meshes), initial=0))
+    num_vertices, num_faces = first_vertices[-1], first_faces[-1]
     # One colour for all, often white under textures, need not be interpolated.
     colors = [mesh.colors for mesh in meshes]
-    if colors and all(len(c) == 1 and (c == colors[0]).all() for c in colors):
-        geometry = *geometry[:3], geometry[3][:1], *geometry[4:]
+    uniform = all(len(c) == 1 and (c == colors[0]).all() for c in colors)
+    labelled = any(len(mesh.labels) for mesh in meshes)
+    geometry = shading.Geometry(
+        workspace(space, "vertices", (num_vertices, 3), np.float32),
+        workspace(space, "normals", (num_vertices, 3), np.float32),
+        workspace(space, "faces", (num_faces, 3), np.uint32),
+        workspace(space, "colors", (1 if uniform else num_vertices, 3), np.float32),
+        workspace(space, "uv", (num_vertices, 2), np.float32),
+        workspace(space, "labels", (num_faces if labelled else 0,), np.int32),
+        workspace(space, "mesh of face", (num_faces,), np.int32),
+        np.array(first_faces),
+        np.array([mesh.two_sided for mesh in meshes], bool),
+    )
+    for i, mesh in enumerate(meshes):
+        own_faces = slice(first_faces[i], first_faces[i + 1])
+        if labelled:
+            geometry.labels[own_faces] = mesh.labels if len(mesh.labels) else -1
+        geometry.mesh_of_face[own_faces] = i
+        faces = geometry.faces[own_faces]
+        faces[:] = mesh.faces
+        own = slice(first_vertices[i], first_vertices[i + 1])
+        geometry.vertices[own] = mesh.vertices
+        if len(mesh.normals):
+            geometry.normals[own] = mesh.normals
+        else:
+            with_seams, vertices = len(mesh.uv) > 0, geometry.vertices[own]
+            _smooth_normals(vertices, faces, with_seams, geometry.normals[own], space)
+        faces += np.uint32(first_vertices[i])
+        if len(mesh.uv):
+            geometry.uv[own] = mesh.uv
+        geometry.colors[slice(None) if uniform else own] = mesh.colors
     return geometry
 
 
 def _placed_alone(mesh, space):
     """The same for the only mesh of a scene: its own arrays do, but for what it lacks."""
-    normals, labels = mesh.normals, mesh.labels
-    if not len(normals):
-        normals = workspace(space, "normals", mesh.vertices.shape, np.float32)
-        table, same = _welding(space, len(mesh.vertices))
-        bits = mesh.vertices.view(np.uint32)
-        shading.smooth_normals(
-            mesh.vertices, mesh.faces, bits, len(mesh.uv) > 0, table, same, normals
-        )
-    if not len(labels):
-        labels = workspace(space, "labels", (len(mesh.faces),), np.int32)
-        labels.fill(-1)
-    mesh_of = workspace(space, "mesh of face", (len(mesh.faces),), np.int32)
-    mesh_of.fill(0)
-    parts = (mesh.vertices, mesh.faces, normals, mesh.colors, mesh.uv, labels, mesh_of)
+    normals, count = mesh.normals, len(mesh.faces)
+    parts = mesh.vertices, mesh.faces, mesh.colors, mesh.uv, mesh.labels
     # For memory that is read-only, everything would be compiled anew.
-    return tuple(part if part.flags.writeable else part.copy() for part in parts)
-
-
-def _welding(space, count):
-    """Scratch for `rasterizer.weld` of so many vertices."""
-    table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
-    return table, workspace(space, "same", (count,), np.uint32)
-
-
-def _geometry(space, num_vertices, num_faces):
-    """Vertices, faces, normals, colors, uv, labels and mesh of each face, to be filled."""
-    return (
-        workspace(space, "vertices", (num_vertices, 3), np.float32),
-        workspace(space, "faces", (num_faces, 3), np.uint32),
-        workspace(space, "normals", (num_vertices, 3), np.float32),
-        workspace(space, "colors", (num_vertices, 3), np.float32),
-        workspace(space, "uv", (num_vertices, 2), np.float32),
-        workspace(space, "labels", (num_faces,), np.int32),
-        workspace(space, "mesh of face", (num_faces,), np.int32),
+    vertices, faces, colors, uv, labels = (
+        part if part.flags.writeable else part.copy() for part in parts
+    )
+    if len(normals):
+        normals = normals if normals.flags.writeable else normals.copy()
+    else:
+        normals = workspace(space, "normals", vertices.shape, np.float32)
+        _smooth_normals(vertices, faces, len(uv) > 0, normals, space)
+    mesh_of_face = workspace(space, "mesh of face", (count,), np.int32)
+    mesh_of_face.fill(0)
+    spans, two_sided = np.array([0, count]), np.array([mesh.two_sided], bool)
+    return shading.Geometry(
+        vertices, normals, faces, colors, uv, labels, mesh_of_face, spans, two_sided
     )
 
 
-def _pixels(space, shape):
-    """Nearness, sample and count of samples, for `shading.begin`."""
-    return (
-        workspace(space, "pixel's nearness", shape, np.float32),
-        workspace(space, "pixel's sample", shape, np.uint8),
-        workspace(space, "pixel's count", shape, np.uint8),
+def _smooth_normals(vertices, faces, with_seams, normals, space):
+    """Normals of a mesh, across the seams of its texture too, where it has one."""
+    count = len(vertices) if with_seams else 0
+    same = workspace(space, "same", (count,), np.uint32)
+    if count:
+        table = workspace(space, "table", (2 << count.bit_length(),), np.int32)
+        rasterizer.weld(vertices.view(np.uint32), table, same)
+    rasterizer.vertex_normals(vertices, faces, same, normals)
+
+
+def _projection(space, count):
+    """`rasterizer.Projection` of so many vertices, to be filled."""
+    x, y = workspace(space, "projected", (2, count), np.int32)
+    return rasterizer.Projection(x, y, *workspace(space, "projected, wide", (4, count), np.float32))
+
+
+def _samples(space, rows, columns, name="samples"):
+    """`rasterizer.ZBuffer` of undefined content."""
+    shape = rows, columns + rasterizer.LANES
+    return rasterizer.ZBuffer(
+        workspace(space, f"{name}' depth", shape, np.float32),
+        workspace(space, f"{name}' face", shape, np.uint32),
     )
+
+
+def _sun_samples(space, longest_side):
+    """The sun's map; its texels are about as fine as the picture's pixels."""
+    size = 1 << int(np.clip(np.ceil(np.log2(1.1 * longest_side)), 7, 10))
+    return _samples(space, size, size, "sun's samples")
 
 
 def _fragments(space, most):
-    """Pixel, count, face, place and values of up to `most` fragments."""
-    # Rows that lie a multiple of 4096 bytes apart would push each other out of the cache.
-    stride = -(-most // 1024) * 1024 + 48
-    return (
-        workspace(space, "pixel", (most,), np.int32),
-        workspace(space, "count", (most,), np.int32),
-        workspace(space, "fragment's face", (most,), np.uint32),
-        workspace(space, "place", (most, 2), np.int32),
-        workspace(space, "values", (shading.ROWS, stride), np.float32),
-    )
+    """`shading.Fragments` with room for so many."""
+    pixel, count, x, y = workspace(space, "fragments", (4, most), np.int32)
+    face = workspace(space, "fragments' face", (most,), np.uint32)
+    return shading.Fragments(pixel, count, face, x, y)
 
 
 def check_supersample(supersample):
@@ -813,7 +755,7 @@ def srgb(name, values):
 
 
 def check_backgrounds(backgrounds, count, height, width):
-    """None, or uint8 pictures (1 or count, H or 1, W or 1, 3)."""
+    """None, or uint8 pictures (1 or count, H, W, 3)."""
     if backgrounds is None:
         return None
     backgrounds = np.asarray(backgrounds)
@@ -821,7 +763,7 @@ def check_backgrounds(backgrounds, count, height, width):
         backgrounds = np.rint(255 * srgb("background", backgrounds)).astype(np.uint8)
     picture = (height, width, 3)
     if backgrounds.shape == (3,):
-        return backgrounds.reshape(1, 1, 1, 3)
+        return np.broadcast_to(backgrounds, (1, *picture))
     if backgrounds.shape == picture:
         return backgrounds[None]
     if backgrounds.shape == (count, *picture):

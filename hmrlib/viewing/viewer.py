@@ -18,7 +18,7 @@ import numpy as np
 from hmrlib.io import extra
 from hmrlib.motion.prior import load_prior
 from hmrlib.render import CLAY, ambient_occlusion, rasterizer
-from hmrlib.render.shading import to_linear
+from hmrlib.render.textures import to_linear
 from hmrlib.skeleton import BONES, JOINT_NAMES
 from hmrlib.viewing import live
 from hmrlib.viewing.show import checked

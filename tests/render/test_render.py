@@ -19,10 +19,10 @@ from hmrlib.render import (
     render_batch,
     render_scene,
     render_scenes,
-    shading,
     sky,
     sky_of_picture,
 )
+from hmrlib.render.shadows import columns_seen
 
 # Even light: what is seen is the surface's own colour.
 EVEN = Lights(np.zeros((0, 3)), np.zeros((0, 3)), sky=(1, 1, 1), ground=(1, 1, 1))
@@ -690,8 +690,7 @@ def test_no_column_is_missed_in_which_a_row_meets_a_map():
         sight = sight.astype(np.float32)
         u, v, w = (sight[k, 0] * columns + sight[k, 2] for k in (0, 1, 5))
         inside = (w > 0) & (u > 0) & (v > 0) & (u < size * w) & (v < size * w)
-        starts = sight[[0, 1, 5], 2]
-        begin, end = shading._meets(sight, 0, 1, *starts, np.float32(size), width)
+        begin, end = columns_seen(*sight[[0, 1, 5]], np.float32(0), size, width)
         assert not inside[:begin].any() and not inside[end:].any()
         found += inside.any()
     assert found > 20
