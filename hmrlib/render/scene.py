@@ -614,7 +614,7 @@ def _placed(meshes, space):
     num_vertices, num_faces = first_vertices[-1], first_faces[-1]
     # One colour for all, often white under textures, need not be interpolated.
     colors = [mesh.colors for mesh in meshes]
-    uniform = all(len(c) == 1 and (c == colors[0]).all() for c in colors)
+    uniform = bool(meshes) and all(len(c) == 1 and (c == colors[0]).all() for c in colors)
     labelled = any(len(mesh.labels) for mesh in meshes)
     geometry = shading.Geometry(
         workspace(space, "vertices", (num_vertices, 3), np.float32),
