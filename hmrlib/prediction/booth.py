@@ -99,11 +99,11 @@ class Booth(widgets.VBox):
         self._lock = threading.Lock()
         self._pictures = {}
         self._says = widgets.HTML(WELCOME)
-        self._picture = widgets.Image(format="jpeg", layout={"max_width": "100%"})
+        self._picture = widgets.Image(format="jpeg", layout={"width": "auto", "max_width": "100%"})
         self._which = widgets.ToggleButtons(options=[PHOTOGRAPH, NETWORK, FITTED], value=FITTED)
         self._who = widgets.Dropdown(description="person")
         self._result = widgets.VBox([self._which, self._picture, self._who])
-        self._result.layout.display = "none"
+        self._result.layout = {"align_items": "flex-start", "display": "none"}
         self._which.observe(self._show, "value")
         self._who.observe(self._pull, "value")
         super().__init__([Drop(self.take), self._says, self._result, self.explorer])
@@ -143,9 +143,10 @@ class Booth(widgets.VBox):
         count = "One person" if len(people) == 1 else f"{len(people)} people"
         told = f"{count} in {name}; focal length {focal.camera.focal:.0f} px ({focal.focal_from})."
         self._say(" ".join([told, *(f"Not fitted: {note}." for note in notes)]))
-        self._result.layout.display = ""
+        self._result.layout.display = "flex"
         self._who.layout.display = "" if len(people) > 1 else "none"
         self._who.options = [(str(i + 1), i) for i in range(len(people))]
+        self._who.index = 0
         self._show()
         self._pull()
 

@@ -6,7 +6,9 @@ Everything waits for what happens, never for a time; no latency is asserted (see
 
 import io
 import json
+from pathlib import Path
 
+import matplotlib.cbook
 import numpy as np
 import pytest
 import trimesh
@@ -331,6 +333,40 @@ def test_app_serves_the_explorer_without_code(chromium, app):
         page.locator("textarea").fill(bad)
         page.get_by_role("button", name="Apply").click()
         page.get_by_text(sentence).wait_for()
+    assert page.seen["errors"] == [] and page.seen["requests"] == []
+    page.context.close()
+
+
+def drop(page, name, data):
+    """Let a file fall onto the place for photographs."""
+    make = """([name, data]) => {
+      const carried = new DataTransfer();
+      carried.items.add(new File([Uint8Array.from(data)], name, { type: "image/jpeg" }));
+      return carried;
+    }"""
+    carried = page.evaluate_handle(make, [name, list(data)])
+    page.dispatch_event(".hmr-drop", "drop", {"dataTransfer": carried})
+
+
+def test_a_photograph_dropped_into_the_app_becomes_a_body(chromium, app):
+    page = browser.open_page(chromium, app, (1050, 1400))
+    browser.settle_explorer(page)
+    text = "document.querySelector('textarea').value"
+    first = page.evaluate(text)
+    drop(page, "words.jpg", b"no picture")
+    page.locator(".hmr-says", has_text="not an image").wait_for()
+    hopper = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    drop(page, "hopper.jpg", Path(hopper).read_bytes())
+    page.locator(".hmr-says", has_text="One person in hopper.jpg").wait_for()
+    page.wait_for_function("document.querySelector('.hmr-booth img').naturalWidth > 100")
+    page.wait_for_function(f"(first) => {text} !== first", arg=first)
+    fitted = page.evaluate(text)
+    assert len(json.loads(fitted)["pose"]) == 72
+    source = page.locator(".hmr-booth img").get_attribute("src")
+    page.get_by_role("button", name="photograph").click()
+    page.wait_for_function(
+        "(old) => document.querySelector('.hmr-booth img').src !== old", arg=source
+    )
     assert page.seen["errors"] == [] and page.seen["requests"] == []
     page.context.close()
 
