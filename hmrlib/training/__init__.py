@@ -1,4 +1,4 @@
-"""How the network is trained: settings, losses, the adversarial game, checkpoints, the loop.
+"""How the network is trained: settings, losses, adversarial training, checkpoints, the loop.
 
 It may import `evaluation`, and what is before that.
 """
