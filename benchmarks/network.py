@@ -30,7 +30,7 @@ import numpy as np
 from keras import ops
 
 from hmrlib.data.pipeline import MixedDataset
-from hmrlib.evaluation.protocols import compare, table
+from hmrlib.evaluation.validation import compare, table
 from hmrlib.network.hmr import HMR, KEYPOINTS
 from hmrlib.people import render_people
 from hmrlib.skeleton import KEYPOINT_SETS

@@ -284,7 +284,7 @@ def _train(options):
 
 def _evaluate(options):
     from hmrlib.data.pipeline import MixedDataset
-    from hmrlib.evaluation.protocols import compare, table
+    from hmrlib.evaluation.validation import compare, table
     from hmrlib.training.checkpoint import load_model
 
     if options.protocol:
@@ -300,43 +300,43 @@ def _evaluate(options):
 
 
 def _evaluate_protocol(options):
-    from hmrlib.evaluation import standard
+    from hmrlib.evaluation import protocols
 
     if options.protocol == "list":
-        _print_entries({name: one.about for name, one in standard.PROTOCOLS.items()})
+        _print_entries({name: one.about for name, one in protocols.PROTOCOLS.items()})
         return 0
-    if options.protocol not in standard.PROTOCOLS:
-        known = ", ".join(standard.PROTOCOLS)
+    if options.protocol not in protocols.PROTOCOLS:
+        known = ", ".join(protocols.PROTOCOLS)
         raise ValueError(f"there is no protocol {options.protocol!r}: choose from {known}")
     from hmrlib.motion.prior import load_prior
     from hmrlib.training.checkpoint import load_model
 
     hmr = load_model(options.model)
     makers = {
-        "mean": ("the mean body for everybody", lambda: standard.mean_body(hmr)),
+        "mean": ("the mean body for everybody", lambda: protocols.mean_body(hmr)),
         "smplify": (
             "SMPLify on the true points",
-            lambda: standard.smplify(hmr.body, load_prior(), hmr.size),
+            lambda: protocols.smplify(hmr.body, load_prior(), hmr.size),
         ),
-        "network": ("the network", lambda: standard.network(hmr)),
+        "network": ("the network", lambda: protocols.network(hmr)),
     }
     if unknown := set(options.rows) - set(makers):
         raise ValueError(f"--rows: {sorted(unknown)}; choose from {', '.join(makers)}")
     judged = {title: make() for name, (title, make) in makers.items() if name in options.rows}
     folders = options.records or [_strangers(options.protocol, hmr.size)]
     for folder in folders:
-        results = standard.judge(
+        results = protocols.judge(
             options.protocol, folder, judged, hmr.body, hmr.size, progress=True
         )
-        print(standard.report(results))
+        print(protocols.report(results))
         if options.out:
-            print(standard.save(results, options.out))
+            print(protocols.save(results, options.out))
     return 0
 
 
 def _strangers(protocol, size):
     """The records of the protocol that needs no data set: drawn, if they are not there."""
-    from hmrlib.evaluation.standard import SYNTHETIC
+    from hmrlib.evaluation.protocols import SYNTHETIC
     from hmrlib.people import render_people
 
     if protocol != "synthetic":

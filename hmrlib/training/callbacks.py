@@ -16,7 +16,7 @@ from keras import ops
 from tqdm import tqdm
 
 from hmrlib.camera import crop_box, crop_camera
-from hmrlib.evaluation.protocols import validate
+from hmrlib.evaluation.validation import validate
 from hmrlib.render import render
 from hmrlib.training.adversarial import LOSSES
 from hmrlib.training.checkpoint import TrainingError, save_checkpoint, sync_state

@@ -11,8 +11,8 @@ from scipy.stats import bootstrap
 import hmrlib
 from hmrlib.cli import main
 from hmrlib.data.records import write_shard
-from hmrlib.evaluation import metrics, standard
-from hmrlib.evaluation.standard import PROTOCOLS, Answer, Protocol, ProtocolError, judge, score
+from hmrlib.evaluation import metrics, protocols
+from hmrlib.evaluation.protocols import PROTOCOLS, Answer, Protocol, ProtocolError, judge, score
 from hmrlib.skeleton import PARENTS
 from tests.sample_people import write_people
 
@@ -141,7 +141,7 @@ def test_nobody_is_left_out(records, body):
     assert found["mpjpe"].failed == found["pve"].failed == found["mpjae"].failed == 2  # two batches
     assert not np.isfinite(found["mpjpe"].mean)
     assert found["pck_0.2"].mean == pytest.approx(100 * 5 / 7)  # wrong, not left out
-    text = standard.report(results)
+    text = protocols.report(results)
     assert "half: 2 of 7 people got no finite answer for MPJPE" in text
     assert "nan" not in text
 
@@ -159,11 +159,11 @@ def test_actions_and_accelerations(records, body):
     results = judge(clips, records, {"truth": truth(body)}, body, SIZE, batch_size=3)
     assert np.isnan(results.values["truth"]["acceleration"]).tolist() == [True, *[False] * 5, True]
     assert results.scores()["truth"]["acceleration"].mean == pytest.approx(0, abs=1)
-    assert "| 1 |" in standard.action_table(results, "mpjpe")
+    assert "| 1 |" in protocols.action_table(results, "mpjpe")
 
 
 def test_smplify_on_true_points(records, body):
-    ask = {"fit": standard.smplify(body, None, SIZE)}
+    ask = {"fit": protocols.smplify(body, None, SIZE)}
     found = judge(STRANGERS, records, ask, body, SIZE).scores()["fit"]
     assert found["pck_0.2"].mean > 95
     assert found["pa_mpjpe"].failed == 0
@@ -206,8 +206,8 @@ def _guess(batch, body):
 
 def test_tables_are_kept(records, body, tmp_path):
     results = judge(STRANGERS, records, {"truth": truth(body)}, body, SIZE)
-    path = standard.save(results, tmp_path)
-    assert path.read_text() == standard.report(results)
+    path = protocols.save(results, tmp_path)
+    assert path.read_text() == protocols.report(results)
     kept = json.loads(path.with_suffix(".json").read_text())
     assert kept["truth"]["mpjpe"]["people"] == 7
     with np.load(path.with_suffix(".npz")) as arrays:

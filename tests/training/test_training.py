@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 import hmrlib
 from hmrlib import skeleton
 from hmrlib.cli import main
-from hmrlib.evaluation.protocols import ERRORS, mean_model
+from hmrlib.evaluation.validation import ERRORS, mean_model
 from hmrlib.io import FolderInUseError, locked
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR, ModelError
