@@ -398,8 +398,7 @@ class _Picture:
         hits = self._hits(fragments, space)
         normal = workspace(space, "normal", (3, count), np.float32)
         shading.blend(fragments.face, hits.weights, geometry.faces, geometry.normals, normal)
-        x, y, z = normal
-        normal *= hits.side / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
+        shading.turn_to_viewer(hits.side, normal)
         albedo = workspace(space, "albedo", (3, count), np.float32)
         if len(geometry.colors) == 1:
             albedo[:] = _linear(geometry.colors.T)

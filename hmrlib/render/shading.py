@@ -278,6 +278,15 @@ def blend(face_of, weights, faces, values, out):
 
 
 @compiled
+def turn_to_viewer(side, normal):
+    """Bring normals (3, N) to unit length, turned round where their side (N,) is -1."""
+    for g in range(side.shape[0]):
+        x, y, z = normal[0, g], normal[1, g], normal[2, g]
+        scale = side[g] / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
+        normal[0, g], normal[1, g], normal[2, g] = x * scale, y * scale, z * scale
+
+
+@compiled
 def locate(fragments, depth, view, position):
     """Where in the world fragments are: position (3, N), from their depth (N,) in a `View`."""
     pose, focal, center_x, center_y, orthographic = view
