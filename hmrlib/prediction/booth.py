@@ -8,12 +8,15 @@ import html
 import io
 import threading
 
-import anywidget
-import ipywidgets as widgets
 from PIL import Image
 
 from hmrlib.body.model import load_body
+from hmrlib.io import extra
 from hmrlib.viewing.viewer import Explorer
+
+with extra("viewers"):
+    import anywidget
+    import ipywidgets as widgets
 
 SHOWN = 480  # pixels of the picture's longer side
 PHOTOGRAPH, NETWORK, FITTED = "photograph", "network alone", "fitted to landmarks"
