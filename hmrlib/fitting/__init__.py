@@ -742,8 +742,9 @@ def improve(
     while begin < count:
         size = _chunk(count - begin)
         part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
-        tools = _compiled(owner, matrix, keras.backend.backend(), _fuses(size))
-        here = _state(pose[part], betas[part])._replace(translation=to_tensor(translation[part]))
+        begin_at, *tools = _compiled_walk(owner, matrix, keras.backend.backend(), _fuses(size))
+        here = begin_at(to_tensor(pose[part]), to_tensor(betas[part]))
+        here = here._replace(translation=to_tensor(translation[part]))
         given = (keypoints, weights, sigma, camera)
         given = [to_tensor(array[part]) for array in given]
         parts.append([])
@@ -761,7 +762,7 @@ def improve(
 
 def _in_stages(here, stages, tools, rest, mixture, keypoints, weights, sigma, camera):
     """What `improve` does for a chunk; yields the start, then each stage's end, as `Fit`s."""
-    evaluate, step, place = tools
+    evaluate, walk, place = tools
     num_betas = here.betas.shape[1]
     begin = here
     found = []
@@ -773,7 +774,7 @@ def _in_stages(here, stages, tools, rest, mixture, keypoints, weights, sigma, ca
         scale = (sigma * stage.sigma)[:, None, None]
         given = rest, keypoints, weights, scale, terms, camera, mixture
         free = ops.convert_to_tensor(free, dtype="float32")
-        here, reached = _walk(here, evaluate, step, free, stage.steps, given)
+        here, reached = walk(here, free, ops.convert_to_tensor(stage.steps, dtype="int32"), *given)
         if stage.bounded:
             here = here._replace(angles=_within_limits(here.angles))
             reached = evaluate(here, *given)
@@ -781,6 +782,41 @@ def _in_stages(here, stages, tools, rest, mixture, keypoints, weights, sigma, ca
     for state, energy in ((begin, evaluate(begin, *given)[0]), *found):
         points, rotations, pose = place(state, rest)
         yield Fit(pose, state.betas, state.translation, points, rotations, energy)
+
+
+@lru_cache(maxsize=16)
+def _compiled_walk(owner, matrix, backend, fuse):
+    """`_state`, `_evaluate`, `_walk_inside` and `_place`, compiled, see `_compiled`."""
+    evaluate, step, place = _compiled(owner, matrix, backend, fuse)
+    walk, begin = partial(_walk_inside, evaluate, step), _state
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        walk, begin = (tf.function(f, autograph=False) for f in (walk, begin))
+    elif backend == "jax":
+        import jax
+
+        walk, begin = jax.jit(walk), jax.jit(begin)
+    return begin, evaluate, walk, place
+
+
+def _walk_inside(evaluate, step, here, free, steps, *given):
+    """`_walk` as one computation: calling a compiled function for each step costs as much again."""
+
+    def goes_on(k, promising, *_):
+        return ops.logical_and(k < steps, promising)
+
+    def go(k, _, here, found, damping):
+        energy = ops.abs(found[0]) + 1e-6
+        here, found, damping, promised = step(here, found, damping, free, *given)
+        share = ops.mean(ops.cast(promised > _LEAST_GAIN * energy, "float32"))
+        return k + 1, share >= _STRAGGLERS, here, found, damping
+
+    found = evaluate(here, *given)
+    damping = START_DAMPING * ops.ones_like(found[0])
+    begin = 0 * steps, steps > 0, here, tuple(found), damping
+    _, _, here, found, _ = ops.while_loop(goes_on, go, begin)
+    return here, found
 
 
 def _within_limits(angles):
@@ -917,7 +953,7 @@ def _state(pose, betas):
     return _State(
         pose_angles(pose),
         geometry.axis_angle_to_matrix(pose[:, 0]),
-        ops.zeros((len(pose), 3)),
+        ops.zeros((pose.shape[0], 3)),
         ops.convert_to_tensor(betas, dtype="float32"),
     )
 
