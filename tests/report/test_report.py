@@ -195,8 +195,11 @@ def test_interrupt_keeps_the_finished_notebooks(checkout, capsys):
         "shade = 1",
         "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)",
     )
+    # what a shell starts in the background hears no interrupt: begin as from a terminal
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from hmrlib.cli import main; raise SystemExit(main(['report']))"
     process = subprocess.run(
-        [sys.executable, "-c", "from hmrlib.cli import main; raise SystemExit(main(['report']))"],
+        [sys.executable, "-c", code],
         cwd=checkout,
         capture_output=True,
         text=True,
