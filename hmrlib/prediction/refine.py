@@ -34,7 +34,7 @@ STAGES = (
 )
 SIGMA = 0.3  # of the torso in the picture
 LEAST_SCORE = 0.5  # of landmarks that are trusted
-LEAST_SEEN = 0.3  # mean visibility of shoulders, hips, elbows and knees
+LEAST_SEEN = 0.3  # mean visibility of the shoulders, or of shoulders, hips, elbows and knees
 MOST_OFF = 0.35  # of the torso: landmarks that no body reaches
 _UNSEEN = 0.2  # weight of a landmark that is not visible, which is a good guess all the same
 
@@ -280,7 +280,7 @@ def _doubt(landmarks, residual, energy, before):
     if landmarks.score < LEAST_SCORE:
         return f"the landmarks are not trusted: their network's score is {landmarks.score:.2f}"
     seen = landmarks.visibility[_CORE].mean()
-    if seen < LEAST_SEEN:
+    if max(seen, landmarks.visibility[_SHOULDERS].mean()) < LEAST_SEEN:  # a portrait will do
         return f"too little of the person is seen: {seen:.0%} of shoulders, hips, elbows and knees"
     if not residual < MOST_OFF:
         return f"no body reaches the landmarks: they are {residual:.2f} of the torso off"
