@@ -210,6 +210,73 @@ def openpose(path):
     return read_openpose(path)
 
 
+PREDICTION = ("hmrlib.prediction.photograph:PredictionError",)
+
+
+def _coco_files():
+    annotation = {"image_id": 7, "bbox": [10, 20, 30, 50], "keypoints": [1.0, 2.0, 2] * 17}
+    images = [{"id": 7, "file_name": "street.jpg"}]
+    files = [{"images": images, "annotations": [annotation]}, {"a.jpg": [[1, 2, 3, 4]]}]
+    return [{"people.json": json.dumps(file).encode()} for file in files]
+
+
+@reader(_coco_files, *JSON, errors=PREDICTION)
+def boxes(path):
+    from hmrlib.prediction.given import read_boxes
+
+    return read_boxes(path)
+
+
+@reader(
+    lambda: _coco_files()[:1], *JSON, errors=(*PREDICTION, "hmrlib.data.openpose:OpenPoseError")
+)
+def keypoints(path):
+    from hmrlib.prediction.given import read_keypoints
+
+    return read_keypoints(path)
+
+
+@cache
+def _spin_body():
+    import hmrlib
+
+    return hmrlib.load_body()
+
+
+def _spin_files():
+    _spin_body()  # takes seconds, which are not the reader's
+    pose, camera = np.full((2, 72), 0.1), np.full((2, 3), 0.9)
+    return [{"spin.npz": npz(pose=pose, betas=np.zeros((2, 10)), camera=camera)}]
+
+
+@reader(_spin_files, *NPZ, errors=PREDICTION)
+def spin(path):
+    from hmrlib.prediction.others import read_spin
+
+    return [(p.vertices, p.joints, p.pose) for p in read_spin(path, _spin_body())]
+
+
+def _joblib_files():
+    import joblib
+
+    smpl = {"global_orient": np.eye(3)[None], "body_pose": np.tile(np.eye(3), (23, 1, 1))}
+    frame = {"tid": [1], "tracked_time": [0], "smpl": [smpl | {"betas": np.zeros(10)}]}
+    frame |= {"camera": [np.array([0.1, 0.2, 40.0])], "size": [[480, 640]]}
+    files = []
+    for compress in (0, 3):
+        file = io.BytesIO()
+        joblib.dump({f"{i}.jpg": {"time": i, **frame} for i in range(3)}, file, compress=compress)
+        files.append({"tracks.pkl": file.getvalue()})
+    return files
+
+
+@reader(_joblib_files, mutations.of_bytes, errors=(*PREDICTION, *BODY))
+def four_d_humans(path):
+    from hmrlib.prediction.others import read_4dhumans
+
+    return [(track.pose, track.translation) for track in read_4dhumans(path, _spin_body())]
+
+
 # --- poses ---------------------------------------------------------------------------------------
 
 

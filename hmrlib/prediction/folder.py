@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,7 +138,12 @@ def _names(paths):
 
 def _digest(predictor, suffixes, given):
     """Of all settings that the answers depend on."""
-    told = [predictor.model.settings, predictor.refine, str(predictor.landmark_model), suffixes]
+    told = [
+        asdict(predictor.model.config),
+        predictor.refine,
+        str(predictor.landmark_model),
+        suffixes,
+    ]
     told += [{name: repr(value) for name, value in given.items()}]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -25,6 +25,7 @@ from hmrlib.prediction.video import Track
 FOCAL = 5000.0  # pixels: what SPIN and 4D-Humans assume, for pictures of these sides
 SPIN_SIDE, PHALP_SIDE = 224, 256
 KIN = 0.05  # metres: a body whose pelvis is this near to SMPL's is taken for one of its kin
+MOST = 1e4  # of radians, betas, metres: what a file may say
 DISTANCE = 4.0  # metres, from the camera before which a clip of AMASS is put
 
 
@@ -73,7 +74,7 @@ def read_spin(path, body):
         betas, weak = _finite(arrays["betas"]), _finite(arrays["camera"])
         if not len(pose) == len(betas) == len(weak) > 0 or weak.shape[1:] != (3,):
             raise ValueError(f"{len(pose)} poses, betas {betas.shape}, cameras {weak.shape}")
-        if not (weak[:, 0] > 0).all():
+        if not (weak[:, 0] > 1 / MOST).all():
             raise ValueError("a camera of no positive scale")
     except (ArchiveError, KeyError, ValueError, TypeError) as error:
         raise PredictionError(
@@ -184,6 +185,6 @@ def _on(body, betas, translation):
 
 def _finite(array):
     array = np.asarray(array, float)
-    if not np.isfinite(array).all():
-        raise ValueError("NaN or infinity")
+    if not (np.abs(array) < MOST).all():  # NaN is not, either
+        raise ValueError("NaN, infinity or numbers of no body")
     return array
