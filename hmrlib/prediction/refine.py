@@ -29,7 +29,14 @@ STAGES = (
     Stage("place", sigma=2.0, depth=0.4, place_alone=True, steps=6),
     Stage("pose", sigma=1.0, depth=0.2, limits=1.0, prior=2e-3, betas=1e-2, steps=10),
     Stage(
-        "details", sigma=0.5, depth=0.1, limits=1.0, prior=1e-3, betas=1e-2, bounded=True, steps=10
+        "details",
+        sigma=0.5,
+        depth=0.1,
+        limits=1.0,
+        prior=1e-3,
+        betas=1e-2,
+        bounded=True,
+        steps=10,
     ),
 )
 SIGMA = 0.3  # of the torso in the picture
@@ -37,6 +44,7 @@ LEAST_SCORE = 0.5  # of landmarks that are trusted
 LEAST_SEEN = 0.3  # mean visibility of the shoulders, or of shoulders, hips, elbows and knees
 MOST_OFF = 0.35  # of the torso: landmarks that no body reaches
 _UNSEEN = 0.2  # weight of a landmark that is not visible, which is a good guess all the same
+_OUTSIDE = 0.01  # and of one that lies outside of the picture, which is a guess of nothing seen
 
 # the site of `fitting.SITE_NAMES` that moves with each landmark; where on it, OFFSETS says
 _SITES = {
@@ -168,7 +176,8 @@ def _problem_of(body, landmarks, camera):
         np.stack([getattr(one, name) for one in landmarks]).astype(float)
         for name in ("xy", "world", "visibility")
     )
-    seen = np.maximum(visibility, _UNSEEN) * WEIGHTS  # (N, 33)
+    outside = ((xy < 0) | (xy > 2 * camera[:, None, 1:])).any(axis=-1)  # of the picture
+    seen = np.where(outside, _OUTSIDE, np.maximum(visibility, _UNSEEN)) * WEIGHTS  # (N, 33)
     world = world * _growth(body, world)[:, None, None]
     torso = np.maximum(_torso(xy), 0.25 * _extent(xy))
     return {
