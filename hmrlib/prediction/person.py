@@ -282,7 +282,9 @@ def make_people(body, poses, betas, translations, posed=None, **fields):
     if not len(poses):
         return []
     poses, betas, translations = (np.asarray(a, float) for a in (poses, betas, translations))
-    vertices, joints = map(np.asarray, body(betas, poses) if posed is None else posed)
+    vertices, joints = map(
+        np.asarray, body(betas, poses, compiles=False) if posed is None else posed
+    )
     vertices, joints = vertices + translations[:, None], joints + translations[:, None]
     arrays = vertices, joints, poses, betas, translations
     names = ("vertices", "joints", "pose", "betas", "translation")
