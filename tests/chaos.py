@@ -40,7 +40,8 @@ import hmrlib
 from hmrlib import learn, report, skeleton
 from hmrlib.body import files
 from hmrlib.data import datasets, records
-from hmrlib.io import LOCK, FolderInUseError, locked
+from hmrlib.io import FolderInUseError, locked
+from hmrlib.io.files import LOCK
 from hmrlib.motion import gather, prior
 from hmrlib.people import render_people
 from hmrlib.people.dataset import Shard, render_shard

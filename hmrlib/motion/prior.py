@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 import hmrlib
 from hmrlib import fitting, geometry, skeleton
+from hmrlib.body.model import world_transforms
 from hmrlib.io import atomic_write, read_npz
 from hmrlib.motion.library import PoseError
 
@@ -220,7 +221,7 @@ def collision_depth(pose, joints):
     pose = ops.convert_to_tensor(pose, dtype="float32")
     rest = ops.broadcast_to(ops.convert_to_tensor(joints, dtype="float32"), ops.shape(pose))
     rotations = geometry.axis_angle_to_matrix(pose)
-    posed = np.asarray(fitting.world_transforms(rotations, rest, skeleton.PARENTS)[1])
+    posed = np.asarray(world_transforms(rotations, rest, skeleton.PARENTS)[1])
     index = skeleton.JOINT_NAMES.index
     begin = posed[:, [index(a) for a, _, _, _ in _CAPSULES.values()]]
     end = posed[:, [index(b) for _, b, _, _ in _CAPSULES.values()]]
