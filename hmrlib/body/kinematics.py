@@ -5,10 +5,12 @@ Each number is summed up in one order, whatever the processor and its threads, s
 drawn or learned is the same everywhere.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from scipy.spatial.transform import Rotation
 
 
 def forward_kinematics(rotations, offsets, parents):
@@ -97,6 +99,33 @@ def linear_blend_skinning(vertices, weights, rotations, translations):
     """
     _skin(vertices, *weights, rotations, translations)
     return vertices
+
+
+def posed_body(body, betas, pose):
+    """A whole body: what `Body.__call__` computes with linear blend skinning, without an engine.
+
+    Args:
+        body: `Body`.
+        betas: (B, n), n <= num_betas; pose: (B, 24, 3) axis-angle.
+
+    Returns:
+        vertices (B, V, 3) and joints (B, 24, 3), metres, float32.
+    """
+    betas, pose = np.asarray(betas, np.float32), np.asarray(pose, float)
+    turns = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix()
+    turns = turns.reshape(*pose.shape, 3).astype(np.float32)
+    directions = body.shapedirs[..., : betas.shape[1]]
+    shaped = body.v_template + np.einsum("vcs,bs->bvc", directions, betas, optimize=True)
+    rest = np.stack([body.J_regressor @ vertices for vertices in shaped])
+    joints, *motions = joint_motions(turns, rest, body.parents)
+    feature = pose_feature(turns).astype(np.float32)
+    vertices = shaped + np.einsum("vcs,bs->bvc", body.posedirs, feature, optimize=True)
+    return linear_blend_skinning(vertices, _weights_of(body), *motions), joints
+
+
+@lru_cache(maxsize=4)
+def _weights_of(body):
+    return Weights.of(body.weights)
 
 
 def blended_motions(weights, rotations, translations):

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from hmrlib.body.kinematics import posed_body
 from hmrlib.camera import Camera
 from hmrlib.io import atomic_write
 from hmrlib.prediction.photograph import PredictionError
@@ -282,9 +283,7 @@ def make_people(body, poses, betas, translations, posed=None, **fields):
     if not len(poses):
         return []
     poses, betas, translations = (np.asarray(a, float) for a in (poses, betas, translations))
-    vertices, joints = map(
-        np.asarray, body(betas, poses, compiles=False) if posed is None else posed
-    )
+    vertices, joints = posed_body(body, betas, poses) if posed is None else posed
     vertices, joints = vertices + translations[:, None], joints + translations[:, None]
     arrays = vertices, joints, poses, betas, translations
     names = ("vertices", "joints", "pose", "betas", "translation")

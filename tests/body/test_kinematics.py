@@ -83,3 +83,11 @@ def test_sums_are_in_one_order(body, people):
     for joint, share in zip(movers[v], shares[v], strict=True):
         expected += share * np.concatenate([turns, shifts[..., None]], -1)[:, joint]
     np.testing.assert_array_equal(found[:, v], expected)
+
+
+def test_the_whole_body_is_that_of_keras(rng):
+    body = hmrlib.load_body()
+    betas, pose = rng.normal(size=(3, 10)), rng.normal(0, 0.4, (3, 24, 3))
+    expected = body(betas, pose, compiles=False)
+    for found, true in zip(kinematics.posed_body(body, betas, pose), expected, strict=True):
+        np.testing.assert_allclose(found, np.asarray(true), atol=3e-6)
