@@ -108,7 +108,7 @@ def _parser():
     evaluate.add_argument("--protocol", metavar="NAME", help="of the field; `list` describes them")
     evaluate.add_argument(
         "--rows", metavar="WHO", nargs="+", default=["mean", "smplify", "network"],
-        help="who is judged by a protocol: mean, smplify, network, all three by default",
+        help="who is judged by a protocol: mean, smplify, network (these by default), refined",
     )  # fmt: skip
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="gets the protocol's tables")
     evaluate.set_defaults(run=_evaluate)
@@ -309,6 +309,7 @@ def _evaluate_protocol(options):
         known = ", ".join(protocols.PROTOCOLS)
         raise ValueError(f"there is no protocol {options.protocol!r}: choose from {known}")
     from hmrlib.motion.prior import load_prior
+    from hmrlib.prediction.judged import refined
     from hmrlib.training.checkpoint import load_model
 
     hmr = load_model(options.model)
@@ -319,6 +320,7 @@ def _evaluate_protocol(options):
             lambda: protocols.smplify(hmr.body, load_prior(), hmr.size),
         ),
         "network": ("the network", lambda: protocols.network(hmr)),
+        "refined": ("the network, refined", lambda: refined(hmr)),
     }
     if unknown := set(options.rows) - set(makers):
         raise ValueError(f"--rows: {sorted(unknown)}; choose from {', '.join(makers)}")

@@ -416,7 +416,8 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
     Args:
         protocol: a `Protocol`, or its name in `PROTOCOLS`.
         records: a folder of records.
-        judged: name -> function from a batch, as `MixedDataset` makes it, to an `Answer`.
+        judged: name -> function from a batch, as `MixedDataset` makes it, to an `Answer`; its
+            `samples` are the records as they are stored.
         body: `hmrlib.Body`, of the true pose and shape.
         size: of the crops, pixels.
 
@@ -438,13 +439,13 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
     ids = []
     for step in tqdm(range(len(mixed)), "samples", unit="batch", disable=not progress):
         batch = mixed[step]
-        names = [
-            mixed.sources[source].read(row, images=False)["id"] for source, row in batch["index"]
-        ]
+        samples = [mixed.sources[at].read(row, images=False) for at, row in batch["index"]]
+        names = [sample["id"] for sample in samples]
         keep = np.array([not protocol.keep or bool(re.search(protocol.keep, n)) for n in names])
         if not keep.any():
             continue
         batch = {name: value[keep] for name, value in batch.items()}
+        batch["samples"] = [one for one, kept in zip(samples, keep, strict=True) if kept]
         ids += [name for name, kept in zip(names, keep, strict=True) if kept]
         truth = _truth(batch, body, protocol)
         if protocol.clip:

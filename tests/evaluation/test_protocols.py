@@ -234,3 +234,16 @@ def test_another_split_takes_the_place_of_an_empty_one(tmp_path, body, capsys):
     protocol = replace(STRANGERS, split="test", else_split="validation")
     assert len(judge(protocol, folder, {"truth": truth(body)}, body, SIZE).ids) == 3
     assert "'validation' takes its place" in capsys.readouterr().out
+
+
+def test_the_whole_way_is_judged_like_others(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    from hmrlib.prediction.judged import refined
+
+    hmr = hmrlib.load_model()
+    folder = write_people(tmp_path, 0, 3, 256)
+    ask = {"network": protocols.network(hmr), "refined": refined(hmr)}
+    scores = judge(STRANGERS, folder, ask, hmr.body, hmr.size).scores()
+    assert scores["refined"]["pck_0.2"].mean > scores["network"]["pck_0.2"].mean
+    assert scores["refined"]["pck_0.5"].mean > 80
+    assert scores["refined"]["mpjpe"].failed == 0
