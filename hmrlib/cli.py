@@ -164,6 +164,8 @@ def _data_commands(commands):
     convert.add_argument("--every", metavar="N", type=int, help="take each n-th frame of videos")
     pseudo = "lsp, lsp_extended: take BlazePose's guesses as 3D points, marked as such"
     convert.add_argument("--pseudo-3d", action="store_const", const=True, help=pseudo)
+    joined = "lsp, lsp_extended: join the points to learn from with BlazePose's"
+    convert.add_argument("--landmarks", action="store_const", const=True, help=joined)
     kept = "Finished shards are kept; the same command goes on from there."
     convert.set_defaults(run=_data_convert, kept=kept)
 
@@ -465,7 +467,8 @@ def _data_convert(options):
         library, table = datasets.amass(options.source, options.out)
         print(f"{table}\n{library}")
         return 0
-    given = {"every": options.every, "pseudo_3d": options.pseudo_3d}
+    names = ("every", "pseudo_3d", "landmarks")
+    given = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     _print_entries(datasets.convert(options.name, options.source, options.out, **given))
     return 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from hmrlib import fitting, skeleton
@@ -100,6 +101,7 @@ def fit_records(source, out, limits=Limits(), predictor=None, progress=True):  #
             for path in shards:
                 _fit_shard(path, out / path.name, limits, predictor, bar)
         _join_judgements(out, shards)
+        _write_library(out)
         return records.write_index(out, **about)
 
 
@@ -302,6 +304,22 @@ def _join_judgements(out, shards):
         every |= json.loads(_judgements(out / path.name).read_text("utf-8"))
     with atomic_write(out / "fits.json") as file:
         file.write(json.dumps(every, indent=1).encode())
+
+
+def _write_library(out):
+    """The kept poses as `motion.library` reads them: the root from the camera's frame, whose y
+    points down, into one whose y points up."""
+    shards = [path for path in records.find_shards(out) if path.name.startswith("train-")]
+    read = records.Records(shards) if shards else ()
+    samples = (read.read(i, images=False) for i in range(len(read)))
+    fitted = [sample for sample in samples if sample["pseudo_3d"] and sample["has_pose"]]
+    if not fitted:
+        return
+    pose = np.stack([sample["pose"] for sample in fitted]).astype(np.float32)
+    turn = Rotation.from_rotvec([np.pi, 0, 0])
+    pose[:, 0] = (turn * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+    with atomic_write(out / "poses.npz") as file:
+        np.savez_compressed(file, pose=pose)
 
 
 def _check_same(out, about):

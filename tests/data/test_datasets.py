@@ -19,6 +19,7 @@ import hmrlib
 from hmrlib.cli import main
 from hmrlib.data import datasets, records
 from hmrlib.data.datasets import DataSetError, convert
+from hmrlib.data.datasets.points import reconcile, torso_length
 from hmrlib.io.safe_pickle import UnsafePickleError
 from hmrlib.skeleton import KEYPOINT_SETS
 from tests.conftest import ROOT
@@ -135,6 +136,65 @@ def test_lsp_extended_and_pseudo_labels(tmp_path):
     assert "nose" not in first and "neck" not in first
     np.testing.assert_allclose(first["left_wrist"][:3], world[0, 15], rtol=1e-3)
     np.testing.assert_allclose(first["right_hip"][:3], world[0, 24], rtol=1e-3)
+
+
+def test_points_are_reconciled_with_a_landmark_networks():
+    rng = np.random.default_rng(0)
+    true = np.ones((22, 3), np.float32)
+    true[:, :2] = rng.uniform(0, 200, (22, 2))
+    mirror = list(KEYPOINT_SETS["union-22"].mirror)
+    hasty = true.copy()
+    hasty[:, :2] += rng.normal(0, 4, (22, 2))
+    joined, agree = reconcile(hasty, true)
+    assert agree
+    np.testing.assert_array_equal(joined, true)
+
+    swapped = hasty.copy()
+    swapped[:12] = hasty[mirror][:12]  # legs and arms; faces have no haste
+    joined, agree = reconcile(swapped, true)
+    assert agree
+    np.testing.assert_array_equal(joined, true)
+
+    unsure, far = true.copy(), hasty.copy()
+    unsure[0] = 0  # seen by the annotator alone
+    far[5, :2] += 0.6 * torso_length(true)
+    far[7] = 0  # seen by the network alone
+    joined, agree = reconcile(far, unsure)
+    assert agree and joined[5, 2] == 0
+    np.testing.assert_array_equal(joined[0], hasty[0])
+    np.testing.assert_array_equal(joined[7], true[7])
+
+    other = true + np.float32([0.8 * torso_length(true), 0, 0])  # another person, or a bad guess
+    for guess in (other, np.zeros((22, 3))):
+        joined, agree = reconcile(hasty, guess)
+        assert not agree
+        np.testing.assert_array_equal(joined, hasty)
+
+
+def test_joined_points_are_those_to_learn_from_alone(tmp_path):
+    rng = np.random.default_rng(2)
+    source, count = tmp_path / "lspet", 10
+    joints = np.concatenate([rng.uniform(10, 80, (14, 2, count)), np.ones((14, 1, count))], 1)
+    xy = rng.uniform(10, 80, (count, 33, 2))
+    of = [28, 26, 24, 23, 25, 27, 16, 14, 12, 11, 13, 15]  # LSP's order in BlazePose's
+    xy[:, of] = joints[:12, :2].transpose(2, 0, 1) + 2
+    for number in range(1, count + 1):
+        picture(source / "images" / f"im{number:05d}.jpg")
+    savemat(source / "joints.mat", {"joints": joints})
+    sure = {"visibility": np.ones((count, 33)), "score": np.ones(count)}
+    np.savez(source / "blazepose.npz", xy=xy, **sure)
+    _, read = converted("lsp_extended", source, tmp_path / "out", landmarks=True)
+    np.testing.assert_allclose(
+        named(read["im00001"])["right_knee"][:2], joints[1, :2, 0] + 2, atol=1e-4
+    )
+    assert "nose" in named(read["im00001"])
+    np.testing.assert_allclose(  # the tenth validates: what people annotated
+        named(read["im00010"])["right_knee"][:2], joints[1, :2, 9] - 0.5, atol=1e-4
+    )
+    assert "nose" not in named(read["im00010"])
+    np.savez(source / "blazepose.npz", xy=xy[:, :9], **sure)
+    with pytest.raises(DataSetError, match=r"expected xy \('N', 33, 2\)"):
+        convert("lsp_extended", source, tmp_path / "bad", progress=False, landmarks=True)
 
 
 @pytest.mark.parametrize("name", ["lsp", "lsp_extended"])

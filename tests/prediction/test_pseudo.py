@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 pytest.importorskip("ai_edge_litert")
 
 from hmrlib import skeleton
 from hmrlib.data import records
+from hmrlib.motion.library import read_poses
 from hmrlib.prediction import pseudo
 from hmrlib.prediction.predictor import Predictor
 from tests.sample_people import write_people
@@ -50,6 +52,19 @@ def test_what_is_kept_is_near_the_truth(folders):
         off = np.linalg.norm(seen - known["keypoints_2d"][:, :2], axis=-1)[:12].mean()
         assert off < 0.1 * known["size"]
     assert kept == index["notes"]["kept"] == index["known"]["pose"] >= 3
+
+
+def test_kept_poses_are_a_library_upright(folders):
+    true, _, fit, index = folders
+    poses = read_poses(fit / "poses.npz")
+    assert len(poses) == index["notes"]["kept"]
+    known = [sample["pose"][0] for sample, fitted in
+             zip(records.open_records(true), records.open_records(fit), strict=True)
+             if fitted["has_pose"]]  # fmt: skip
+    # in the camera's frame, whose y points down, each is turned by half a turn about x
+    turned = Rotation.from_rotvec([np.pi, 0, 0]) * Rotation.from_rotvec(known)
+    apart = (turned * Rotation.from_rotvec(poses[:, 0]).inv()).magnitude()
+    assert np.degrees(np.median(apart)) < 40
 
 
 def test_every_fit_is_told_of(folders):

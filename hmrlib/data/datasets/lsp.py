@@ -12,11 +12,11 @@ from hmrlib.data.datasets.base import (
     require,
 )
 from hmrlib.data.datasets.crop import crop_to_person
-from hmrlib.data.datasets.points import to_union
+from hmrlib.data.datasets.points import reconcile, to_union
 from hmrlib.io import ArchiveError, read_npz
 
 
-def lsp(source, pseudo_3d=False):
+def lsp(source, pseudo_3d=False, landmarks=False):
     """Leeds Sports Pose: 2,000 photographs of sport, 14 joints each.
 
         lsp_dataset/
@@ -32,9 +32,11 @@ def lsp(source, pseudo_3d=False):
     Args:
         pseudo_3d: take guesses of BlazePose as 3D points, from a `blazepose.npz` beside the
             images; such samples are marked `pseudo_3d`. See `_blazepose`.
+        landmarks: join the points of the split "train" with BlazePose's, see `points.reconcile`.
     """
     joints = _joints(source, (3, 14))
     guesses = _blazepose(source) if pseudo_3d else None
+    seen = _seen(source) if landmarks else None
 
     def load(index):
         image = read_image(source / "images", f"im{index + 1:04d}.jpg")
@@ -42,13 +44,14 @@ def lsp(source, pseudo_3d=False):
         if not (x.any() or y.any()):
             raise LeftOut("no joints")
         points = np.stack([x, y, np.ones(14)], 1)
-        return [_sports(image, points, hidden, "lsp", index, guesses)]
+        to_join = seen if index < 1000 else None
+        return [_sports(image, points, hidden, "lsp", index, guesses, to_join)]
 
     indices = np.arange(joints.shape[2]).tolist()
     return Listing({"train": indices[:1000], "test": indices[1000:]}, load, _sports_name)
 
 
-def lsp_extended(source, pseudo_3d=False):
+def lsp_extended(source, pseudo_3d=False, landmarks=False):
     """Leeds Sports Pose Extended: 10,000 photographs of parkour, gymnastics and athletics.
 
         lspet_dataset/
@@ -62,10 +65,13 @@ def lsp_extended(source, pseudo_3d=False):
     none is stated; for research, and a citation is asked for.
 
     Args:
-        pseudo_3d: as for `lsp`.
+        pseudo_3d, landmarks: as for `lsp`. The points were annotated in haste: they are at twice
+            the distance from BlazePose's that those of `lsp` are, and in one of fourteen
+            photographs left and right are exchanged.
     """
     joints = _joints(source, (14, 3))
     guesses = _blazepose(source) if pseudo_3d else None
+    seen = _seen(source) if landmarks else None
 
     def load(index):
         image = read_image(source / "images", f"im{index + 1:05d}.jpg")
@@ -73,7 +79,8 @@ def lsp_extended(source, pseudo_3d=False):
         if not (points[:, 2] > 0).any():
             raise LeftOut("no joints")
         hidden = np.zeros(14)
-        return [_sports(image, points, hidden, "lsp_extended", index, guesses)]
+        to_join = None if kept[index] else seen
+        return [_sports(image, points, hidden, "lsp_extended", index, guesses, to_join)]
 
     indices = np.arange(joints.shape[2])
     kept = indices % 10 == 9
@@ -100,9 +107,11 @@ def _sports_name(index):
     return f"im{index + 1:05d}"
 
 
-def _sports(image, points, hidden, name, index, guesses):
+def _sports(image, points, hidden, name, index, guesses, seen=None):
     """A sample of LSP, from 14 points that MATLAB counts: the first pixel's centre is 1."""
     points = to_union(points - [0.5, 0.5, 0], "lsp-14")
+    if seen is not None:
+        points, _ = reconcile(points, seen(index))
     center, size = records.box_around(points)
     sample = {
         "image": image,
@@ -146,6 +155,21 @@ def _blazepose(source):
         return {"keypoints_3d": to_union(points, _BLAZEPOSE_33.split()), "pseudo_3d": 1}
 
     return guesses
+
+
+def _seen(source):
+    """BlazePose's points in the images of a folder: index -> (22, 3), 1 where it is sure.
+
+    blazepose.npz   xy (N, 33, 2) pixels; visibility (N, 33); score (N,)
+    """
+    shapes = {"xy": (33, 2), "visibility": (33,), "score": ()}
+    xy, visibility, score = _arrays(source / "blazepose.npz", shapes)
+
+    def seen(index):
+        known = (visibility[index] >= 0.5) & (score[index] >= 0.5)
+        return to_union(np.concatenate([xy[index], known[:, None]], 1), _BLAZEPOSE_33.split())
+
+    return seen
 
 
 def _arrays(path, shapes):

@@ -20,6 +20,61 @@ def to_union(points, names):
     return union
 
 
+_UNION = KEYPOINT_SETS[records.KEYPOINTS]
+_LEGS, _ARMS = (
+    [_UNION.names.index(f"{side}_{part}") for side in ("left", "right") for part in parts]
+    for parts in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))
+)
+AGREE = 0.3  # mean distance, in torsos, up to which annotator and network saw the same person
+WRONG = 0.4  # distance of a point, from which on one of them is wrong
+
+
+def reconcile(annotated, guessed):
+    """What an annotator and a landmark network say of the same person, joined.
+
+    Where annotators were in haste the network is nearer to the truth; where it saw nothing, or
+    another person, they are. So legs or arms whose annotated sides fit the network's only when they
+    are exchanged, are exchanged. Where both then agree on the person, the network's points count:
+    one on which they differ widely is unknown, and one that only one of them has is taken as it is.
+    Where they do not agree, the annotated points stay.
+
+    Args:
+        annotated, guessed: (22, 3), pixels and 1 where known; of the second, what is sure.
+
+    Returns:
+        (22, 3) float32; whether they agree on the person.
+    """
+    points, guessed = np.array(annotated, np.float32), np.asarray(guessed, np.float32)
+    size = max(torso_length(points), torso_length(guessed), 1e-6)
+    for limbs in (_LEGS, _ARMS):
+        other = points.copy()
+        other[limbs] = points[[_UNION.mirror[i] for i in limbs]]
+        before, after = (_apart(some[limbs], guessed[limbs]) / size for some in (points, other))
+        if min(len(before), len(after)) >= 3 and after.mean() < 0.4 * before.mean() > 0.1:
+            points = other
+    apart = _apart(points[_LEGS + _ARMS], guessed[_LEGS + _ARMS]) / size
+    if len(apart) < 6 or np.minimum(apart, 1).mean() > AGREE:
+        return points, False
+    for i in np.flatnonzero(guessed[:, 2] > 0):
+        wrong = (_apart(points[[i]], guessed[[i]]) > WRONG * size).any()
+        points[i] = 0 if wrong else guessed[i]
+    return points, True
+
+
+def _apart(one, other):
+    """Distances of the points that both know."""
+    both = (one[:, 2] > 0) & (other[:, 2] > 0)
+    return np.linalg.norm(one[both, :2] - other[both, :2], axis=-1)
+
+
+def torso_length(points):
+    """The longer of the diagonals from a shoulder to the other side's hip, (22, 3) -> pixels; 0."""
+    ends = [[_UNION.names.index(f"{side}_shoulder"), _UNION.names.index(f"{other}_hip")]
+            for side, other in (("left", "right"), ("right", "left"))]  # fmt: skip
+    known = [points[pair, :2] for pair in ends if (points[pair, 2] > 0).all()]
+    return max([float(np.linalg.norm(a - b)) for a, b in known], default=0.0)
+
+
 _SIDED = re.compile(
     "(left|right|l|r)?(shoulder|elbow|wrist|hip|knee|ankle|eye|ear)(left|right|l|r)?"
 )
