@@ -272,11 +272,10 @@ def place_landmarks(options):
     body = Predictor().body
     fit, _ = fitting.improve(
         body,
-        np.zeros((len(samples), len(LANDMARK_NAMES), 2)),
+        fitting.Sight(np.zeros((len(samples), len(LANDMARK_NAMES), 2)), refine.SITES),
         camera,
         (pose, betas, translation),
         [fitting.Stage("as they are", steps=0)],
-        names=refine.SITES,
     )
     owners = [fitting.SITE_OWNERS[fitting.SITE_NAMES.index(name)] for name in refine.SITES]
     turned = fit.rotations[:, owners, :2]  # (N, 33, 2, 3)

@@ -114,6 +114,23 @@ class _State(NamedTuple):
     betas: Any
 
 
+class _Seen(NamedTuple):
+    """What the bodies are to explain.
+
+    Attributes:
+        points: (B, K, 3) metres, or (B, K, 2) pixels, or (B, K, 4) pixels, a depth relative to the
+            other points' in metres, and the weight of that.
+        weights: (B, K), 0 where unknown.
+        scale: (B, 1, 1) metres or pixels: how far off counts 1.
+        camera: (B, 3) focal, cx, cy in pixels; None for points in space.
+    """
+
+    points: Any
+    weights: Any
+    scale: Any
+    camera: Any = None
+
+
 def _kinematics(state, rest, owner):
     """Sites (B, S, 3) of a state, their derivatives (B, S, 3, 72 + 3 + n), the joints' rotations.
 
@@ -229,22 +246,20 @@ def _growing(world, shapedirs, owner):
     return ops.take(moved, owner, axis=1) + ops.matmul(carrier, growth)
 
 
-def _evaluate(state, kinematics, matrix, target, weight, scale, terms, camera, prior):
+def _evaluate(state, kinematics, matrix, seen, terms, prior):
     """The energy at a state, and what a Gauss-Newton step needs.
 
     Args:
         kinematics: `_kinematics`, all but the state given.
         matrix: (K, S) from sites to keypoints; None: they are the same.
-        target: (B, K, 3) metres, or (B, K, 2) pixels, or (B, K, 4) pixels, a depth relative to the
-            other points' in metres, and the weight of that; weight: (B, K), 0 where unknown.
-        scale: (B, 1, 1) metres or pixels: how far off counts 1.
+        seen: `_Seen`.
         terms: dict of scalars, the weights of the other terms.
-        camera: (B, 3) focal, cx, cy in pixels; None for points in space.
         prior: arrays of `prior.Prior.mixture`, or None.
 
     Returns:
         E (B,), half its gradient (B, N), half its curvature (B, N, N); N = 72 + 3 + n.
     """
+    target, weight, scale, camera = seen
     points, jacobian, _ = kinematics(state)
     unknowns = jacobian.shape[-1]
     if matrix is not None:
@@ -450,6 +465,9 @@ _STRAGGLERS = 0.05
 _TORSO = ("left_hip", "right_hip", "left_shoulder", "right_shoulder", "neck", "pelvis", "thorax")
 _TORSO += ("mid_hip",)
 _FARTHEST = 1e6  # metres or pixels; beyond it float32 has no centimetres left
+STEPS = 20  # at most; most bodies need fewer
+_SCALE_3D = 0.01  # metres; a point in space that is off by this counts 1
+_RELAXED_3D = 0.01  # weight of the pull to the relaxed pose, in which unseen joints end up
 
 
 def fit_points(
@@ -460,10 +478,8 @@ def fit_points(
     betas=None,
     start=None,
     offsets=None,
-    scale=0.01,
     limits=1.0,
-    relaxed=0.01,
-    steps=20,
+    steps=STEPS,
     progress=False,
 ):
     """The pose and place of a body whose keypoints lie at given points in space.
@@ -478,9 +494,8 @@ def fit_points(
         start: (B, 24, 3) pose to begin from; None: relaxed, turned like the points' torso.
         offsets: (K, 3) metres, from each site to the point that is really seen, along the axes of
             the joint that carries it; None: 0.
-        scale: metres; a point that is off by this counts 1.
-        limits: weight of the joint limits (`skeleton.JOINT_LIMITS`), bounds that give way.
-        relaxed: weight of the pull towards the relaxed pose, in which unseen joints end up.
+        limits: weight of the joint limits (`skeleton.JOINT_LIMITS`), bounds that give way; a point
+            that is off by a centimetre weighs 1.
         steps: most Gauss-Newton steps.
         progress: show a bar.
 
@@ -492,25 +507,26 @@ def fit_points(
             in a frame.
     """
     points, weights, names = _checked(points, weights, names, 3)
-    rest, owner, matrix = _problem(body, names, offsets)
+    model = _model(body, names, offsets)
     betas = _repeated("betas", np.zeros(1) if betas is None else betas, (len(points),))
     known = betas
     if (betas == betas[0]).all():  # one person: fixed in the rest pose, n unknowns less
-        template, shapedirs = rest
-        rest = template + np.tensordot(betas[0], shapedirs[: betas.shape[1]], axes=1), shapedirs
+        template, shapedirs = model.rest
+        template = template + np.tensordot(betas[0], shapedirs[: betas.shape[1]], axes=1)
+        model = model._replace(rest=(template, shapedirs))
         betas = betas[:, :0]
     if start is None:
-        state = _torso_start(rest, owner, matrix, points, weights, betas, names)
+        state = _torso_start(model, points, weights, betas, names)
     else:
         pose = _repeated("start", start, (len(points), NUM_JOINTS, 3))
         state = _state(pose, betas)
-    terms = {"limits": limits, "relaxed": relaxed, "betas": 0.0, "prior": 0.0}
+    terms = {"limits": limits, "relaxed": _RELAXED_3D, "betas": 0.0, "prior": 0.0}
     free = np.zeros(75 + betas.shape[1])
     free[:75] = 1
-    scale = np.full((len(points), 1, 1), scale, "float32")
-    problem = points, weights, None
-    go = partial(_descend, centred=start is not None, progress=progress)
-    fit = go(state, problem, terms, free, steps, rest, owner, matrix, scale)
+    seen = _Seen(points, weights, np.full((len(points), 1, 1), _SCALE_3D, "float32"))
+    fit = _descend(
+        state, model, seen, terms, free, steps, centred=start is not None, progress=progress
+    )
     return fit._replace(betas=known)
 
 
@@ -582,9 +598,7 @@ def fit_keypoints(
     sigma=None,
     limits=_LIMITS_2D,
     stages=_STAGES,
-    steps=20,
     trace=None,
-    progress=False,
 ):
     """The body whose keypoints are seen where they are annotated in pictures (SMPLify).
 
@@ -603,8 +617,7 @@ def fit_keypoints(
         sigma: pixels at which a keypoint begins to count as an outlier; None: a quarter of the
             person's size in the picture.
         limits: weight of the joint limits; 0 leaves them out.
-        stages: pairs of weights, of the prior and of the betas.
-        steps: most Gauss-Newton steps a stage.
+        stages: pairs of weights, of the prior and of the betas; at most `STEPS` steps each.
         trace: a list that receives the `Fit` after each stage, the torso's first.
 
     Returns:
@@ -630,42 +643,33 @@ def fit_keypoints(
     if not (np.isfinite(sigma).all() and np.min(sigma) > 0):
         raise FittingError(f"sigma must be a positive number of pixels, found {np.min(sigma):g}")
     sigma = np.broadcast_to(np.float32(sigma), (count,))[:, None, None]
-    rest, owner, matrix = _problem(body, names)
+    model = _model(body, names)
 
     betas = np.zeros((count, num_betas), "float32")
     torso = weights * np.isin(names, _TORSO)
     if ((torso > 0).sum(axis=1) < 2).any():
         short = int(((torso > 0).sum(axis=1) < 2).argmax())
         raise FittingError(f"picture {short} shows fewer than two keypoints of the torso")
-    ways = [
-        _in_front(rest, owner, matrix, keypoints, torso, camera, betas, away)
-        for away in (False, True)
-    ]
+    ways = [_in_front(model, keypoints, torso, camera, betas, away) for away in (False, True)]
     state = _State(*(ops.concatenate(pair, axis=0) for pair in zip(*ways, strict=True)))
     twice = partial(np.concatenate, axis=0)
     keypoints, weights, torso, camera, sigma = (
         twice([array, array]) for array in (keypoints, weights, torso, camera, sigma)
     )
+    seen = _Seen(keypoints, torso, sigma, camera)
     free = np.concatenate([[1.0] * 3, [0.0] * 69, [1.0] * 3, [0.0] * num_betas])
     terms = {"limits": limits, "relaxed": 1e-4, "betas": 1.0, "prior": 0.0}
     mixture = None if prior is None else prior.mixture
-    go = partial(_descend, rest=rest, owner=owner, matrix=matrix, prior=mixture, scale=sigma)
-    fit = go(state, problem=(keypoints, torso, camera), terms=terms, free=free, steps=steps)
+    fit = _descend(state, model, seen, terms, free, prior=mixture)
     _note(trace, fit)
+    seen, free = seen._replace(weights=weights), np.ones(75 + num_betas)
     for loose, shape in stages:
         terms["prior"] = (loose / _SIGMA) ** 2
         terms["betas"] = (shape / _SIGMA) ** 2
         state = _state(fit.pose, fit.betas)._replace(
             translation=ops.convert_to_tensor(fit.translation)
         )
-        fit = go(
-            state,
-            problem=(keypoints, weights, camera),
-            terms=terms,
-            free=np.ones(75 + num_betas),
-            steps=steps,
-            progress=progress,
-        )
+        fit = _descend(state, model, seen, terms, free, prior=mixture)
         _note(trace, fit)
     return _better_half(fit)
 
@@ -695,23 +699,36 @@ class Stage(NamedTuple):
     steps: int = 20
 
 
-def improve(
-    body, keypoints, camera, start, stages, prior=None, names="coco-17", weights=None, offsets=None,
-    sigma=50.0, depth=None, depth_weights=None, trace=None,
-):  # fmt: skip
-    """Bodies that are near already, brought to where their keypoints are seen.
+class Sight(NamedTuple):
+    """What `improve` is to explain, in pictures of B people.
 
-    Args:
-        body: `hmrlib.Body`.
+    Attributes:
         keypoints: (B, K, 2) pixels; NaN where unknown.
-        camera: (B, 3) focal length, cx, cy in pixels.
-        start: pose (B, 24, 3), betas (B, n), translation (B, 3), in the camera's frame.
-        stages: `Stage`s, one after the other.
-        prior: `hmrlib.motion.prior.Prior`, or None.
         names, weights, offsets: see `fit_points`.
         sigma: (B,) or (), pixels, see `Stage`.
         depth: (B, K) metres away from the viewer, relative to each other; None: unknown.
         depth_weights: (B, K), how much each depth counts; 0 where unknown.
+    """
+
+    keypoints: Any
+    names: Any = "coco-17"
+    weights: Any = None
+    offsets: Any = None
+    sigma: Any = 50.0
+    depth: Any = None
+    depth_weights: Any = None
+
+
+def improve(body, sight, camera, start, stages, prior=None, trace=None):
+    """Bodies that are near already, brought to where their keypoints are seen.
+
+    Args:
+        body: `hmrlib.Body`.
+        sight: `Sight`.
+        camera: (B, 3) focal length, cx, cy in pixels.
+        start: pose (B, 24, 3), betas (B, n), translation (B, 3), in the camera's frame.
+        stages: `Stage`s, one after the other.
+        prior: `hmrlib.motion.prior.Prior`, or None.
         trace: a list that receives after each stage its name and the `Fit`.
 
     Returns:
@@ -721,34 +738,37 @@ def improve(
     Raises:
         FittingError: shapes that do not fit, an unknown name, infinite numbers.
     """
-    keypoints, weights, names = _checked(keypoints, weights, names, 2)
+    keypoints, weights, names = _checked(sight.keypoints, sight.weights, sight.names, 2)
     count = len(keypoints)
     pose = _repeated("pose", start[0], (count, NUM_JOINTS, 3))
     betas = _repeated("betas", start[1], (count,))[:, : body.num_betas]
     translation = _repeated("translation", start[2], (count, 3))
     camera = _repeated("camera", camera, (count, 3))
-    sigma = np.broadcast_to(np.float32(sigma), (count,))
+    sigma = np.broadcast_to(np.float32(sight.sigma), (count,))
     if not ((sigma > 0).all() and np.isfinite(sigma).all() and (camera[:, 0] > 0).all()):
         raise FittingError("sigma and focal length must be positive numbers of pixels")
-    if depth is not None:
-        shape = keypoints.shape[:2]
-        more = [_repeated("depth", depth, shape), _repeated("depth_weights", depth_weights, shape)]
+    if sight.depth is not None:
+        more = [
+            _repeated(name, getattr(sight, name), keypoints.shape[:2])
+            for name in ("depth", "depth_weights")
+        ]
         keypoints = np.concatenate([keypoints, np.stack(more, axis=-1)], axis=-1)
-    rest, owner, matrix = _problem(body, names, offsets)
+    model = _model(body, names, sight.offsets)
     to_tensor = partial(ops.convert_to_tensor, dtype="float32")
-    rest = tuple(map(to_tensor, rest))
+    rest = tuple(map(to_tensor, model.rest))
     mixture = None if prior is None else tuple(map(to_tensor, prior.mixture))
     parts, begin = [], 0
     while begin < count:
         size = _chunk(count - begin)
         part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
-        begin_at, *tools = _compiled_walk(owner, matrix, keras.backend.backend(), _fuses(size))
+        kind = model.owner, model.matrix, keras.backend.backend(), _fuses(size)
+        begin_at, *tools = _compiled_walk(*kind)
         here = begin_at(to_tensor(pose[part]), to_tensor(betas[part]))
         here = here._replace(translation=to_tensor(translation[part]))
-        given = (keypoints, weights, sigma, camera)
-        given = [to_tensor(array[part]) for array in given]
+        given = keypoints, weights, sigma[:, None, None], camera
+        seen = _Seen(*(to_tensor(array[part]) for array in given))
         parts.append([])
-        for fit in _in_stages(here, stages, tools, rest, mixture, *given):
+        for fit in _in_stages(here, stages, tools, rest, seen, mixture):
             parts[-1].append([ops.convert_to_numpy(array)[: count - begin] for array in fit])
         begin += size
     merged = [
@@ -760,7 +780,7 @@ def improve(
     return Fit(*merged[-1]), merged[0][-1]
 
 
-def _in_stages(here, stages, tools, rest, mixture, keypoints, weights, sigma, camera):
+def _in_stages(here, stages, tools, rest, seen, mixture):
     """What `improve` does for a chunk; yields the start, then each stage's end, as `Fit`s."""
     evaluate, walk, place = tools
     num_betas = here.betas.shape[1]
@@ -771,8 +791,7 @@ def _in_stages(here, stages, tools, rest, mixture, keypoints, weights, sigma, ca
         free[3:72] = free[75:] = not stage.place_alone
         names = ("limits", "relaxed", "betas", "prior", "depth")
         terms = {name: ops.convert_to_tensor(np.float32(getattr(stage, name))) for name in names}
-        scale = (sigma * stage.sigma)[:, None, None]
-        given = rest, keypoints, weights, scale, terms, camera, mixture
+        given = rest, seen._replace(scale=seen.scale * stage.sigma), terms, mixture
         free = ops.convert_to_tensor(free, dtype="float32")
         here, reached = walk(here, free, ops.convert_to_tensor(stage.steps, dtype="int32"), *given)
         if stage.bounded:
@@ -824,11 +843,11 @@ def _within_limits(angles):
     return ops.minimum(ops.maximum(angles, least), most)
 
 
-def _in_front(rest, owner, matrix, keypoints, torso, camera, betas, away):
+def _in_front(model, keypoints, torso, camera, betas, away):
     """A relaxed body before the camera, as large, as high and as slanted as the torso is seen."""
     count = len(keypoints)
     turn = np.diag([-1.0, -1, 1] if away else [1.0, -1, -1])  # the body's y up, the picture's down
-    own = _relaxed_points(rest, owner, matrix, betas[:1]) @ turn.T  # (K, 3)
+    own = _relaxed_points(model, betas[:1]) @ turn.T  # (K, 3)
     use = torso[..., None] / torso.sum(axis=1)[:, None, None]
     middle = (use * own).sum(axis=1)  # (B, 3)
     seen = (use * keypoints).sum(axis=1)  # (B, 2)
@@ -926,8 +945,17 @@ def _repeated(name, array, shape):
     return np.repeat(array, shape[0], axis=0) if len(array) != shape[0] else array.copy()
 
 
-def _problem(body, names, offsets=None):
-    """rest and owner for `_kinematics`, and the matrix (K, S) or None, for keypoints by name."""
+class _Model(NamedTuple):
+    """What moves: rest and owner for `_kinematics`, and the matrix (K, S) as nested tuples, from
+    sites to keypoints; None where they are the same."""
+
+    rest: tuple
+    owner: tuple
+    matrix: tuple | None
+
+
+def _model(body, names, offsets=None):
+    """`_Model` of keypoints by name."""
     template, shapedirs = sites(body)
     if set(names) <= set(SITE_NAMES):
         used, matrix = [SITE_NAMES.index(name) for name in names], None
@@ -944,7 +972,7 @@ def _problem(body, names, offsets=None):
         np.concatenate([template[:NUM_JOINTS], places]),
         np.concatenate([shapedirs[:, :NUM_JOINTS], shapedirs[:, used]], axis=1),
     )
-    return rest, tuple(SITE_OWNERS[site] for site in used), matrix
+    return _Model(rest, tuple(SITE_OWNERS[site] for site in used), matrix)
 
 
 def _state(pose, betas):
@@ -968,18 +996,18 @@ def _place(owner, matrix, state, rest):
     return points, world, geometry.matrix_to_axis_angle(rotations)
 
 
-def _relaxed_points(rest, owner, matrix, betas):
+def _relaxed_points(model, betas):
     """Keypoints (K, 3) of the relaxed body of one shape (1, n), NumPy."""
     state = _state(np.zeros((1, NUM_JOINTS, 3)), betas)
     state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
-    _, _, place = _compiled(owner, matrix, keras.backend.backend(), fuse=False)
-    points, _, _ = place(state, tuple(map(ops.convert_to_tensor, rest)))
+    _, _, place = _compiled(model.owner, model.matrix, keras.backend.backend(), fuse=False)
+    points, _, _ = place(state, tuple(map(ops.convert_to_tensor, model.rest)))
     return ops.convert_to_numpy(points)[0].astype(float)
 
 
-def _torso_start(rest, owner, matrix, points, weights, betas, names):
+def _torso_start(model, points, weights, betas, names):
     """Relaxed, turned and shifted so that the torso (or all, if it is not seen) fits (Kabsch)."""
-    own = _relaxed_points(rest, owner, matrix, betas[:1])  # (K, 3)
+    own = _relaxed_points(model, betas[:1])  # (K, 3)
     of_torso = np.isin(names, _TORSO)
     use = weights * of_torso
     use = np.where(((use > 0).sum(axis=1) >= 3)[:, None], use, weights)[..., None].astype(float)
@@ -1019,41 +1047,31 @@ def _walk(here, evaluate, step, free, steps, given):
 
 
 def _descend(
-    state,
-    problem,
-    terms,
-    free,
-    steps,
-    rest,
-    owner,
-    matrix,
-    scale,
-    prior=None,
-    centred=False,
-    progress=False,
+    state, model, seen, terms, free, steps=STEPS, prior=None, centred=False, progress=False
 ):
     """Gauss-Newton steps for all bodies, a chunk at a time; -> `Fit`.
 
     Args:
-        problem: points (B, K, D), weights (B, K), camera (B, 3) or None; scale: (B, 1, 1).
+        state: `_State` to begin from; model: `_Model`; seen: `_Seen`.
+        terms, prior: see `_evaluate`; free: (N,) 1 for the unknowns that move.
         centred: first bring the mean of the body's keypoints onto that of the points.
     """
     to_tensor = partial(ops.convert_to_tensor, dtype="float32")
-    rest = tuple(map(to_tensor, rest))
+    rest = tuple(map(to_tensor, model.rest))
     free, terms = to_tensor(free), {name: to_tensor(value) for name, value in terms.items()}
     prior = None if prior is None else tuple(map(to_tensor, prior))
-    count, fits, begin = len(problem[0]), [], 0
+    count, fits, begin = len(seen.points), [], 0
     with tqdm(total=count, desc="fitting", unit="frame", disable=not progress) as bar:
         while begin < count:
             size = _chunk(count - begin)
-            evaluate, step, place = _compiled(owner, matrix, keras.backend.backend(), _fuses(size))
+            kind = model.owner, model.matrix, keras.backend.backend(), _fuses(size)
+            evaluate, step, place = _compiled(*kind)
             part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
             here = _State(*(ops.take(array, part, axis=0) for array in state))
-            points, weights, camera, size_here = (
-                None if array is None else to_tensor(array[part]) for array in (*problem, scale)
-            )
-            given = rest, points, weights, size_here, terms, camera, prior
+            part_seen = _Seen(*(None if a is None else to_tensor(a[part]) for a in seen))
+            given = rest, part_seen, terms, prior
             if centred:
+                points, weights = part_seen[:2]
                 away = ops.sum(weights[..., None] * (points - place(here, rest)[0]), axis=1)
                 total = ops.sum(weights, axis=1, keepdims=True)
                 here = here._replace(translation=here.translation + away / total)

@@ -32,6 +32,7 @@ NUM_JOINTS = len(JOINT_NAMES)
 NUM_FEATURES = 9 * (NUM_JOINTS - 1)
 DIGITS, CLOSE = 9, 1e-9  # decimals that are compared; what is nearer than that is equal
 FLIP = np.array([-1.0, 1.0, 1.0])  # the mirror image of a point: x changes its sign
+RIDGE = 1e-4  # how much smaller correctives are preferred; between 1e-5 and 1e-3 it hardly matters
 
 
 def _silent(progress):
@@ -539,7 +540,7 @@ class LeastSquares:
         return np.where(midline, (posedirs + image) / 2, np.where(other, image, posedirs))
 
 
-def solve_closed_form(problem, ridge=1e-4, progress=False):
+def solve_closed_form(problem, ridge=RIDGE, progress=False):
     """The minimum by the normal equations of each vertex: posedirs (V, 3, 207)."""
 
     def solve(members, columns):
@@ -559,7 +560,7 @@ def solve_closed_form(problem, ridge=1e-4, progress=False):
     return problem.assemble(solve, "closed form", progress)
 
 
-def solve_gradient(problem, ridge=1e-4, steps=20, progress=False):
+def solve_gradient(problem, ridge=RIDGE, steps=20, progress=False):
     """The same minimum by gradients: conjugate gradients (Hestenes and Stiefel 1952), full batch.
 
     The features are whitened first, so that a few steps suffice; every vertex has its own step
@@ -638,7 +639,7 @@ def evaluate(deformer, rotations, posedirs, target=None):
 
 def learn_correctives(
     v_template, faces, joints, weights, mirror, *, poses=900, held_out=200, seed=0, shapes=(),
-    ridge=1e-4, progress=True,
+    progress=True,
 ):  # fmt: skip
     """Learn the pose correctives of a body, by gradients and in closed form, and measure them.
 
@@ -653,7 +654,6 @@ def learn_correctives(
         poses, held_out: how many to learn from, to measure on.
         seed: of the poses.
         shapes: other bodies (v_template, joints) to measure on, learned from none of them.
-        ridge: how much smaller correctives are preferred; between 1e-5 and 1e-3 it hardly matters.
 
     Returns:
         posedirs (V, 3, 207), exactly mirror-symmetric, and a report: `evaluate`'s entries for the
@@ -674,10 +674,10 @@ def learn_correctives(
         v_template, joints, weights, mirror, learned, deformer.deform(learned, progress=progress)
     )
     target = deformer.deform(unseen, progress=progress)
-    by_gradient, loss = solve_gradient(problem, ridge, progress=progress)
+    by_gradient, loss = solve_gradient(problem, progress=progress)
     solutions = {
         "gradient": by_gradient,
-        "closed form": solve_closed_form(problem, ridge, progress=progress),
+        "closed form": solve_closed_form(problem, progress=progress),
     }
     reports = {name: evaluate(deformer, unseen, p, target) for name, p in solutions.items()}
     method = min(reports, key=lambda name: round(reports[name]["correctives"], 6))

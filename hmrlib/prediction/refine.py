@@ -143,11 +143,11 @@ def refine(body, pose, betas, translation, camera, landmarks, *, stages=STAGES, 
     start = [np.concatenate(arrays) for arrays in zip(*starts, strict=True)]
     tiled = {name: np.concatenate([array] * ways) for name, array in problem.items()}
     del tiled["world"]
+    sight = fitting.Sight(names=SITES, offsets=landmark_offsets(), **tiled)
     steps = [] if trace is not None else None
     fit, before = fitting.improve(
-        body, camera=np.concatenate([camera] * ways), start=start, stages=stages, prior=_prior(),
-        names=SITES, offsets=landmark_offsets(), trace=steps, **tiled,
-    )  # fmt: skip
+        body, sight, np.concatenate([camera] * ways), start, stages, _prior(), steps
+    )
     best = fit.energy.reshape(ways, count).argmin(axis=0) * count + np.arange(count)
     if trace is not None:
         trace += [(name, fitting.Fit(*(array[best] for array in part))) for name, part in steps]
@@ -171,7 +171,7 @@ def refine(body, pose, betas, translation, camera, landmarks, *, stages=STAGES, 
 
 
 def _problem_of(body, landmarks, camera):
-    """What `fitting.improve` is to explain, and the landmarks in the body's own metres."""
+    """What goes into `fitting.Sight`, and the landmarks in the body's own metres."""
     xy, world, visibility = (
         np.stack([getattr(one, name) for one in landmarks]).astype(float)
         for name in ("xy", "world", "visibility")

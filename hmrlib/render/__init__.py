@@ -10,6 +10,8 @@ for display; pictures are laid over one another in encoded values, as image prog
 `image` over a background equals the transparent picture pasted onto it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from hmrlib.camera import Camera
@@ -35,6 +37,7 @@ __all__ = [
     "Rendering",
     "Scene",
     "Sun",
+    "Surface",
     "ambient_occlusion",
     "irradiance",
     "mipmap",
@@ -47,6 +50,23 @@ __all__ = [
 ]
 
 
+class Surface(NamedTuple):
+    """How `render` shows the surface of a body.
+
+    Attributes:
+        smooth: shade with vertex normals; otherwise every face is flat.
+        alpha: opacity of the body, 0 to 1.
+        parts: (F,) whole-number labels of faces, such as body parts; they end up in
+            `Rendering.parts`.
+        two_sided: draw also the faces that are turned away, for surfaces that are not closed.
+    """
+
+    smooth: bool = True
+    alpha: float = 1.0
+    parts: np.ndarray | None = None
+    two_sided: bool = False
+
+
 def render(
     vertices,
     faces,
@@ -55,10 +75,7 @@ def render(
     lights: Lights = STUDIO,
     background=None,
     supersample=2,
-    smooth=True,
-    alpha=1.0,
-    parts=None,
-    two_sided=False,
+    **surface,
 ) -> Rendering:
     """Draw one body.
 
@@ -70,14 +87,11 @@ def render(
         lights: see `Lights`.
         background: a colour (3,), an image (H, W, 3), or None for a transparent picture.
         supersample: samples along each side of a pixel: 1, 2 or 4.
-        smooth: shade with vertex normals; otherwise every face is flat.
-        alpha: opacity of the body, 0 to 1.
-        parts: (F,) whole-number labels of faces, such as body parts; they end up in
-            `Rendering.parts`.
-        two_sided: draw also the faces that are turned away, for surfaces that are not closed.
+        surface: fields of `Surface`: smooth, alpha, parts, two_sided.
 
     Raises:
         ValueError: an argument has the wrong shape, or values that are not finite or out of range.
+        TypeError: a name that is no field of `Surface`.
     """
     drawn = render_batch(
         scene.check_vertices(vertices, "(V, 3)")[None],
@@ -87,12 +101,9 @@ def render(
         lights,
         background,
         supersample,
-        smooth,
-        alpha,
-        parts,
-        two_sided,
         buffers=True,
         threads=1,
+        **surface,
     )
     return Rendering(**{k: v if v is None else v[0] for k, v in vars(drawn).items()})
 
@@ -105,12 +116,9 @@ def render_batch(
     lights=STUDIO,
     backgrounds=None,
     supersample=2,
-    smooth=True,
-    alpha=1.0,
-    parts=None,
-    two_sided=False,
     buffers=False,
     threads=None,
+    **surface,
 ) -> Rendering:
     """Draw many bodies of one topology, one a picture, on all cores.
 
@@ -123,9 +131,10 @@ def render_batch(
         colors: as for `render`, or (B, V, 3), or (B, 1, 3).
         lights: one set of lights, or one a body.
         backgrounds: as for `render`, or (B, H, W, 3).
-        supersample, smooth, alpha, parts, two_sided: as for `render`.
+        supersample: as for `render`.
         buffers: return not only the image but all of `Rendering`; takes longer.
         threads: how many to use; None is one a core.
+        surface: fields of `Surface`, of all bodies.
 
     Returns:
         `Rendering` with a leading axis B.
@@ -136,20 +145,13 @@ def render_batch(
     vertices = scene.check_vertices(vertices, "(B, V, 3)")
     faces = scene.check_faces(faces, vertices.shape[1])
     scene.check_supersample(supersample)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must lie in [0, 1], found {alpha}.")
+    surface = Surface(**surface)
+    if not 0 <= surface.alpha <= 1:
+        raise ValueError(f"alpha must lie in [0, 1], found {surface.alpha}.")
     num_bodies, num_faces = len(vertices), len(faces)
-    labels = {}
-    if parts is not None:
-        parts = np.asarray(parts)
-        if parts.shape != (num_faces,) or parts.dtype.kind not in "iu":
-            raise ValueError(
-                f"parts must be {num_faces} whole numbers, one a face; "
-                f"found {parts.dtype} {parts.shape}."
-            )
-        labels = {"labels": parts.astype(np.int32)}
-    albedo = _albedo(colors, num_bodies, vertices.shape[1], num_faces, smooth)
-    if not smooth:
+    labels = _labels(surface.parts, num_faces)
+    albedo = _albedo(colors, num_bodies, vertices.shape[1], num_faces, surface.smooth)
+    if not surface.smooth:
         vertices, faces, albedo = _split(vertices, faces, albedo)
 
     cameras = _one_each("cameras", cameras, Camera, num_bodies)
@@ -164,7 +166,7 @@ def render_batch(
 
     def draw(i, space):
         body = Mesh.trusted(
-            vertices[i], faces, albedo[i % len(albedo)], two_sided=two_sided, **labels
+            vertices[i], faces, albedo[i % len(albedo)], two_sided=surface.two_sided, **labels
         )
         background = None if backgrounds is None else backgrounds[i % len(backgrounds)]
         camera, lamps = cameras[i % len(cameras)], lights[i % len(lights)]
@@ -174,15 +176,15 @@ def render_batch(
             wanted,
             image[i],
             space,
-            alpha,
-            smooth and supersample < 4,  # the finest pictures shade every face by itself
+            surface.alpha,
+            surface.smooth and supersample < 4,  # the finest pictures shade every face by itself
         )
         for name in wanted:
             if getattr(drawn, name) is not None:
                 seen[name][i] = getattr(drawn, name)
 
     scene.for_each(draw, num_bodies, threads)
-    if parts is None:
+    if not labels:
         seen.pop("parts", None)
     return Rendering(image, **seen)
 
@@ -229,6 +231,19 @@ def _split(vertices, faces, albedo):
         albedo = np.repeat(albedo, 3, 1)
     vertices = vertices[:, faces.ravel()]
     return vertices, np.arange(faces.size, dtype=np.uint32).reshape(-1, 3), albedo
+
+
+def _labels(parts, num_faces):
+    """Labels of faces as `Mesh` takes them, if there are any."""
+    if parts is None:
+        return {}
+    parts = np.asarray(parts)
+    if parts.shape != (num_faces,) or parts.dtype.kind not in "iu":
+        raise ValueError(
+            f"parts must be {num_faces} whole numbers, one a face; "
+            f"found {parts.dtype} {parts.shape}."
+        )
+    return {"labels": parts.astype(np.int32)}
 
 
 def _albedo(colors, num_bodies, num_vertices, num_faces, smooth):

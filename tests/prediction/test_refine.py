@@ -32,12 +32,10 @@ def seen(body, pose, betas, translation):
     """What perfect landmarks of these bodies are."""
     points = fitting.improve(
         body,
-        np.zeros((len(pose), 33, 2)),
+        fitting.Sight(np.zeros((len(pose), 33, 2)), SITES, offsets=landmark_offsets()),
         CAMERA,
         (pose, betas, translation),
         [fitting.Stage("none", steps=0)],
-        names=SITES,
-        offsets=landmark_offsets(),
     )[0].points
     xy = CAMERA[0] * points[..., :2] / points[..., 2:] + CAMERA[1:]
     world = points - points[:, 23:25].mean(axis=1, keepdims=True)

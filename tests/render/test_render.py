@@ -426,6 +426,12 @@ def test_bad_input_is_refused(change, message):
         render(**(good | change))
 
 
+def test_an_unknown_setting_is_named():
+    vertices, faces = sphere(0)
+    with pytest.raises(TypeError, match="'opacity'"):
+        render(vertices, faces, FRONT, opacity=0.5)
+
+
 def test_bad_batches_are_refused():
     vertices, faces = sphere(0)
     bodies = np.stack([vertices] * 3)
