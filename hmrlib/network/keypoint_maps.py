@@ -36,7 +36,7 @@ def locate(pyramid, count):
         if joined is None:
             joined = lateral
             continue
-        joined = layers.Add()([layers.Resizing(*lateral.shape[1:3])(joined), lateral])
+        joined = layers.Add()([_enlarged(joined, lateral), lateral])
         joined = layers.Conv2D(CHANNELS, 3, padding="same", name=f"join{level}")(joined)
         joined = layers.ReLU()(layers.LayerNormalization(name=f"norm{level}")(joined))
     logits = layers.Conv2D(count, 1, dtype="float32", name="keypoint_maps")(joined)
@@ -44,6 +44,11 @@ def locate(pyramid, count):
     seen = layers.Dense(SEEN, dtype="float32", name="seen")(seen)
     flat = layers.Flatten(dtype="float32")
     return flat(seen), spread, flat(where)
+
+
+def _enlarged(features, like):
+    """Bilinear; `layers.Resizing` would need TensorFlow, whatever the backend."""
+    return ops.image.resize(features, like.shape[1:3])
 
 
 @keras.saving.register_keras_serializable("hmrlib")

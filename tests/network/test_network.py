@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict
 
@@ -457,3 +459,18 @@ def test_full_image_camera_puts_the_crop_where_it_was():
     near = full_image_camera(weak, center, side, size)
     assert near.focal == pytest.approx(800)
     assert near.translation[2] == pytest.approx(800 / (0.8 * side / 2))
+
+
+@pytest.mark.backends
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="needs Keras on JAX")
+def test_it_needs_no_tensorflow():
+    """Some of Keras' own layers do, whatever the backend."""
+    code = """
+import sys; sys.modules["tensorflow"] = None
+import numpy as np
+from hmrlib.network.hmr import HMR
+settings = {"encoder": "EfficientNetLite0", "encoder_weights": None, "keypoint_maps": True}
+print(HMR(size=64, rotation="6d", **settings).recover(np.zeros((1, 64, 64, 3)))[-1].theta.shape)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.stdout.strip() == "(1, 157)", answer.stderr
