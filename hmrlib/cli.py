@@ -108,7 +108,8 @@ def _parser():
     evaluate.add_argument("--protocol", metavar="NAME", help="of the field; `list` describes them")
     evaluate.add_argument(
         "--rows", metavar="WHO", nargs="+", default=["mean", "smplify", "network"],
-        help="who is judged by a protocol: mean, smplify, network (these by default), refined",
+        help="who is judged by a protocol: mean, smplify, network (these by default), landmarks, "
+        "refined",
     )  # fmt: skip
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="gets the protocol's tables")
     evaluate.set_defaults(run=_evaluate)
@@ -311,7 +312,7 @@ def _evaluate_protocol(options):
         known = ", ".join(protocols.PROTOCOLS)
         raise ValueError(f"there is no protocol {options.protocol!r}: choose from {known}")
     from hmrlib.motion.prior import load_prior
-    from hmrlib.prediction.judged import refined
+    from hmrlib.prediction.judged import landmarks, refined
     from hmrlib.training.checkpoint import load_model
 
     hmr = load_model(options.model)
@@ -321,6 +322,7 @@ def _evaluate_protocol(options):
             "SMPLify on the true points",
             lambda: protocols.smplify(hmr.body, load_prior(), hmr.size),
         ),
+        "landmarks": ("the landmarks alone", lambda: landmarks(hmr)),
         "network": ("the network", lambda: protocols.network(hmr)),
         "refined": ("the network, refined", lambda: refined(hmr)),
     }

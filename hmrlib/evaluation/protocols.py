@@ -474,10 +474,6 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
     return Results(protocol, ids, values)
 
 
-def _name(mixed, source, row):
-    return mixed.sources[source].read(row, images=False)["id"]
-
-
 def accelerations(protocol, ids, predicted, true):
     """mm / s^2 for each sample that has a neighbour on either side in its clip, else NaN.
 
@@ -594,7 +590,8 @@ def table(results, seed=0):
 def percentile_table(results):
     """What half, nine and nineteen of twenty people are better than: of distances and angles."""
     scores = results.scores()
-    names = [name for name in next(iter(scores.values())) if not _measure(name).share]
+    every = dict.fromkeys(name for measured in scores.values() for name in measured)
+    names = [name for name in every if not _measure(name).share]
     if not names:
         return ""
     columns = [f"{_heading(name)}, {part} %" for name in names for part in (50, 90, 95)]
@@ -610,7 +607,7 @@ def percentile_table(results):
 
 
 def joint_table(results, name):
-    """A measure of everybody, by point: left and right together."""
+    """A measure of everybody, by point, left and right together; "" where it has no points."""
     points = UNION if _measure(name).needs == "keypoints_2d" else metrics.EVALUATED
     if name == "mpjae":
         points = [JOINT_NAMES[part] for part in metrics.PARTS]
@@ -622,6 +619,8 @@ def joint_table(results, name):
                 own = measured[name][:, [other == kind for other in kinds]]
                 if not np.isnan(own).all():
                     shown.setdefault(kind, {})[who] = own[~np.isnan(own)].mean()
+    if not shown:
+        return ""
     lines = [_row(_heading(name), *shown), _rule(len(shown))]
     for who in results.values:
         lines.append(_row(who, *(_number(cells.get(who, np.nan)) for cells in shown.values())))
@@ -655,8 +654,8 @@ def report(results):
         f"{RESAMPLES} times.",
         table(results),
         percentile_table(results),
-        joint_table(results, protocol.measures[0]),
-        action_table(results, protocol.measures[0]),
+        *(joint_table(results, name) for name in protocol.measures),
+        *(action_table(results, name) for name in protocol.measures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hmrlib.camera import Camera, full_image_camera
+from hmrlib.data import records
 from hmrlib.prediction.frames import VIDEOS
 from hmrlib.prediction.given import of_picture
 from hmrlib.prediction.person import People, axis_angles, make_people
 from hmrlib.prediction.photograph import (
+    Photograph,
     PredictionError,
     boxes_around,
     check_boxes,
@@ -133,6 +135,28 @@ class Predictor:
                 "bottom]] if there is somebody"
             )
         return Found(boxes, [float(person.score) for person in landmarks], landmarks)
+
+    def find_recorded(self, sample, annotated=False):
+        """A record's photograph and its one person, where the record says that one is.
+
+        Args:
+            sample: of `hmrlib.data.records`, its picture still encoded.
+            annotated: take the annotated points for the landmarks of the same name; else the box
+                alone is told.
+
+        Returns:
+            `Photograph`, `Found`. The focal length is the record's, or the picture's diagonal.
+        """
+        image = records.decode_image(sample["image"])
+        known = sample["has_camera"]
+        focal = float(sample["camera"][0] if known else np.hypot(*image.shape[:2]))
+        photograph = Photograph(image, focal, "the records' or the diagonal", sample["id"])
+        if annotated:
+            points = sample["keypoints_2d"][None]
+            return photograph, self.find(photograph, keypoints=points, names=records.KEYPOINTS)
+        half = sample["size"] / 2
+        box = np.concatenate([sample["center"] - half, sample["center"] + half])
+        return photograph, self.find(photograph, boxes=box[None])
 
     def answer(self, photographs, found):
         """Network and fit for several photographs, all their people in one batch.

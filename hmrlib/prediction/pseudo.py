@@ -11,7 +11,6 @@ worth.
 """
 
 import json
-import math
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +21,9 @@ from tqdm import tqdm
 
 from hmrlib import fitting, skeleton
 from hmrlib.data import records
+from hmrlib.data.datasets.points import torso_length
 from hmrlib.io import atomic_write, locked
 from hmrlib.prediction.landmarks import LANDMARK_NAMES
-from hmrlib.prediction.photograph import Photograph
 from hmrlib.prediction.predictor import TOGETHER, Predictor
 
 UNION = skeleton.KEYPOINT_SETS[records.KEYPOINTS].names
@@ -126,14 +125,16 @@ def _fit_shard(path, to, limits, predictor, bar):
 
 def _fitted(samples, limits, predictor, notes, judged):
     """The samples, some with a pose."""
-    able = [sample for sample in samples if not sample["has_pose"] and _has_torso(sample)]
+    able = [sample for sample in samples if not sample["has_pose"] and _can_be_fitted(sample)]
     notes["has a pose already"] += sum(bool(sample["has_pose"]) for sample in samples)
     notes["too few points to fit"] += sum(
-        not sample["has_pose"] and not _has_torso(sample) for sample in samples
+        not sample["has_pose"] and not _can_be_fitted(sample) for sample in samples
     )
     fits = {}
     if able:
-        photographs, found = zip(*(_of_sample(sample, predictor) for sample in able), strict=True)
+        photographs, found = zip(
+            *(predictor.find_recorded(sample, annotated=True) for sample in able), strict=True
+        )
         fits = {
             id(sample): people[0]
             for sample, people in zip(able, predictor.answer(photographs, found), strict=True)
@@ -147,14 +148,6 @@ def _fitted(samples, limits, predictor, notes, judged):
             if not refused:
                 sample = sample | labels_of(person, predictor.body)
         yield _encoded(sample)
-
-
-def _of_sample(sample, predictor):
-    image = records.decode_image(sample["image"])
-    focal = float(sample["camera"][0]) if sample["has_camera"] else math.hypot(*image.shape[:2])
-    photograph = Photograph(image, focal, "the records' or the diagonal", sample["id"])
-    points = sample["keypoints_2d"][None]
-    return photograph, predictor.find(photograph, keypoints=points, names=UNION)
 
 
 def judge(person, keypoints, limits=Limits()):  # noqa: B008
@@ -171,7 +164,7 @@ def judge(person, keypoints, limits=Limits()):  # noqa: B008
     limbs = [UNION.index(name) for name in LIMBS]
     known = keypoints[limbs, 2] > 0
     points, seen = keypoints[limbs, :2], person.keypoints_2d("union-22")[limbs]
-    residual = float(np.linalg.norm(seen - points, axis=-1)[known].mean() / torso(keypoints))
+    residual = float(np.linalg.norm(seen - points, axis=-1)[known].mean() / torso_length(keypoints))
     against = _against(person)
     degrees = float(beyond_limits(person.pose[None]).max())
     if not person.refined:
@@ -222,25 +215,10 @@ def _encoded(sample):
     return sample | {"image": image}
 
 
-def _has_torso(sample):
-    """At least two points of the torso, apart, and six of the limbs: less leaves the body free."""
-    known = sample["keypoints_2d"][:12, 2] > 0
-    torso = [known[UNION.index(f"{side}_{name}")] for side in ("left", "right")
-             for name in ("hip", "shoulder")]  # fmt: skip
-    return sum(torso) >= 3 and known.sum() >= 6
-
-
-def torso(keypoints):
-    """The longer of the torso's two diagonals, of those whose ends are annotated; pixels."""
-    lengths = [
-        np.linalg.norm(keypoints[a, :2] - keypoints[b, :2])
-        for a, b in (
-            (UNION.index(f"{side}_shoulder"), UNION.index(f"{other}_hip"))
-            for side, other in (("left", "right"), ("right", "left"))
-        )
-        if keypoints[a, 2] > 0 and keypoints[b, 2] > 0
-    ]
-    return max([*lengths, 1e-3])
+def _can_be_fitted(sample):
+    """A diagonal of the torso and six points of the limbs: less leaves the body free."""
+    points = sample["keypoints_2d"]
+    return torso_length(points) > 0 and (points[:12, 2] > 0).sum() >= 6
 
 
 def _against(person):

@@ -236,14 +236,38 @@ def test_another_split_takes_the_place_of_an_empty_one(tmp_path, body, capsys):
     assert "'validation' takes its place" in capsys.readouterr().out
 
 
-def test_the_whole_way_is_judged_like_others(tmp_path):
+def test_landmarks_and_the_whole_way_are_judged_like_others(tmp_path):
     pytest.importorskip("ai_edge_litert")
-    from hmrlib.prediction.judged import refined
+    from hmrlib.prediction.judged import landmarks, refined
 
     hmr = hmrlib.load_model()
     folder = write_people(tmp_path, 0, 3, 256)
-    ask = {"network": protocols.network(hmr), "refined": refined(hmr)}
-    scores = judge(STRANGERS, folder, ask, hmr.body, hmr.size).scores()
+    ask = {"landmarks": landmarks(hmr), "network": protocols.network(hmr), "refined": refined(hmr)}
+    results = judge(STRANGERS, folder, ask, hmr.body, hmr.size)
+    scores = results.scores()
     assert scores["refined"]["pck_0.2"].mean > scores["network"]["pck_0.2"].mean
     assert scores["refined"]["pck_0.5"].mean > 80
     assert scores["refined"]["mpjpe"].failed == 0
+    assert set(scores["landmarks"]) == {"mpjpe", "pa_mpjpe", "pck_0.2", "pck_0.5"}
+    assert scores["landmarks"]["pck_0.5"].mean > 80
+    assert scores["landmarks"]["pa_mpjpe"].mean < 150
+    assert "PVE, mm, 50 %" in protocols.percentile_table(results)  # though the first has none
+
+
+def test_points_that_blazepose_lacks_lie_between_others(body):
+    pytest.importorskip("ai_edge_litert")
+    from hmrlib.prediction import judged
+    from hmrlib.prediction.landmarks import LANDMARK_NAMES
+    from hmrlib.skeleton import correspondence
+
+    rest = np.asarray(body.keypoints(body(), "union-22"))[0]
+    turn, shift = Rotation.from_rotvec([0.3, -0.4, 2.0]).as_matrix(), [1.0, 2.0, 3.0]
+    placed = 1.3 * rest @ turn.T + shift  # a similarity keeps what lies on a line
+    of, to = correspondence("union-22", LANDMARK_NAMES)
+    given = np.full((33, 3), np.nan)
+    given[to] = placed[of]
+    found = judged._to_union(given, judged._shares(body))
+    off = np.linalg.norm(found - placed, axis=-1) / 1.3
+    derived = [protocols.UNION.index(name) for name in ("neck", "head_top", "spine")]
+    assert np.delete(off, [*derived, *range(19, 22)]).max() < 1e-6
+    assert off[derived].max() < 0.12

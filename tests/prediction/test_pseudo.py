@@ -11,6 +11,7 @@ pytest.importorskip("ai_edge_litert")
 
 from hmrlib import skeleton
 from hmrlib.data import records
+from hmrlib.data.datasets.points import torso_length
 from hmrlib.motion.library import read_poses
 from hmrlib.prediction import pseudo
 from hmrlib.prediction.predictor import Predictor
@@ -102,7 +103,7 @@ def test_judgement():
     points[:, 2] = 1
     found = pseudo.judge(person, points)
     assert found.residual == pytest.approx(0, abs=1e-3)
-    points[:12, 0] += 0.5 * pseudo.torso(points)
+    points[:12, 0] += 0.5 * torso_length(points)
     assert pseudo.judge(person, points).residual == pytest.approx(0.5, abs=1e-3)
     assert pseudo.judge(person, points).refused == "far from the points"
     person = replace(person, refined=False, note="why")
