@@ -431,6 +431,19 @@ def torch(path):
         return load_torch(file)
 
 
+def _tables():
+    from hmrlib.people.draws import TABLES
+
+    return [{path.name: path.read_bytes()} for path in sorted(TABLES.glob("*.yml"))]
+
+
+@reader(_tables, *TEXT, errors=("hmrlib.io.settings:ConfigError",))
+def table(path):
+    from hmrlib.people.draws import read_table
+
+    return read_table(path)
+
+
 # --- settings, networks, trainings ---------------------------------------------------------------
 
 

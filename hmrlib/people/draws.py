@@ -4,15 +4,32 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
+
+from hmrlib.io.settings import read_yaml
+from hmrlib.people.schema import check_table
 
 TABLES = Path(__file__).parent / "tables"
 
 
 @cache
 def table(name):
-    """The table `tables/NAME.yml`, as dicts and lists."""
-    return yaml.safe_load((TABLES / f"{name}.yml").read_text("utf-8"))
+    """The table `tables/NAME.yml`, as dicts and lists; see `read_table`."""
+    return read_table(TABLES / f"{name}.yml")
+
+
+def read_table(path):
+    """A table of people, checked.
+
+    Args:
+        path: of a file with the name of one of `schema.SCHEMAS`, and `.yml`.
+
+    Raises:
+        hmrlib.io.settings.ConfigError: not YAML; see `read_yaml`.
+        schema.TableError: not what such a table holds.
+    """
+    read = read_yaml(path)
+    check_table(read, Path(path).stem)
+    return read
 
 
 def pick(rng, options):
