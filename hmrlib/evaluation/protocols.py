@@ -464,7 +464,8 @@ def judge(protocol, records, judged, body, size, batch_size=32, progress=False):
         who: {name: np.concatenate(parts) for name, parts in lists.items()}
         for who, lists in found.items()
     }
-    values = {who: _known(measured, protocol, records) for who, measured in values.items()}
+    for who, measured in values.items():
+        _check_known(who, measured, protocol, records)
     if protocol.clip:
         true = np.concatenate(motions[""])
         for who in judged:
@@ -545,31 +546,36 @@ def _most(points):
 
 
 def _check(who, answer, truth):
-    for name in ("keypoints_2d", "keypoints_3d", "rotations"):
+    for name in Answer._fields:
         given, true = getattr(answer, name), getattr(truth, name)
-        if given is not None and np.shape(given) != true.shape:
+        if given is not None and true is not None and np.shape(given) != true.shape:
             raise ProtocolError(
                 f"{who} answers {name} {np.shape(given)}, where the truth is {true.shape}: not the "
                 "same people, or another set of points"
             )
 
 
-def _known(measured, protocol, records):
-    """Measures that somebody answered; `ProtocolError` where the truth knows nothing of one."""
+def _check_known(who, measured, protocol, records):
+    """There is something to average for each measure that somebody answered, and such a measure."""
+    if not measured:
+        wanted = ", ".join(MEASURES[name].title for name in protocol.measures)
+        raise ProtocolError(
+            f"{who} answers nothing that {protocol.title} measures ({wanted}): not even "
+            f"{MEASURES[protocol.measures[0]].needs}"
+        )
     for name, values in measured.items():
         if np.isnan(values).all():
             raise ProtocolError(
                 f"{records}: {protocol.title} needs labels for {MEASURES[name].title}, of which "
                 "not one sample has any"
             )
-    return measured
 
 
 # --- tables --------------------------------------------------------------------------------------
 
 
 def table(results, seed=0):
-    """Everybody's means with their 95 % intervals, as Markdown; who failed, below it."""
+    """Everybody's means with their 95 % intervals, as Markdown; below it, of whom they are not."""
     scores = results.scores(seed)
     names = list(dict.fromkeys(name for measured in scores.values() for name in measured))
     lines = [_row("", *map(_heading, names)), _rule(len(names))]
@@ -583,6 +589,12 @@ def table(results, seed=0):
         for who, measured in scores.items()
         for name in measured
         if measured[name].failed
+    ]
+    known = {name: one.people for measured in scores.values() for name, one in measured.items()}
+    lines += [
+        f"\n{_measure(name).title}: {count} of {len(results.ids)} people have the labels for it."
+        for name, count in known.items()
+        if count < len(results.ids)
     ]
     return "\n".join(lines)
 

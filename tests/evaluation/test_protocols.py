@@ -1,10 +1,12 @@
 """The field's protocols: measures against independent implementations, and nobody left out."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 from scipy.stats import bootstrap
 
@@ -169,6 +171,79 @@ def test_smplify_on_true_points(records, body):
     assert found["pa_mpjpe"].failed == 0
 
 
+def test_measures_agree_with_others(records, body):
+    """Somebody who errs at random, measured again sample by sample with SciPy alone."""
+    rng = np.random.default_rng(0)
+    kept = []
+
+    def noisy(batch):
+        exact = truth(body)(batch)
+        turns = Rotation.from_matrix(exact.rotations.reshape(-1, 3, 3))
+        noise = Rotation.from_rotvec(rng.normal(0, 0.2, (len(turns), 3)))
+        flat, space, vertices, joints = (
+            part + rng.normal(0, scale, part.shape)
+            for part, scale in zip((exact.keypoints_2d, exact.keypoints_3d, exact.vertices,
+                                    exact.joints), (8, 0.06, 0.02, 0.02), strict=True)
+        )  # fmt: skip
+        turned = (noise * turns).as_matrix().reshape(exact.rotations.shape)
+        found = Answer(flat, space, turned, vertices, joints)
+        kept.append((batch, exact, found))
+        return found
+
+    measures = (*PROTOCOLS["synthetic"].measures, "pckh", "box_0.1", "pck_3d", "auc")
+    every = replace(STRANGERS, measures=measures, points=protocols.UNION)
+    scores = judge(every, records, {"he": noisy}, body, SIZE).scores()["he"]
+    again = {name: [] for name in ("mpjpe", "pa_mpjpe", "pve", "pck_0.2", "pckh", "box_0.1")}
+    ((batch, exact, found),) = kept
+    for k in range(len(batch["pose"])):
+        one, other = found.keypoints_3d[k, :14], batch["keypoints_3d"][k, :14, :3]
+        off = (one - one[2:4].mean(axis=0)) - (other - other[2:4].mean(axis=0))
+        again["mpjpe"].append(1000 * np.linalg.norm(off, axis=-1))
+        size = np.linalg.norm(other - other.mean(axis=0))
+        standard, aligned, _ = procrustes(other, one)  # both of unit norm
+        again["pa_mpjpe"].append(1000 * size * np.linalg.norm(standard - aligned, axis=-1))
+        off = (found.vertices - found.joints[:, :1] - exact.vertices + exact.joints[:, :1])[k]
+        again["pve"].append([1000 * np.linalg.norm(off, axis=-1).mean()])
+        points, known = batch["keypoints_2d"][k, :, :2], batch["keypoints_2d"][k, :, 2] > 0
+        away = np.linalg.norm(found.keypoints_2d[k] - points, axis=-1)[known]
+        for name, reach, ends in (("pck_0.2", 0.2, (9, 2)), ("pckh", 0.5, (12, 13))):
+            if known[list(ends)].all():
+                length = np.linalg.norm(np.subtract(*points[list(ends)]))
+                again[name].append(100 * (away <= reach * length))
+        again["box_0.1"].append(100 * (away <= 0.1 * np.ptp(points[known], axis=0).max()))
+    for name, values in again.items():
+        assert scores[name].mean == pytest.approx(np.concatenate(values).mean(), rel=2e-3), name
+    assert 0 < scores["box_0.1"].mean < 100 and 0 < scores["pckh"].mean < 100
+    within = np.concatenate(again["mpjpe"])
+    assert scores["pck_3d"].mean == pytest.approx(100 * (within <= 150).mean())
+    assert scores["auc"].mean == pytest.approx(
+        100 * np.mean([within <= most for most in np.linspace(0, 150, 31)]), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "measures"),
+    {
+        "lsp": ("pck_0.2", "pck_0.5"),
+        "lsp_extended": ("box_0.05", "box_0.1"),
+        "coco": ("box_0.05", "box_0.1"),
+        "mpii": ("pckh",),
+        "3dpw": ("mpjpe", "pa_mpjpe", "pve", "mpjae"),
+        "h36m_p1": ("mpjpe", "pa_mpjpe"),
+        "h36m_p2": ("mpjpe", "pa_mpjpe"),
+        "mpi_inf_3dhp": ("mpjpe", "pa_mpjpe", "pck_3d", "auc"),
+        "synthetic": ("mpjpe", "pa_mpjpe", "pve", "mpjae"),
+    }.items(),
+)
+def test_the_fields_protocols_are_there(name, measures):
+    protocol = PROTOCOLS[name]
+    assert set(measures) <= set(protocol.measures) <= set(protocols.MEASURES)
+    assert set(protocol.points) <= set(protocols.UNION)
+    for pattern, groups in ((protocol.action, 1), (protocol.clip, 2)):
+        assert pattern is None or re.compile(pattern).groups == groups
+    assert bool(protocol.clip) == bool(protocol.fps)
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 
@@ -178,6 +253,33 @@ def test_other_people_or_points(records, body):
     with pytest.raises(ProtocolError, match="another set of points"):
         ask = {"he": lambda batch: Answer(np.zeros((len(batch["pose"]), 17, 2)))}
         judge(STRANGERS, records, ask, body, SIZE)
+
+
+def test_another_body(records, body):
+    def ask(batch):
+        found = truth(body)(batch)
+        return found._replace(vertices=found.vertices[:, 1:])
+
+    with pytest.raises(ProtocolError, match=r"he answers vertices .* not the same people"):
+        judge(STRANGERS, records, {"he": ask}, body, SIZE)
+
+
+def test_who_cannot_say_what_is_asked(records, body):
+    space = replace(STRANGERS, measures=("mpjpe", "pa_mpjpe"))
+    ask = {"he": lambda batch: Answer(batch["keypoints_2d"][..., :2])}
+    with pytest.raises(ProtocolError, match=r"he answers nothing .*\(MPJPE, PA-MPJPE\)"):
+        judge(space, records, ask, body, SIZE)
+
+
+def test_labels_of_a_few_are_told_of(tmp_path, body):
+    def some(sample):
+        missing = ("pose", "betas") if sample["id"].endswith("1") else ()
+        return {name: value for name, value in sample.items() if name not in missing}
+
+    folder = write_people(tmp_path, 0, 3, SIZE, some)
+    text = protocols.report(judge(STRANGERS, folder, {"he": truth(body)}, body, SIZE))
+    assert "PVE: 2 of 3 people have the labels for it." in text
+    assert "MPJPE: " not in text and "nan" not in text
 
 
 def test_no_sample_of_the_protocol(records, body):
