@@ -473,6 +473,16 @@ def test_the_settings_that_come_along_are_settings():
             read_config(path)
 
 
+def test_the_papers_own_network_comes_along():
+    """All that the paper says of network and losses; what a training costs may differ."""
+    own, paper = read_config(ROOT / "notebooks" / "params" / "resnet50v2.yml"), TrainConfig()
+    named = ("encoder", "rotation", "iterations", "hidden", "dropout", "keypoint_maps", "distance",
+             "reprojection", "joints_3d", "smpl", "adversarial", "poses", "box_input")  # fmt: skip
+    assert {name: getattr(own, name) for name in named} == {
+        name: getattr(paper, name) for name in named
+    }
+
+
 # --- the command ---
 
 
