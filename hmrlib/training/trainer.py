@@ -43,6 +43,9 @@ from hmrlib.training.checkpoint import (
 from hmrlib.training.config import ConfigError, read_config
 from hmrlib.training.distribution import distribute, gather, single_process
 
+# drawn from the prior once: to draw for each batch would take longer than its pictures
+PRIOR_POSES = 4096
+
 
 def train(config, records, out, resume=False, progress=None, callbacks=()):
     """Train, from the beginning or from the last checkpoint on.
@@ -222,7 +225,7 @@ def open_data(config, records, process=(0, 1)):
     if poses == "prior":
         from hmrlib.motion.prior import load_prior
 
-        poses = load_prior()
+        poses = load_prior().sample(PRIOR_POSES, config.seed)
     augmentation = NONE if config.augmentation is None else Augmentation(**config.augmentation)
     options = {"seed": config.seed, "crop": config.size}
     mixed = MixedDataset(
