@@ -409,7 +409,7 @@ def of_shard(rng, data, other):
 def framed(data):
     """A record as TFRecord frames it."""
     length = struct.pack("<Q", len(data))
-    crc = [struct.pack("<I", records._checksum(part)) for part in (length, data)]
+    crc = [struct.pack("<I", records.masked_crc(part)) for part in (length, data)]
     return length + crc[0] + data + crc[1]
 
 
@@ -424,7 +424,7 @@ def _frames(data):
 
 
 def _of_example(rng, data):
-    message = records._example()()
+    message = records.example_class()()
     message.ParseFromString(bytes(data))
     feature = message.features.feature
     for _ in range(some(rng)):

@@ -725,7 +725,7 @@ def background(path):
     """A photograph behind synthetic people; None where it cannot be read."""
     from hmrlib.people import photographs
 
-    found = photographs._photograph(str(path))
+    found = photographs.read_photograph(str(path))
     return None if found is None else np.asarray(found)
 
 

@@ -173,10 +173,10 @@ def _animation(buffer, pose, translation, fps, joints):
         samplers.append({"input": times, "output": output, "interpolation": "LINEAR"})
 
     places = joints[0] + np.asarray(translation, float)
-    add(0, "translation", sparse_keys(places, _line, KEY_DISTANCE), places)
+    add(0, "translation", sparse_keys(places, LINE, KEY_DISTANCE), places)
     for j in range(len(JOINT_NAMES)):
         turns = Rotation.from_rotvec(np.asarray(pose, float)[:, j]).as_quat()  # (T, 4) x, y, z, w
-        add(j, "rotation", sparse_keys(turns, _slerp, KEY_ANGLE), turns)
+        add(j, "rotation", sparse_keys(turns, SLERP, KEY_ANGLE), turns)
     return {"name": "motion", "samplers": samplers, "channels": channels}
 
 
@@ -227,8 +227,9 @@ def _turned(one, other):
     return 4 * np.arcsin((nearest / 2).clip(0, 1))
 
 
-_slerp = _slerp_between, _turned
-_line = (
+# for `sparse_keys`: values at parts of the way from one to another, and how far apart two are
+SLERP = _slerp_between, _turned
+LINE = (
     lambda first, last, parts: first + parts[:, None] * (last - first),
     lambda one, other: np.linalg.norm(one - other, axis=1),
 )

@@ -391,7 +391,7 @@ class MixedDataset:
                 raise RecordError(f"{name}: no whole record")
         self.batch_size, self.seed, self.crop, self.once = batch_size, seed, crop, once
         self.process, self.segmentation = (0, 1), segmentation
-        self.counts = _counts(list(sources.values()), batch_size)
+        self.counts = samples_of_each(list(sources.values()), batch_size)
         self.augmentation = (
             (NONE if once else Augmentation()) if augmentation is None else augmentation
         )
@@ -525,7 +525,7 @@ def _order(seed, number, epoch, count):
     return np.random.default_rng([seed, 1, number, epoch]).permutation(count)
 
 
-def _counts(shares, batch_size):
+def samples_of_each(shares, batch_size):
     """How many samples of a batch each source gives: the largest remainders round up."""
     shares = np.array(shares, float)
     if not (np.isfinite(shares) & (shares > 0)).all():

@@ -289,7 +289,7 @@ def decode_image(data):
 
 
 @cache
-def _example():
+def example_class():
     """The message class of `tf.train.Example`, described by hand: it needs no TensorFlow."""
     with extra("train"):
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -345,7 +345,7 @@ def encode_sample(sample, quality=QUALITY):
 
 
 def _encode(sample, quality):
-    example = _example()()
+    example = example_class()()
     feature = example.features.feature
     image, segmentation = sample["image"], sample["segmentation"]
     feature["version"].int64_list.value.append(VERSION)
@@ -374,7 +374,7 @@ def decode_sample(data, images=True):
         RecordError: not such a message, of another version, or what `check_sample` refuses: numbers
             that are not finite or out of range.
     """
-    message = _example()()
+    message = example_class()()
     try:
         message.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError, whichever implementation runs
@@ -440,7 +440,7 @@ _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 _COUNTERS = ("known", "skipped", "notes")  # of a shard's .json
 
 
-def _checksum(data):
+def masked_crc(data):
     """CRC-32C, turned and shifted as TFRecord wants it."""
     with extra("train"):
         import google_crc32c
@@ -484,8 +484,8 @@ def write_shard(path, samples, quality=QUALITY, notes=None):
                     sample = Skip("breaks the schema")
                 else:
                     length = struct.pack("<Q", len(data))
-                    file.write(length + _FOOTER.pack(_checksum(length)))
-                    file.write(data + _FOOTER.pack(_checksum(data)))
+                    file.write(length + _FOOTER.pack(masked_crc(length)))
+                    file.write(data + _FOOTER.pack(masked_crc(data)))
                     lengths.append(len(data))
                     known.update(what_is_known(sample))
                     continue
@@ -641,7 +641,7 @@ class Records:
                 footer = file.read(_FOOTER.size)
             if len(footer) < _FOOTER.size or _HEADER.unpack(header)[0] != length:
                 raise RecordError("the shard has changed or ends too soon")
-            if _FOOTER.unpack(footer)[0] != _checksum(data):
+            if _FOOTER.unpack(footer)[0] != masked_crc(data):
                 raise RecordError("a record's checksum does not fit its data")
             return decode_sample(data, images)
         except RecordError as error:
@@ -659,7 +659,7 @@ def _scan(path):
             if len(header) < _HEADER.size:
                 return lengths, "the shard ends in the middle of a record"
             length, checksum = _HEADER.unpack(header)
-            if checksum != _checksum(header[:8]):
+            if checksum != masked_crc(header[:8]):
                 return lengths, "the shard is damaged, or no TFRecord file"
             end += _HEADER.size + length + _FOOTER.size
             if end > size:

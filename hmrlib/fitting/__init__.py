@@ -105,7 +105,7 @@ def sites(body):
 # --- one step -------------------------------------------------------------------------------
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """Unknowns: angles (B, 24, 3), root (B, 3, 3), translation (B, 3), betas (B, n)."""
 
     angles: Any
@@ -131,7 +131,7 @@ class _Seen(NamedTuple):
     camera: Any = None
 
 
-def _kinematics(state, rest, owner):
+def kinematics(state, rest, owner):
     """Sites (B, S, 3) of a state, their derivatives (B, S, 3, 72 + 3 + n), the joints' rotations.
 
     Args:
@@ -246,11 +246,11 @@ def _growing(world, shapedirs, owner):
     return ops.take(moved, owner, axis=1) + ops.matmul(carrier, growth)
 
 
-def _evaluate(state, kinematics, matrix, seen, terms, prior):
+def _evaluate(state, moved, matrix, seen, terms, prior):
     """The energy at a state, and what a Gauss-Newton step needs.
 
     Args:
-        kinematics: `_kinematics`, all but the state given.
+        moved: `kinematics`, all but the state given.
         matrix: (K, S) from sites to keypoints; None: they are the same.
         seen: `_Seen`.
         terms: dict of scalars, the weights of the other terms.
@@ -260,7 +260,7 @@ def _evaluate(state, kinematics, matrix, seen, terms, prior):
         E (B,), half its gradient (B, N), half its curvature (B, N, N); N = 72 + 3 + n.
     """
     target, weight, scale, camera = seen
-    points, jacobian, _ = kinematics(state)
+    points, jacobian, _ = moved(state)
     unknowns = jacobian.shape[-1]
     if matrix is not None:
         matrix = ops.convert_to_tensor(matrix)
@@ -403,7 +403,7 @@ def _step(state, found, damping, free, evaluate):
     half = ops.solve_triangular(factor, (-gradient * free)[..., None], lower=True)
     change = ops.solve_triangular(ops.swapaxes(factor, 1, 2), half, lower=False)[..., 0]
     turned = ops.reshape(change[:, : 3 * NUM_JOINTS], (-1, NUM_JOINTS, 3))
-    tried = _State(
+    tried = State(
         state.angles + turned * ops.convert_to_tensor(_NOT_ROOT),
         ops.matmul(state.root, geometry.axis_angle_to_matrix(turned[:, 0])),
         state.translation + change[:, 72:75],
@@ -416,7 +416,7 @@ def _step(state, found, damping, free, evaluate):
         chosen = ops.reshape(better, (-1,) + (1,) * (len(new.shape) - 1))
         return ops.where(chosen, new, old)
 
-    state = _State(*(keep(new, old) for new, old in zip(tried, state, strict=True)))
+    state = State(*(keep(new, old) for new, old in zip(tried, state, strict=True)))
     found = tuple(keep(new, old) for new, old in zip(tried_found, found, strict=True))
     damping = ops.clip(ops.where(better, damping / 5, damping * 4), LEAST_DAMPING, MOST_DAMPING)
     promised = -ops.sum(gradient * free * change, axis=1)
@@ -434,18 +434,16 @@ def _compiled(owner, matrix, backend, fuse=True):
         owner: tuple, of the sites; matrix: nested tuples (K, S), or None.
     """
     matrix = None if matrix is None else np.array(matrix, "float32")
-    kinematics, place = partial(_kinematics, owner=owner), partial(_place, owner, matrix)
+    moved, place = partial(kinematics, owner=owner), partial(_place, owner, matrix)
     if backend == "tensorflow":
         import tensorflow as tf
 
         # XLA makes one pass over memory of the kinematics, but its matrix products and Cholesky
         # factors of many small matrices are several times slower than TensorFlow's own
-        kinematics, place = (
-            tf.function(f, jit_compile=fuse, autograph=False) for f in (kinematics, place)
-        )
+        moved, place = (tf.function(f, jit_compile=fuse, autograph=False) for f in (moved, place))
 
     def evaluate(state, rest, *problem):
-        return _evaluate(state, partial(kinematics, rest=rest), matrix, *problem)
+        return _evaluate(state, partial(moved, rest=rest), matrix, *problem)
 
     def step(state, found, damping, free, rest, *problem):
         return _step(state, found, damping, free, lambda tried: evaluate(tried, rest, *problem))
@@ -651,7 +649,7 @@ def fit_keypoints(
         short = int(((torso > 0).sum(axis=1) < 2).argmax())
         raise FittingError(f"picture {short} shows fewer than two keypoints of the torso")
     ways = [_in_front(model, keypoints, torso, camera, betas, away) for away in (False, True)]
-    state = _State(*(ops.concatenate(pair, axis=0) for pair in zip(*ways, strict=True)))
+    state = State(*(ops.concatenate(pair, axis=0) for pair in zip(*ways, strict=True)))
     twice = partial(np.concatenate, axis=0)
     keypoints, weights, torso, camera, sigma = (
         twice([array, array]) for array in (keypoints, weights, torso, camera, sigma)
@@ -866,7 +864,7 @@ def _in_front(model, keypoints, torso, camera, betas, away):
         [(seen - camera[:, 1:]) / camera[:, :1] * depth[:, None], depth[:, None]], axis=1
     )
     translation = place - np.einsum("bij,bj->bi", tilt, middle)
-    return _State(
+    return State(
         ops.convert_to_tensor(np.repeat(RELAXED[None], count, axis=0)),
         ops.convert_to_tensor((tilt @ turn).astype("float32")),
         ops.convert_to_tensor(translation.astype("float32")),
@@ -946,7 +944,7 @@ def _repeated(name, array, shape):
 
 
 class _Model(NamedTuple):
-    """What moves: rest and owner for `_kinematics`, and the matrix (K, S) as nested tuples, from
+    """What moves: rest and owner for `kinematics`, and the matrix (K, S) as nested tuples, from
     sites to keypoints; None where they are the same."""
 
     rest: tuple
@@ -978,7 +976,7 @@ def _model(body, names, offsets=None):
 def _state(pose, betas):
     """Unknowns at a pose (B, 24, 3), at the origin."""
     pose = ops.convert_to_tensor(pose, dtype="float32")
-    return _State(
+    return State(
         pose_angles(pose),
         geometry.axis_angle_to_matrix(pose[:, 0]),
         ops.zeros((pose.shape[0], 3)),
@@ -988,7 +986,7 @@ def _state(pose, betas):
 
 def _place(owner, matrix, state, rest):
     """Keypoints (B, K, 3), joints' rotations (B, 24, 3, 3) in the world, pose (B, 24, 3)."""
-    points, _, world = _kinematics(state, rest, owner)
+    points, _, world = kinematics(state, rest, owner)
     if matrix is not None:
         points = ops.matmul(ops.convert_to_tensor(matrix), points)
     rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)
@@ -1015,7 +1013,7 @@ def _torso_start(model, points, weights, betas, names):
     seen = (use * points).sum(axis=1) / use.sum(axis=1)
     covariance = np.einsum("bki,bkj->bij", use * (points - seen[:, None]), own - mean[:, None])
     root = np.asarray(geometry.nearest_rotation(covariance))  # (B, 3, 3)
-    return _State(
+    return State(
         ops.convert_to_tensor(np.repeat(RELAXED[None], len(points), axis=0)),
         ops.convert_to_tensor(root.astype("float32")),
         ops.convert_to_tensor((seen - np.einsum("bij,bj->bi", root, mean)).astype("float32")),
@@ -1052,7 +1050,7 @@ def _descend(
     """Gauss-Newton steps for all bodies, a chunk at a time; -> `Fit`.
 
     Args:
-        state: `_State` to begin from; model: `_Model`; seen: `_Seen`.
+        state: `State` to begin from; model: `_Model`; seen: `_Seen`.
         terms, prior: see `_evaluate`; free: (N,) 1 for the unknowns that move.
         centred: first bring the mean of the body's keypoints onto that of the points.
     """
@@ -1067,7 +1065,7 @@ def _descend(
             kind = model.owner, model.matrix, keras.backend.backend(), _fuses(size)
             evaluate, step, place = _compiled(*kind)
             part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
-            here = _State(*(ops.take(array, part, axis=0) for array in state))
+            here = State(*(ops.take(array, part, axis=0) for array in state))
             part_seen = _Seen(*(None if a is None else to_tensor(a[part]) for a in seen))
             given = rest, part_seen, terms, prior
             if centred:

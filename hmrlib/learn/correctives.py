@@ -206,7 +206,7 @@ class TargetDeformer:
             self.free = self.free | (abs(edges) @ self.free > 0)
         self.moved = np.flatnonzero(self.free)
         self.near = np.flatnonzero(self.free | (abs(edges) @ self.free > 0))
-        self.edges = (edges + _struts(self.v_template, faces, self.STRUT)).tocsr()
+        self.edges = (edges + struts(self.v_template, faces, self.STRUT)).tocsr()
         self.edges.sort_indices()
         laplacian = sparse.diags_array(self.edges.sum(axis=1) + self.spring) - self.edges
         # dense on purpose: the struts fill a sparse factor, and many poses share one BLAS call
@@ -260,7 +260,7 @@ def _cotangent_weights(v, faces):
     return graph
 
 
-def _struts(v, faces, strength, tilt=0.6):
+def struts(v, faces, strength, tilt=0.6):
     """(V, V) weak edges through the body: from each vertex to what it sees inwards, five rays."""
     corners, inward = v[faces], -vertex_normals(v, faces)
     helper = np.where(np.abs(inward[:, :1]).round(DIGITS) < 0.8, [[1.0, 0, 0]], [[0, 1.0, 0]])

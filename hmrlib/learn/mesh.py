@@ -381,7 +381,7 @@ def decimate(half: Surface, bodies, wanted, num_vertices) -> Surface:
     """
     points = half.positions(bodies)
     faces, border = half.faces.copy(), half.border
-    quadrics = _quadrics(points, faces, wanted)
+    quadrics = vertex_quadrics(points, faces, wanted)
     alive = np.ones(points.shape[1], dtype=bool)
     total = 2 * np.count_nonzero(~border) + np.count_nonzero(border)
     stages = 2 * np.geomspace(total / 2, num_vertices / 2, 8)[1:].round().astype(int)
@@ -603,7 +603,7 @@ def _add_strips(half: Surface, bodies, chains) -> Surface:
     return Surface(half.select, np.concatenate([half.faces, strips]), half.border)
 
 
-def _quadrics(points, faces, wanted) -> np.ndarray:
+def vertex_quadrics(points, faces, wanted) -> np.ndarray:
     """(n, K, 4, 4) quadrics Q: the error of moving a vertex by d is [d, 1] Q [d, 1].
 
     Each is written about the vertex's own place, where the planes meet: the terms stay as small
@@ -622,7 +622,7 @@ def _quadrics(points, faces, wanted) -> np.ndarray:
 
 
 @njit(cache=True)
-def _cost(quadrics, points, u, v):
+def collapse_cost(quadrics, points, u, v):
     """Mean over the bodies of [d, 1] Q_u [d, 1] with d = p_v - p_u, rounded."""
     total = 0.0
     d = np.ones(4)
@@ -635,7 +635,7 @@ def _cost(quadrics, points, u, v):
 
 
 @njit(cache=True)
-def _add_quadric(quadrics, points, u, v):
+def add_quadric(quadrics, points, u, v):
     """Add Q_u to Q_v, written about p_v: [x, 1] = [[I, p_v - p_u], [0, 1]] [d, 1]."""
     shift = np.eye(4)
     for k in range(points.shape[0]):
@@ -737,11 +737,11 @@ def _collapse(faces, points, quadrics, border, wanted, alive, target, settled):
     for x in range(count):
         if alive[x]:
             total += 1 if border[x] else 2
-    heap = [(_cost(quadrics, points, 0, 0), 0, 0, 0) for _ in range(0)]
+    heap = [(collapse_cost(quadrics, points, 0, 0), 0, 0, 0) for _ in range(0)]
     for u in range(count):
         if alive[u]:
             for v in _ring_of(u, faces, at):
-                heap.append((_cost(quadrics, points, u, v), u, v, 0))
+                heap.append((collapse_cost(quadrics, points, u, v), u, v, 0))
     heapify(heap)
     while total > target and len(heap):
         _, u, v, mark = heappop(heap)
@@ -769,16 +769,18 @@ def _collapse(faces, points, quadrics, border, wanted, alive, target, settled):
         at[u].clear()
         alive[u] = False
         total -= 1 if border[u] else 2
-        _add_quadric(quadrics, points, u, v)
+        add_quadric(quadrics, points, u, v)
         ring = _ring_of(v, faces, at)
         ring.append(v)
         for x in ring:
             stamp[x] += 1
         for x in ring:
             for y in _ring_of(x, faces, at):
-                heappush(heap, (_cost(quadrics, points, x, y), x, y, stamp[x] + stamp[y]))
+                heappush(heap, (collapse_cost(quadrics, points, x, y), x, y, stamp[x] + stamp[y]))
                 if y not in ring:
-                    heappush(heap, (_cost(quadrics, points, y, x), y, x, stamp[x] + stamp[y]))
+                    heappush(
+                        heap, (collapse_cost(quadrics, points, y, x), y, x, stamp[x] + stamp[y])
+                    )
     return faces[~dead]
 
 

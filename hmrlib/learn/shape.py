@@ -44,7 +44,7 @@ def shape_space(bodies: np.ndarray, mirror: np.ndarray, components: int) -> Shap
     variance off the midline and adds nothing. The components are found in the (N, N) matrix of
     inner products, which is smaller than the covariance, and are mirrored exactly at the end.
     Each is turned so that a positive beta makes the body larger (its inner product with the mean
-    body is positive); one that does neither has its first large entry positive (`_signs`).
+    body is positive); one that does neither has its first large entry positive (`signs`).
 
     Args:
         bodies: (N, V, 3) vertices in metres.
@@ -70,7 +70,7 @@ def shape_space(bodies: np.ndarray, mirror: np.ndarray, components: int) -> Shap
     variance, u = variance[::-1], u[:, ::-1]
     # Columns of x^T u have length sqrt(variance (N - 1)); one beta is one standard deviation.
     half = (x.T @ u / np.sqrt(len(bodies) - 1)).reshape(len(left), 3, components) / scale[..., None]
-    half *= _signs(mean[left] * scale**2, half)
+    half *= signs(mean[left] * scale**2, half)
     half[midline[left], 0] = 0
     shapedirs = np.empty((*mean.shape, components))
     shapedirs[mirror[left]] = half * np.array([-1.0, 1.0, 1.0])[:, None]
@@ -78,7 +78,7 @@ def shape_space(bodies: np.ndarray, mirror: np.ndarray, components: int) -> Shap
     return ShapeSpace(mean, shapedirs, np.sqrt(variance), variance / total)
 
 
-def _signs(mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def signs(mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """1 or -1 (S,) for directions (L, 3, S): the sign of the inner product with ``mean`` (L, 3).
 
     Of a direction that stands on the mean body at right angles, up to rounding, the first entry

@@ -10,7 +10,7 @@ from hmrlib.io.images import ImageError, below, load, to_rgb
 
 
 @lru_cache(maxsize=64)
-def _photograph(path):
+def read_photograph(path):
     """A photograph, upright, at most 640 pixels along a side; None if it cannot be read."""
     try:
         image = to_rgb(load(path, reduce_to=(640, 640)))
@@ -22,7 +22,7 @@ def _photograph(path):
 
 def crop(folder, size, photograph):
     """The square of a `Photograph` as background (H, W, 3); None if the file cannot be read."""
-    image = _photograph(str(below(folder or ".", photograph.name, links=True)))
+    image = read_photograph(str(below(folder or ".", photograph.name, links=True)))
     if image is None or min(image.size) < 32:
         return None
     length, at = photograph.side * min(image.size), photograph.at

@@ -101,15 +101,15 @@ class Booth(widgets.VBox):
         self.explorer = Explorer(load_body() if body is None else body)
         self._lock = threading.Lock()
         self._pictures = {}
-        self._says = widgets.HTML(WELCOME)
-        self._picture = widgets.Image(format="jpeg", layout={"width": "auto", "max_width": "100%"})
-        self._which = widgets.ToggleButtons(options=[PHOTOGRAPH, NETWORK, FITTED], value=FITTED)
+        self.message = widgets.HTML(WELCOME)
+        self.picture = widgets.Image(format="jpeg", layout={"width": "auto", "max_width": "100%"})
+        self.choice = widgets.ToggleButtons(options=[PHOTOGRAPH, NETWORK, FITTED], value=FITTED)
         self._who = widgets.Dropdown(description="person")
-        self._result = widgets.VBox([self._which, self._picture, self._who])
+        self._result = widgets.VBox([self.choice, self.picture, self._who])
         self._result.layout = {"align_items": "flex-start", "display": "none"}
-        self._which.observe(self._show, "value")
+        self.choice.observe(self._show, "value")
         self._who.observe(self._pull, "value")
-        super().__init__([Drop(self.take), self._says, self._result, self.explorer])
+        super().__init__([Drop(self.take), self.message, self._result, self.explorer])
         self.add_class("hmr-booth")
         if photograph is not None:
             self.take("the photograph", photograph)
@@ -154,20 +154,20 @@ class Booth(widgets.VBox):
         self._pull()
 
     def _show(self, _=None):
-        self._picture.value = self._pictures.get(self._which.value, b"")
-        if self._which.value != PHOTOGRAPH:
+        self.picture.value = self._pictures.get(self.choice.value, b"")
+        if self.choice.value != PHOTOGRAPH:
             self._pull()
 
     def _pull(self, _=None):
         """Give the explorer the chosen person's shape and pose."""
         if self.people and self._who.value is not None:
-            shown = self.people.network() if self._which.value == NETWORK else self.people
+            shown = self.people.network() if self.choice.value == NETWORK else self.people
             person = shown[self._who.value]
             self.explorer.set(person.betas[: len(self.explorer.betas)], person.upright_pose())
 
     def _say(self, text, wrong=False):
         color = "#a33" if wrong else "#3c4658"
-        self._says.value = (
+        self.message.value = (
             f'<span class="hmr-says" style="color:{color}">{html.escape(text)}</span>'
         )
 

@@ -107,7 +107,7 @@ def find_people(image, *, boxes=None, keypoints=None, names="coco-17", tiles=Tru
         ImportError: `ai-edge-litert` is not installed.
     """
     image = _checked_image(image)
-    picture = _Picture(image)
+    picture = Picture(image)
     model = LANDMARKER if model is None else Path(model)
     if keypoints is not None:
         points, names = _checked_keypoints(keypoints, names)
@@ -118,7 +118,7 @@ def find_people(image, *, boxes=None, keypoints=None, names="coco-17", tiles=Tru
     levels = TILE_LEVELS if tiles is True else int(tiles)
     squares = _detect_everywhere(picture, levels)
     found = [_look_again(picture, square, model) for square in squares]
-    found = _without_doubles([one for one in found if one.score >= LEAST_SCORE])
+    found = without_doubles([one for one in found if one.score >= LEAST_SCORE])
     return sorted(found, key=lambda one: -np.ptp(one.box.reshape(2, 2), axis=0).prod())
 
 
@@ -173,7 +173,7 @@ def _sigmoid(x):
 # --- squares of a picture ------------------------------------------------------------------------
 
 
-class _Picture:
+class Picture:
     """A picture of which turned squares are cut out at any scale."""
 
     def __init__(self, image):
@@ -269,7 +269,7 @@ def _detect(picture, square):
     image = picture.cut(square, DETECTOR_SIDE)
     scores, boxes, points = decode(*_run(DETECTOR, image / 127.5 - 1.0))
     good = scores >= LEAST_SCORE
-    merged = _merge(scores[good], boxes[good], points[good])
+    merged = merge_overlapping(scores[good], boxes[good], points[good])
     there = affine(square, 1)
     return [
         _Detection(
@@ -281,7 +281,7 @@ def _detect(picture, square):
     ]
 
 
-def _merge(scores, boxes, points):
+def merge_overlapping(scores, boxes, points):
     """One of all that overlap: their mean, weighted by their scores, and the highest score."""
     merged = []
     order = np.argsort(-scores, kind="stable")
@@ -309,7 +309,7 @@ def _overlap(box, boxes):
 def _detect_everywhere(picture, levels):
     """Squares (x, y, side, angle) of people, found in the whole picture and in its tiles."""
     found = []
-    for square in _tiles(picture.size, levels):
+    for square in tile_squares(picture.size, levels):
         found += _detect(picture, square)
     whole = (*picture.size / 2, float(picture.size.max()))
     found += _detect_turned(picture, whole, found)
@@ -331,7 +331,7 @@ def _detect_turned(picture, place, found=()):
     return here
 
 
-def _tiles(size, levels):
+def tile_squares(size, levels):
     """Overlapping squares that cover a picture of a size (width, height), level by level."""
     squares = []
     for level in range(1, levels + 1):
@@ -477,7 +477,7 @@ def _from_keypoints(picture, points, names, model):
     return found._replace(xy=xy, visibility=visibility, box=_box_around(xy))
 
 
-def _without_doubles(people):
+def without_doubles(people):
     """Each person once: of two whose limbs lie in the same place, the one with the higher score."""
     kept = []
     for one in sorted(people, key=lambda one: -one.score):

@@ -248,15 +248,15 @@ class Explorer(widgets.VBox):
         self._lock = threading.RLock()  # Jupyter may call handlers from several threads
         self._draws = np.random.default_rng()
         self._limits = live.joint_limits()
-        self._occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, body.faces)[:, None]
-        self._clay = (to_linear(np.array(CLAY)) * self._occlusion).astype(np.float32)
+        self.occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, body.faces)[:, None]
+        self._clay = (to_linear(np.array(CLAY)) * self.occlusion).astype(np.float32)
         picture = self._picture()
         panel = self._panel()
-        self._message = widgets.HTML()
+        self.message = widgets.HTML()
         row = widgets.HBox([picture, panel], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
-        parts = self._buffers, self._geometry, self._renderer
-        self._link = Link(*parts, drawn=self._seen, rests=self._write_text)
-        super().__init__([row, self._message, self._link])
+        parts = self._buffers, self.geometry, self._renderer
+        self._link = Link(*parts, drawn=self.browser_has_drawn, rests=self._write_text)
+        super().__init__([row, self.message, self._link])
         with self._quietly():
             for name, value in options.items():
                 self._options[name].value = value
@@ -265,7 +265,7 @@ class Explorer(widgets.VBox):
 
     # --- the body ---
 
-    def _seen(self):
+    def browser_has_drawn(self):
         """A browser has drawn the page: from now on it takes messages; what it missed, it gets."""
         self._drawn = True
         self._update()
@@ -291,7 +291,9 @@ class Explorer(widgets.VBox):
     def _update(self):
         """Compute the body and send it: positions, and what else of the picture changed."""
         with self._lock:
-            self.vertices, self.joints = self._pose(self._skinning.value, self._correctives.value)
+            self.vertices, self.joints = self._pose(
+                self.skinning_menu.value, self.correctives_box.value
+            )
             lift = np.array([0, -self.vertices[:, 1].min() if self._ground.value else 0, 0])
             arrays = {"position": (self.vertices + lift).astype(np.float32)}
             colors = self._colors()
@@ -316,14 +318,14 @@ class Explorer(widgets.VBox):
 
     def _colors(self):
         """(V, 3) linear colours, darker in hollows; sets the legend."""
-        kind = self._color.value
+        kind = self.color_menu.value
         if kind == "clay":
-            self._legend.value = ""
+            self.legend.value = ""
             return self._clay
         if kind == "weights":
-            values, top, unit = self.body.weights[:, self._joint.value], 1, ""
+            values, top, unit = self.body.weights[:, self.joint_menu.value], 1, ""
         else:
-            skinning, correctives = self._skinning.value, self._correctives.value
+            skinning, correctives = self.skinning_menu.value, self.correctives_box.value
             if kind == "correctives":
                 other = self._pose(skinning, not correctives)[0]
             elif kind == "skinning":
@@ -332,9 +334,9 @@ class Explorer(widgets.VBox):
                 other = self.reference
             values = 1000 * np.linalg.norm(self.vertices - other, axis=1)
             top, unit = max(1, int(np.ceil(values.max()))), " mm"
-        self._legend.value = _legend(top, unit)
+        self.legend.value = _legend(top, unit)
         ramp = matplotlib.colormaps["viridis"](np.clip(values / top, 0, 1))[:, :3]
-        return (to_linear(ramp) * self._occlusion).astype(np.float32)
+        return (to_linear(ramp) * self.occlusion).astype(np.float32)
 
     # --- the picture ---
 
@@ -344,20 +346,20 @@ class Explorer(widgets.VBox):
             name: three.BufferAttribute(zeros, False) for name in ("position", "normal", "albedo")
         }
         index = three.BufferAttribute(self.body.faces.ravel().astype(np.uint32), False)
-        self._geometry = three.BufferGeometry(attributes=vertex | {"index": index})
+        self.geometry = three.BufferGeometry(attributes=vertex | {"index": index})
         shaders = {
             "vertexShader": live.VERTEX_SHADER,
             "fragmentShader": live.FRAGMENT_SHADER,
         }
         offset = {"polygonOffset": True, "polygonOffsetFactor": 1, "polygonOffsetUnits": 1}
-        figure = three.Mesh(self._geometry, three.ShaderMaterial(**shaders, **offset))
+        figure = three.Mesh(self.geometry, three.ShaderMaterial(**shaders, **offset))
         lines = three.MeshBasicMaterial(
             color=live.EDGE_COLOR, wireframe=True, transparent=True, opacity=0.35
         )
-        self._edges = three.Mesh(self._geometry, lines, visible=False)
+        self._edges = three.Mesh(self.geometry, lines, visible=False)
         (x, z), tiny = live.SHADOW_SLANT, 1e-4  # everything onto y = 0; columns first
         self._shadow = three.Mesh(
-            self._geometry,
+            self.geometry,
             three.MeshBasicMaterial(color=live.SHADOW_COLOR),
             matrixAutoUpdate=False,
             matrix=[1, 0, 0, 0, x, tiny, z, 0, 0, 0, 1, 0, 0, 0, 0, 1],
@@ -381,7 +383,7 @@ class Explorer(widgets.VBox):
         camera.lookAt((0, 0, 0))
         self._orbit = three.OrbitControls(controlling=camera, autoRotateSpeed=6)
         picker = three.Picker(controlling=figure, event="dblclick")
-        picker.observe(self._picked, "point")
+        picker.observe(lambda change: self.pick(change["new"]), "point")
         group = three.Group(children=meshes, position=down)
         self._renderer = three.Renderer(
             camera=camera,
@@ -393,18 +395,18 @@ class Explorer(widgets.VBox):
             alpha=True,
             clearOpacity=0,
         )
-        self._legend = widgets.HTML()
+        self.legend = widgets.HTML()
         size = {"width": f"{width}px", "flex": "0 0 auto"}
         stage = widgets.Box([self._renderer], layout={"height": f"{height}px", **size})
         stage.add_class("hmr-stage")
-        return widgets.VBox([stage, self._legend], layout=size)
+        return widgets.VBox([stage, self.legend], layout=size)
 
-    def _picked(self, change):
-        """The joint that holds the vertex nearest to the point clicked."""
-        point = np.array(change["new"], float) + live.VIEW["target"]
+    def pick(self, point):
+        """Choose the joint that holds the vertex nearest to a point (3,) of the picture's world."""
+        point = np.array(point, float) + live.VIEW["target"]
         shown = self._buffers["position"].array
         vertex = np.linalg.norm(shown - point, axis=1).argmin()
-        self._joint.value = int(self.body.weights[vertex].argmax())
+        self.joint_menu.value = int(self.body.weights[vertex].argmax())
 
     # --- the controls ---
 
@@ -479,21 +481,21 @@ class Explorer(widgets.VBox):
         bodies = live.preset_bodies(self.body.model, len(self.betas))
         joints = [(f"{group}: {_title(j)}", j) for group, js in live.GROUPS.items() for j in js]
         joints = [(name, JOINT_NAMES.index(joint)) for name, joint in joints]
-        self._shape = [
+        self.shape_sliders = [
             slider(f"β{_subscript(i)}", 4, 0.05, ".2f", self._slid) for i in range(len(self.betas))
         ]
-        self._joint = dropdown(
+        self.joint_menu = dropdown(
             "joint", joints, lambda _: self._refresh(redraw), JOINT_NAMES.index("left_elbow")
         )
-        self._angles = [slider(axis, 180, 1, ".0f", self._slid) for axis in "xyz"]
+        self.angle_sliders = [slider(axis, 180, 1, ".0f", self._slid) for axis in "xyz"]
         self._usual = widgets.HTML()
         skinnings = [("linear blends", "lbs"), ("dual quaternions", "dqs")]
-        self._skinning = dropdown("skinning", skinnings, redraw, "lbs")
+        self.skinning_menu = dropdown("skinning", skinnings, redraw, "lbs")
         colors = list(COLORS.items())
         if self.reference is not None:
             colors.append(("distance from the reference", "error"))
-        self._color = dropdown("colour", colors, redraw, "clay")
-        self._correctives = check("correctives", True, redraw, "pose blend shapes")
+        self.color_menu = dropdown("colour", colors, redraw, "clay")
+        self.correctives_box = check("correctives", True, redraw, "pose blend shapes")
         self._ground = check(
             "ground", True, visible(self._floor, self._shadow), "stand on the ground"
         )
@@ -505,13 +507,13 @@ class Explorer(widgets.VBox):
             "mesh": mesh,
             "ground": self._ground,
             "turn": turn,
-            "correctives": self._correctives,
-            "skinning": self._skinning,
-            "color": self._color,
-            "joint": self._joint,
+            "correctives": self.correctives_box,
+            "skinning": self.skinning_menu,
+            "color": self.color_menu,
+            "joint": self.joint_menu,
         }
-        self._text = widgets.Textarea(rows=3, layout={"width": "310px"})
-        self._text.add_class("hmr-text")
+        self.text_area = widgets.Textarea(rows=3, layout={"width": "310px"})
+        self.text_area.add_class("hmr-text")
         wrap = {"flex_flow": "row wrap"}
         rows = [
             widgets.HBox(
@@ -526,20 +528,20 @@ class Explorer(widgets.VBox):
             preset("body", bodies, lambda betas: self.set(betas=betas)),
             preset("pose", live.preset_poses(), lambda pose: self.set(pose=pose)),
             head("Shape"),
-            *self._shape,
+            *self.shape_sliders,
             head("Pose, in degrees"),
-            self._joint,
-            *self._angles,
+            self.joint_menu,
+            *self.angle_sliders,
             self._usual,
             head("Terms and looks"),
-            self._skinning,
-            self._color,
-            widgets.HBox([self._correctives, bones, mesh, self._ground, turn], layout=wrap),
+            self.skinning_menu,
+            self.color_menu,
+            widgets.HBox([self.correctives_box, bones, mesh, self._ground, turn], layout=wrap),
             head("As text, as a file"),
-            self._text,
+            self.text_area,
             widgets.HBox(
                 [
-                    button("Apply", self._paste, "use betas and pose of the text above"),
+                    button("Apply", self.paste, "use betas and pose of the text above"),
                     button("Save OBJ", lambda: self._download("body.obj"), "this mesh"),
                     button("Save GLB", lambda: self._download("body.glb"), "with its skeleton"),
                 ]
@@ -559,11 +561,13 @@ class Explorer(widgets.VBox):
 
     def _refresh(self, then=None):
         """Bring the controls to betas and pose."""
-        joint = self._joint.value
+        joint = self.joint_menu.value
         with self._quietly():
-            for control, beta in zip(self._shape, self.betas, strict=True):
+            for control, beta in zip(self.shape_sliders, self.betas, strict=True):
                 control.value = beta
-            for control, angle in zip(self._angles, np.degrees(self.pose[joint]), strict=True):
+            for control, angle in zip(
+                self.angle_sliders, np.degrees(self.pose[joint]), strict=True
+            ):
                 control.value = angle
         ranges = ", ".join(
             f"{axis} {low:.0f} to {high:.0f}"
@@ -578,10 +582,12 @@ class Explorer(widgets.VBox):
         if self._quiet:
             return
         control, before = change["owner"], (self.betas.copy(), self.pose.copy())
-        if control in self._shape:
-            self.betas[self._shape.index(control)] = control.value
+        if control in self.shape_sliders:
+            self.betas[self.shape_sliders.index(control)] = control.value
         else:
-            self.pose[self._joint.value, self._angles.index(control)] = np.radians(control.value)
+            self.pose[self.joint_menu.value, self.angle_sliders.index(control)] = np.radians(
+                control.value
+            )
         if not self._past or self._past[-1][1] is not control:  # a whole drag is one step
             self._remember(before, control)
         self._update()
@@ -589,7 +595,7 @@ class Explorer(widgets.VBox):
             self._write_text()
 
     def _write_text(self):
-        self._text.value = as_text(self.betas, self.pose)
+        self.text_area.value = as_text(self.betas, self.pose)
 
     def _remember(self, state, control=None):
         self._past = [*self._past, (state, control)][-MAX_UNDO:]
@@ -611,7 +617,7 @@ class Explorer(widgets.VBox):
         if pose is not None:
             self.pose = new_pose
         self._remember(before)
-        self._message.value = ""
+        self.message.value = ""
         self._refresh(self._update)
 
     def undo(self):
@@ -633,11 +639,11 @@ class Explorer(widgets.VBox):
     def _turn(self, change):
         self._orbit.autoRotate = change["new"]
 
-    def _paste(self):
+    def paste(self):
         try:
-            self.set(*read_text(self._text.value, len(self.betas)))
+            self.set(*read_text(self.text_area.value, len(self.betas)))
         except ValueError as error:
-            self._message.value = f'<span class="hmr-link">{error}</span>'
+            self.message.value = f'<span class="hmr-link">{error}</span>'
 
     def _download(self, name):
         """Hand a file to the browser, which may be far from the kernel's own disk."""

@@ -332,7 +332,7 @@ def test_once_gives_all_in_order_and_the_last_part(folder):
     ],
 )
 def test_shares_are_met_in_every_batch(shares, batch_size, counts):
-    assert pipeline._counts(shares, batch_size).tolist() == counts
+    assert pipeline.samples_of_each(shares, batch_size).tolist() == counts
 
 
 def test_sources_are_mixed_as_asked(folder):

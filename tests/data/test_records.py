@@ -262,8 +262,8 @@ def test_what_is_no_record_is_refused(tmp_path):
     with pytest.warns(UserWarning, match="no TFRecord file"):
         assert len(records.open_records(tmp_path)) == 0
     frame = struct.pack("<Q", 3)
-    frame += struct.pack("<I", records._checksum(frame)) + b"\xff\xff\xff"
-    frame += struct.pack("<I", records._checksum(b"\xff\xff\xff"))
+    frame += struct.pack("<I", records.masked_crc(frame)) + b"\xff\xff\xff"
+    frame += struct.pack("<I", records.masked_crc(b"\xff\xff\xff"))
     (tmp_path / "train-0.tfrecord").write_bytes(frame)
     with pytest.raises(RecordError, match=r"not a tf\.train\.Example"):
         records.open_records(tmp_path)[0]
@@ -273,13 +273,13 @@ def rewritten(path, change):
     """Write a shard's first record again, changed, with checksums that fit; without its .json."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
-    message = records._example()()
+    message = records.example_class()()
     message.ParseFromString(data[12 : 12 + length])
     change(message.features.feature)
     changed, rest = message.SerializeToString(), data[16 + length :]
     head = struct.pack("<Q", len(changed))
-    head += struct.pack("<I", records._checksum(head))
-    path.write_bytes(head + changed + struct.pack("<I", records._checksum(changed)) + rest)
+    head += struct.pack("<I", records.masked_crc(head))
+    path.write_bytes(head + changed + struct.pack("<I", records.masked_crc(changed)) + rest)
     path.with_suffix(".json").unlink()
     return path
 
@@ -347,7 +347,7 @@ def test_a_length_that_is_not_there_is_passed_over(folder, length):
     path = folder / "train-00000.tfrecord"
     head = struct.pack("<Q", length)
     with open(path, "ab") as file:
-        file.write(head + struct.pack("<I", records._checksum(head)))
+        file.write(head + struct.pack("<I", records.masked_crc(head)))
     with pytest.warns(UserWarning, match="ends in the middle of a record"):
         assert len(records.open_records(path)) == 4
 

@@ -41,18 +41,22 @@ def rest(body):
 @pytest.mark.backends
 def test_sites_are_the_bodys_own_points(body, people):
     betas, pose, translation, out = people
-    state = fitting._state(pose, betas)._replace(translation=ops.convert_to_tensor(translation))
-    points, _, world = fitting._kinematics(state, rest(body), fitting.SITE_OWNERS)
-    np.testing.assert_allclose(np.asarray(points)[:, :24], np.asarray(out.joints), atol=1e-5)
+    nothing = np.full((len(pose), len(fitting.SITE_NAMES), 2), np.nan)
+    nothing[:, 0] = CAMERA[1:]
+    sight = fitting.Sight(nothing, fitting.SITE_NAMES)
+    stay = [fitting.Stage("as they are", steps=0)]
+    fit, _ = fitting.improve(body, sight, CAMERA, (pose, betas, translation), stay)
+    np.testing.assert_allclose(fit.points[:, :24], np.asarray(out.joints), atol=1e-5)
     # the head's landmarks move rigidly with it, up to skinning weights and correctives
     head = body.keypoints(out, fitting.body_keypoints.LANDMARK_NAMES)
-    away = np.linalg.norm(np.asarray(points)[:, 24:30] - np.asarray(head), axis=-1)
+    away = np.linalg.norm(fit.points[:, 24:30] - np.asarray(head), axis=-1)
     assert away.max() < 0.006
-    placed, turns, found = fitting._place(fitting.SITE_OWNERS, None, state, rest(body))
-    np.testing.assert_allclose(np.asarray(placed), np.asarray(points), atol=1e-5)
-    np.testing.assert_allclose(np.asarray(turns), np.asarray(world), atol=1e-5)
-    matrices = [np.asarray(geometry.axis_angle_to_matrix(p)) for p in (found, pose)]
+    matrices = [np.asarray(geometry.axis_angle_to_matrix(p)) for p in (fit.pose, pose)]
     np.testing.assert_allclose(*matrices, atol=1e-5)
+    world = np.array(matrices[1])
+    for joint, parent in enumerate(skeleton.PARENTS[1:], start=1):
+        world[:, joint] = world[:, parent] @ world[:, joint]
+    np.testing.assert_allclose(fit.rotations, world, atol=1e-5)
 
 
 @pytest.mark.backends
@@ -62,23 +66,23 @@ def test_derivatives_are_differences(body):
     angles[:, 0] = 0
     angles[1, 5] = 0  # a swing of zero
     root = geometry.axis_angle_to_matrix(rng.normal(size=(2, 3)).astype("float32"))
-    state = fitting._State(ops.convert_to_tensor(angles), root, ops.zeros((2, 3)), ops.ones((2, 4)))
+    state = fitting.State(ops.convert_to_tensor(angles), root, ops.zeros((2, 3)), ops.ones((2, 4)))
     model = rest(body)
-    derivative = np.asarray(fitting._kinematics(state, model, fitting.SITE_OWNERS)[1])
+    not_root = ops.convert_to_tensor((np.arange(24) > 0)[:, None].astype("float32"))
+    derivative = np.asarray(fitting.kinematics(state, model, fitting.SITE_OWNERS)[1])
 
     def moved(unknown, by):
         change = np.zeros(79, "float32")
         change[unknown] = by
         change = ops.convert_to_tensor(change)
         turn = geometry.axis_angle_to_matrix(change[None, :3])
-        here = fitting._State(
-            state.angles
-            + ops.reshape(change[:72], (24, 3)) * ops.convert_to_tensor(fitting._NOT_ROOT),
+        here = fitting.State(
+            state.angles + ops.reshape(change[:72], (24, 3)) * not_root,
             ops.matmul(root, turn),
             state.translation + change[72:75],
             state.betas + change[75:],
         )
-        return np.asarray(fitting._kinematics(here, model, fitting.SITE_OWNERS)[0])
+        return np.asarray(fitting.kinematics(here, model, fitting.SITE_OWNERS)[0])
 
     for unknown in (0, 2, 10, 17, 30, 41, 50, 56, 66, 73, 75, 78):
         difference = (moved(unknown, 1e-2) - moved(unknown, -1e-2)) / 2e-2

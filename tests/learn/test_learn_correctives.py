@@ -88,12 +88,12 @@ def test_limits_cover_every_joint():
 def test_last_bits_choose_no_strut(body):
     """Rays along the ring at x = 0 run into its edges, where two faces meet."""
     v, faces = body["v_template"], body["faces"]
-    struts = correctives._struts(v, faces, 0.3)
+    struts = correctives.struts(v, faces, 0.3)
     ring = np.flatnonzero(v[:, 0] == 0)
     assert len(ring) == 12 and (struts[ring][:, ring].sum(axis=1) > 0).all()
     rng = np.random.default_rng(0)
     for noise in 1e-13 * rng.standard_normal((3, *v.shape)):
-        again = correctives._struts(v + noise, rng.permutation(faces), 0.3)
+        again = correctives.struts(v + noise, rng.permutation(faces), 0.3)
         assert abs(again - struts).max() < 1e-9
 
 

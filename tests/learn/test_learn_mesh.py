@@ -138,7 +138,7 @@ def test_quadrics_are_squared_distances_to_planes():
     ball = trimesh.creation.icosphere(subdivisions=1, radius=0.1)
     points = np.stack([ball.vertices + np.array([3, -2, 5]), 1.5 * ball.vertices])  # two bodies
     faces, wanted = np.asarray(ball.faces), np.full(len(ball.vertices), 0.02)
-    quadrics = mesh._quadrics(points, faces, wanted)
+    quadrics = mesh.vertex_quadrics(points, faces, wanted)
 
     def by_definition(u, place):  # place: (2, 3)
         a, b, c = (points[:, faces[(faces == u).any(axis=1), k]] for k in range(3))
@@ -150,10 +150,10 @@ def test_quadrics_are_squared_distances_to_planes():
 
     u, v, x = 0, *np.setdiff1d(faces[(faces == 0).any(axis=1)], [0])[:2]
     once = by_definition(u, points[:, v]).mean()
-    assert mesh._cost(quadrics, points, u, v) == pytest.approx(once, abs=1e-9)
-    mesh._add_quadric(quadrics, points, u, v)  # v stands for both now
+    assert mesh.collapse_cost(quadrics, points, u, v) == pytest.approx(once, abs=1e-9)
+    mesh.add_quadric(quadrics, points, u, v)  # v stands for both now
     both = (by_definition(u, points[:, x]) + by_definition(v, points[:, x])).mean()
-    assert mesh._cost(quadrics, points, v, x) == pytest.approx(both, abs=1e-9)
+    assert mesh.collapse_cost(quadrics, points, v, x) == pytest.approx(both, abs=1e-9)
 
 
 def test_self_intersections_are_found():

@@ -298,10 +298,10 @@ def test_a_direction_that_neither_grows_nor_shrinks_has_a_sign_too():
     across = np.array([[0, 0.1, 0], [0, -3.0, 2.0]])[..., None]  # at right angles to the mean
     for last_bits in (-1e-12, 1e-12):
         noisy = across + last_bits * mean[..., None]
-        assert shape._signs(mean, noisy) == shape._signs(mean, noisy * 7) == -1
-        assert shape._signs(mean, -noisy) == 1
+        assert shape.signs(mean, noisy) == shape.signs(mean, noisy * 7) == -1
+        assert shape.signs(mean, -noisy) == 1
     larger = across + 0.01 * mean[..., None]
-    assert shape._signs(mean, larger) == 1 and shape._signs(mean, -larger) == -1
+    assert shape.signs(mean, larger) == 1 and shape.signs(mean, -larger) == -1
 
 
 def test_shape_space_refuses_too_many_components(ellipsoids):

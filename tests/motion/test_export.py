@@ -148,8 +148,8 @@ def test_glb_plays_the_motion_with_few_keys(body, clip, tmp_path):
 
 def test_keys_are_set_where_they_are_needed():
     line = np.concatenate([np.linspace(0, 1, 11), np.linspace(1, 0.5, 6)[1:]])[:, None]
-    np.testing.assert_array_equal(gltf.sparse_keys(line, gltf._line, 1e-6), [0, 10, 15])
-    np.testing.assert_array_equal(gltf.sparse_keys(0 * line, gltf._line, 1e-6), [0])
+    np.testing.assert_array_equal(gltf.sparse_keys(line, gltf.LINE, 1e-6), [0, 10, 15])
+    np.testing.assert_array_equal(gltf.sparse_keys(0 * line, gltf.LINE, 1e-6), [0])
 
 
 def test_hmr_data_mocap_takes_both(body, clip, tmp_path, capsys):

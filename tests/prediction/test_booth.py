@@ -23,17 +23,17 @@ def test_the_explorer_stands_as_the_person_does(booth):
 def test_network_fit_and_photograph_can_be_compared(booth):
     pictures = {}
     for title in (NETWORK, PHOTOGRAPH, FITTED):
-        booth._which.value = title
-        pictures[title] = bytes(booth._picture.value)
+        booth.choice.value = title
+        pictures[title] = bytes(booth.picture.value)
     assert len(set(pictures.values())) == 3
-    booth._which.value = NETWORK
+    booth.choice.value = NETWORK
     (alone,) = booth.people.network()
     np.testing.assert_allclose(booth.explorer.pose, alone.upright_pose(), atol=1e-5)
-    booth._which.value = FITTED
+    booth.choice.value = FITTED
 
 
 def test_what_is_no_photograph_is_said_in_a_line(booth):
     before = booth.people
     booth.take("words.jpg", b"no picture")
-    assert "not an image of a kind that is read" in booth._says.value
+    assert "not an image of a kind that is read" in booth.message.value
     assert booth.people is before

@@ -91,7 +91,7 @@ def test_answers_are_pixels_of_the_input_from_the_anchor_on():
 def test_overlapping_answers_become_their_weighted_mean_and_others_stay():
     boxes = np.array([[0.5, 0.5, 0.2, 0.2], [0.52, 0.5, 0.2, 0.2], [0.1, 0.1, 0.1, 0.1]])
     points = np.repeat(boxes[:, None, :2], 4, axis=1)
-    merged = landmarks._merge(np.array([0.9, 0.6, 0.7]), boxes, points)
+    merged = landmarks.merge_overlapping(np.array([0.9, 0.6, 0.7]), boxes, points)
     assert [score for score, _, _ in merged] == [0.9, 0.7]
     np.testing.assert_allclose(merged[0][1][0], (0.9 * 0.5 + 0.6 * 0.52) / 1.5)
     np.testing.assert_allclose(merged[0][2][3], merged[0][1][:2])
@@ -102,26 +102,26 @@ def test_a_cut_is_the_square_turned_back():
     y, x = np.mgrid[:height, :width] + 0.5
     image = np.stack([x / 2, y / 2, 0 * x], axis=2).astype(np.uint8)
     square = (210.0, 140.0, 120.0, 0.6)
-    cut = landmarks._Picture(image).cut(square, 60)
+    cut = landmarks.Picture(image).cut(square, 60)
     there = landmarks.affine(square, 60)
     for column, row in ((5, 5), (30, 20), (50, 55)):
         place = there @ [column + 0.5, row + 0.5, 1]
         np.testing.assert_allclose(cut[row, column, :2], place / 2, atol=1.5)
     np.testing.assert_allclose(there @ [30, 30, 1], square[:2])
-    assert (landmarks._Picture(image).cut((0, 0, 10, 0.0), 8)[0, 0] == 0).all()  # outside
+    assert (landmarks.Picture(image).cut((0, 0, 10, 0.0), 8)[0, 0] == 0).all()  # outside
 
 
 def test_a_large_square_is_averaged_and_not_sampled():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (800, 800, 3), np.uint8)
-    cut = landmarks._Picture(noise).cut((400, 400, 800, 0.0), 50)
+    cut = landmarks.Picture(noise).cut((400, 400, 800, 0.0), 50)
     assert cut.std() < 15 < noise.std()
 
 
 def test_tiles_cover_the_picture_and_small_pictures_have_none():
-    assert landmarks._tiles(np.array([640, 480]), 2) == []
+    assert landmarks.tile_squares(np.array([640, 480]), 2) == []
     size = np.array([2000, 900])
-    squares = landmarks._tiles(size, 2)
+    squares = landmarks.tile_squares(size, 2)
     for side in {square[2] for square in squares}:
         covered = np.zeros(size[::-1] // 10, bool)
         for x, y, length, _ in squares:
@@ -222,7 +222,7 @@ def test_two_people_are_two_and_the_larger_comes_first(walker):
 def test_a_person_who_is_found_twice_counts_once(found):
     again = found[0]._replace(xy=found[0].xy + 2, score=found[0].score - 0.01)
     apart = found[0]._replace(xy=found[0].xy + 400)
-    kept = landmarks._without_doubles([again, found[0], apart])
+    kept = landmarks.without_doubles([again, found[0], apart])
     assert [one.score for one in kept] == [found[0].score] * 2
 
 

@@ -171,31 +171,31 @@ def explorer(body):
 
 
 def test_sliders_move_the_body(explorer, body):
-    explorer._shape[2].value = 1.5
-    explorer._joint.value = JOINT_NAMES.index("right_knee")
-    explorer._angles[0].value = 60
+    explorer.shape_sliders[2].value = 1.5
+    explorer.joint_menu.value = JOINT_NAMES.index("right_knee")
+    explorer.angle_sliders[0].value = 60
     pose = pose_from_degrees({"right_knee": (60, 0, 0)})
     expected = np.asarray(body([[0, 0, 1.5]], pose[None]).vertices[0])
     np.testing.assert_allclose(explorer.vertices, expected, atol=1e-5)
-    shown = explorer._geometry.attributes["position"].array
+    shown = explorer.geometry.attributes["position"].array
     np.testing.assert_allclose(shown - [0, shown[0, 1] - expected[0, 1], 0], expected, atol=1e-5)
     assert abs(shown[:, 1].min()) < 1e-5  # it stands on the ground
-    assert viewer.read_text(explorer._text.value, 10)[0][2] == 1.5
+    assert viewer.read_text(explorer.text_area.value, 10)[0][2] == 1.5
 
 
 def test_a_change_is_sent_once_and_a_preset_too(explorer):
     sent = []
-    position = explorer._geometry.attributes["position"]
+    position = explorer.geometry.attributes["position"]
     position.observe(lambda change: sent.append(change["new"].nbytes), "array")
-    explorer._shape[0].value = 1
+    explorer.shape_sliders[0].value = 1
     assert sent == [6890 * 12]
     explorer.set(betas=np.arange(10) / 10, pose=WAVING)  # 13 sliders move
     assert len(sent) == 2
 
 
 def test_a_page_that_has_drawn_gets_messages_and_one_that_loads_anew_the_last_picture(explorer):
-    position = explorer._geometry.attributes["position"]
-    explorer._seen()
+    position = explorer.geometry.attributes["position"]
+    explorer.browser_has_drawn()
     traits = []
     position.observe(traits.append, "array")
     before = position.get_state()["array"]["buffer"].tobytes()
@@ -209,12 +209,12 @@ def test_a_page_that_has_drawn_gets_messages_and_one_that_loads_anew_the_last_pi
 
 def test_undo_takes_back_a_drag_as_one(explorer):
     for value in (0.5, 1.0, 1.5):
-        explorer._shape[0].value = value
+        explorer.shape_sliders[0].value = value
     explorer.set(pose=WAVING)
     explorer.undo()
     assert explorer.betas[0] == 1.5 and not explorer.pose.any()
     explorer.undo()
-    assert not explorer.betas.any() and explorer._shape[0].value == 0
+    assert not explorer.betas.any() and explorer.shape_sliders[0].value == 0
     explorer.undo()  # nothing left: nothing happens
     explorer.set(betas=[2])
     explorer.reset()
@@ -223,43 +223,43 @@ def test_undo_takes_back_a_drag_as_one(explorer):
 
 def test_terms_are_switched(explorer, body):
     explorer.set(pose=WAVING)
-    explorer._correctives.value = False
-    explorer._skinning.value = "dqs"
+    explorer.correctives_box.value = False
+    explorer.skinning_menu.value = "dqs"
     expected = np.asarray(body(None, WAVING[None], None, "dqs", False).vertices[0])
     np.testing.assert_allclose(explorer.vertices, expected, atol=1e-5)
 
 
 def test_colours_say_what_they_are_called(explorer):
-    albedo = explorer._geometry.attributes["albedo"]
+    albedo = explorer.geometry.attributes["albedo"]
     for kind in ("weights", "correctives", "skinning"):
-        explorer._color.value = kind
+        explorer.color_menu.value = kind
         assert np.isfinite(albedo.array).all()
-    explorer._color.value = "error"
-    assert " mm" in explorer._legend.value
+    explorer.color_menu.value = "error"
+    assert " mm" in explorer.legend.value
     far = np.linalg.norm(explorer.vertices - explorer.reference, axis=1).argmax()
-    bright = albedo.array / explorer._occlusion
+    bright = albedo.array / explorer.occlusion
     assert bright[far, 0] > 10 * np.median(bright[:, 0])  # viridis ends in yellow
     explorer.set(pose=WAVING)  # there
-    assert np.abs(albedo.array / explorer._occlusion - bright[bright.sum(1).argmin()]).max() < 0.01
+    assert np.abs(albedo.array / explorer.occlusion - bright[bright.sum(1).argmin()]).max() < 0.01
 
 
 def test_a_click_chooses_the_joint(explorer):
-    shown = explorer._geometry.attributes["position"].array
+    shown = explorer.geometry.attributes["position"].array
     wrist = JOINT_NAMES.index("right_wrist")
     vertex = explorer.body.weights[:, wrist].argmax()
-    explorer._picked({"new": tuple(shown[vertex] - live.VIEW["target"])})
-    assert explorer._joint.value == wrist
+    explorer.pick(shown[vertex] - live.VIEW["target"])
+    assert explorer.joint_menu.value == wrist
 
 
 def test_bad_text_leaves_the_body_alone(explorer):
     explorer.set(betas=[1])
-    explorer._text.value = '{"pose": [1]}'
-    explorer._paste()
-    assert "expected 72 numbers, found 1" in explorer._message.value
+    explorer.text_area.value = '{"pose": [1]}'
+    explorer.paste()
+    assert "expected 72 numbers, found 1" in explorer.message.value
     assert explorer.betas[0] == 1
-    explorer._text.value = '{"betas": [2]}'
-    explorer._paste()
-    assert explorer._message.value == "" and explorer.betas[0] == 2
+    explorer.text_area.value = '{"betas": [2]}'
+    explorer.paste()
+    assert explorer.message.value == "" and explorer.betas[0] == 2
 
 
 def test_explorer_saves_what_it_shows(explorer, tmp_path):
@@ -292,7 +292,7 @@ def test_a_body_of_other_counts(model):
     }
     other = hmrlib.Body(files.check_model(small))
     explorer = viewer.Explorer(other, betas=[1])
-    assert len(explorer._shape) == 4 and explorer.vertices.shape == (3445, 3)
+    assert len(explorer.shape_sliders) == 4 and explorer.vertices.shape == (3445, 3)
     assert unpacked(viewer.Live(other).data)[0]["num_betas"] == 4
     with pytest.raises(ValueError, match="at most 4"):
         explorer.set(betas=np.zeros(5))
