@@ -114,9 +114,30 @@ def _parser():
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="gets the protocol's tables")
     evaluate.set_defaults(run=_evaluate)
 
+    _study_command(commands)
     _predict_command(commands)
     _data_commands(commands)
     return parser
+
+
+def _study_command(commands):
+    study = commands.add_parser("study", help="small trainings that differ in one setting")
+    study.add_argument("names", metavar="NAME", nargs="*", help="adversary, data, ...; see --list")
+    study.add_argument("--list", action="store_true", help="which studies there are")
+    out = "gets a folder for each study, and the rendered people; build/studies by default"
+    study.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("build", "studies"), help=out
+    )
+    records = "of photographs, from `hmr data fit`; what needs them is else left out"
+    study.add_argument("--records", metavar="DIR", nargs="+", default=[], help=records)
+    weights = "a ResNet50V2's .weights.h5; what needs it is else left out"
+    study.add_argument("--weights", metavar="PATH", help=weights)
+    study.add_argument("--people", metavar="N", type=int, default=4096, help="rendered; 4096")
+    study.add_argument("--steps", metavar="N", type=int, help="of each training; 300")
+    study.add_argument("--size", metavar="PIXELS", type=int, help="of a crop's side; 96")
+    study.add_argument("--seeds", metavar="N", type=int, default=3, help="of each variant; 3")
+    kept = "Finished runs are kept; the same command goes on from there."
+    study.set_defaults(run=_study, kept=kept)
 
 
 def _predict_command(commands):
@@ -337,6 +358,36 @@ def _evaluate_protocol(options):
         print(protocols.report(results))
         if options.out:
             print(protocols.save(results, options.out))
+    return 0
+
+
+def _study(options):
+    from hmrlib.training import studies
+
+    if options.list or not options.names:
+        _print_entries({name: one.question for name, one in studies.STUDIES.items()})
+        return 0
+    chosen = {name: studies.find_study(name) for name in options.names}
+    if options.seeds < 1 or options.people < 1:
+        raise ValueError("--seeds and --people: expected at least 1")
+    import matplotlib
+
+    matplotlib.use("agg")
+    from hmrlib.people import render_people
+    from hmrlib.viewing import figures
+
+    figures.use_style()
+    people = options.out / f"people-{options.people}"
+    render_people(options.people, 21, people, size=160, validation=256)
+    data = studies.StudyData(people, tuple(options.records), options.weights)
+    given = {"steps": options.steps, "size": options.size}
+    setting = {name: value for name, value in given.items() if value is not None}
+    for name, study in chosen.items():
+        out = options.out / name
+        measured = studies.run_study(study, out, data, setting, range(options.seeds))
+        written = studies.save_study(study, measured, out, setting)
+        print(f"\n## {name}\n\n{studies.table(study, measured, setting)}")
+        print("\n".join(map(str, written)))
     return 0
 
 
