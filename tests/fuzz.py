@@ -195,6 +195,8 @@ def _add(tally, tried, accepted, refused, seconds, most):
 
 def _fork(reader, indices, place, seed, seconds, shared, log):
     """A child that reads inputs until it is done, out of time, or dead."""
+    if _engine_runs():  # a child has none of its threads, and would wait for them
+        raise RuntimeError(f"{reader.name} starts TensorFlow before there is a child to read")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the engines' threads are idle
         child = os.fork()
@@ -213,6 +215,12 @@ def _fork(reader, indices, place, seed, seconds, shared, log):
         print(traceback.format_exc() if at < 0 else json.dumps(line), file=log, flush=True)
         os._exit(1)
     os._exit(0)
+
+
+def _engine_runs():
+    module = sys.modules.get("tensorflow.python.eager.context")
+    context = module and module.context_safe()
+    return bool(context) and context._initialized
 
 
 def _read_all(reader, indices, place, seed, seconds, shared, log):

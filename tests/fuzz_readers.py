@@ -244,7 +244,6 @@ def _spin_body():
 
 
 def _spin_files():
-    _spin_body()  # takes seconds, which are not the reader's
     pose, camera = np.full((2, 72), 0.1), np.full((2, 3), 0.9)
     return [{"spin.npz": npz(pose=pose, betas=np.zeros((2, 10)), camera=camera)}]
 
