@@ -384,6 +384,36 @@ def color_bar(figure, cmap="viridis", vmin=0.0, vmax=1.0, label="", axes=None):
     return bar.ax
 
 
+def flow(axis, labels, loop=None, note="", colors=None):
+    """A chain of named boxes, one feeding the next, as layers of a network are drawn.
+
+    Args:
+        axis: 2D.
+        labels: what stands in each box; may have several lines.
+        loop: (from, to), indices of boxes that a second arrow joins, above; to may stand earlier.
+        note: written on that arrow.
+        colors: one a box; None: all light grey.
+
+    Returns:
+        the axis.
+    """
+    arrow = {"arrowstyle": "-|>", "color": "0.35", "shrinkA": 0, "shrinkB": 0}
+    colors = ["0.92"] * len(labels) if colors is None else colors
+    for i, (label, color) in enumerate(zip(labels, colors, strict=True)):
+        axis.add_patch(plt.Rectangle((i - 0.38, -0.5), 0.76, 1, facecolor=color, edgecolor="0.35"))
+        axis.text(i, 0, label, ha="center", va="center", fontsize=7)
+        if i:
+            axis.annotate("", (i - 0.38, 0), (i - 0.62, 0), arrowprops=arrow)
+    if loop is not None:
+        start, end = loop
+        axis.plot([start, start, end], [0.5, 0.85, 0.85], color="0.35", linewidth=1)
+        axis.annotate("", (end, 0.5), (end, 0.85), arrowprops=arrow)
+        axis.text((start + end) / 2, 0.9, note, ha="center", va="bottom", fontsize=7)
+    axis.set(xlim=(-0.5, len(labels) - 0.5), ylim=(-0.6, 1.3))
+    axis.set_axis_off()
+    return axis
+
+
 def draw_skeleton(
     axis,
     joints,

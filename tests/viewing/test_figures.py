@@ -278,3 +278,15 @@ def test_joint_bars_pair_the_sides():
     assert texts == ["left", "right", "middle"]
     with pytest.raises(ValueError, match="expected 5 values"):
         figures.joint_bars(axis, [1, 2], names)
+
+
+def test_flow_draws_a_box_for_each_name_and_the_loop():
+    _, axis = plt.subplots()
+    figures.flow(axis, ["x", "norm", "ReLU", "+"], (3, 0), "three times")
+    texts = [text.get_text() for text in axis.texts if text.get_text()]
+    assert texts == ["x", "norm", "ReLU", "+", "three times"]
+    assert len(axis.patches) == 4
+    (line,) = axis.lines
+    assert line.get_xdata()[[0, -1]].tolist() == [3, 0]  # from the last back to the first
+    with pytest.raises(ValueError, match="zip"):
+        figures.flow(axis, ["x", "y"], colors=["0.5"])
