@@ -755,7 +755,7 @@ def improve(body, sight, camera, start, stages, prior=None, trace=None):
     to_tensor = partial(ops.convert_to_tensor, dtype="float32")
     rest = tuple(map(to_tensor, model.rest))
     mixture = None if prior is None else tuple(map(to_tensor, prior.mixture))
-    parts, begin = [], 0
+    parts, before, begin = [], [], 0
     while begin < count:
         size = _chunk(count - begin)
         part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
@@ -765,8 +765,12 @@ def improve(body, sight, camera, start, stages, prior=None, trace=None):
         here = here._replace(translation=to_tensor(translation[part]))
         given = keypoints, weights, sigma[:, None, None], camera
         seen = _Seen(*(to_tensor(array[part]) for array in given))
+        (_, energy), *ends = _in_stages(here, stages, tools, rest, seen, mixture)
+        before.append(ops.convert_to_numpy(energy)[: count - begin])
         parts.append([])
-        for fit in _in_stages(here, stages, tools, rest, seen, mixture):
+        for state, energy in ends if trace is not None else ends[-1:]:
+            points, rotations, pose = tools[-1](state, rest)
+            fit = Fit(pose, state.betas, state.translation, points, rotations, energy)
             parts[-1].append([ops.convert_to_numpy(array)[: count - begin] for array in fit])
         begin += size
     merged = [
@@ -774,13 +778,13 @@ def improve(body, sight, camera, start, stages, prior=None, trace=None):
         for fits in zip(*parts, strict=True)
     ]
     if trace is not None:
-        trace += [(stage.name, Fit(*fit)) for stage, fit in zip(stages, merged[1:], strict=True)]
-    return Fit(*merged[-1]), merged[0][-1]
+        trace += [(stage.name, Fit(*fit)) for stage, fit in zip(stages, merged, strict=True)]
+    return Fit(*merged[-1]), np.concatenate(before)
 
 
 def _in_stages(here, stages, tools, rest, seen, mixture):
-    """What `improve` does for a chunk; yields the start, then each stage's end, as `Fit`s."""
-    evaluate, walk, place = tools
+    """What `improve` does for a chunk: the start, then each stage's end, with their energies."""
+    evaluate, walk, _ = tools
     num_betas = here.betas.shape[1]
     begin = here
     found = []
@@ -796,9 +800,7 @@ def _in_stages(here, stages, tools, rest, seen, mixture):
             here = here._replace(angles=_within_limits(here.angles))
             reached = evaluate(here, *given)
         found.append((here, reached[0]))
-    for state, energy in ((begin, evaluate(begin, *given)[0]), *found):
-        points, rotations, pose = place(state, rest)
-        yield Fit(pose, state.betas, state.translation, points, rotations, energy)
+    return [(begin, evaluate(begin, *given)[0]), *found]
 
 
 @lru_cache(maxsize=16)
