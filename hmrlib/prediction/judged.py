@@ -35,7 +35,7 @@ def landmarks(hmr, landmark_model=None):
         function of a batch, see `hmrlib.evaluation.protocols.judge`.
     """
     predictor = Predictor(hmr, landmark_model=landmark_model)
-    to_union = partial(_to_union, shares=_shares(hmr.body))
+    to_union = partial(as_union, shares=line_shares(hmr.body))
 
     def answer(batch):
         found = [predictor.find_recorded(sample)[1].landmarks[0] for sample in batch["samples"]]
@@ -45,7 +45,7 @@ def landmarks(hmr, landmark_model=None):
     return answer
 
 
-def _shares(body):
+def line_shares(body):
     """How far along its line each point of `_ON_LINES` lies, on the mean body at rest."""
     rest = np.asarray(body.keypoints(body(), records.KEYPOINTS))[0]
     where = _with_middles(dict(zip(UNION, rest, strict=True)))
@@ -56,7 +56,7 @@ def _shares(body):
     return shares
 
 
-def _to_union(points, shares):
+def as_union(points, shares):
     """(33, c) landmarks -> (22, c) `union-22`: those of the same name, and others between them."""
     of, to = correspondence(LANDMARK_NAMES, UNION)
     where = _with_middles({UNION[j]: points[i] for i, j in zip(of, to, strict=True)})

@@ -368,7 +368,7 @@ def test_points_that_blazepose_lacks_lie_between_others(body):
     of, to = correspondence("union-22", LANDMARK_NAMES)
     given = np.full((33, 3), np.nan)
     given[to] = placed[of]
-    found = judged._to_union(given, judged._shares(body))
+    found = judged.as_union(given, judged.line_shares(body))
     off = np.linalg.norm(found - placed, axis=-1) / 1.3
     derived = [protocols.UNION.index(name) for name in ("neck", "head_top", "spine")]
     assert np.delete(off, [*derived, *range(19, 22)]).max() < 1e-6
