@@ -251,8 +251,10 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
                 tell(f"left out: {variant.title}, which needs {lack}")
                 continue
             measured[key] = [
-                _one(out / f"{key}-{seed}", variant, _config(variant, data, setting, seed), data,
-                     tell)
+                _one(
+                    out / f"{key}-{seed}", variant, settings_of(variant, data, setting, seed), data,
+                    tell,
+                )
                 for seed in seeds
             ]  # fmt: skip
     if not measured:
@@ -260,7 +262,8 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
     return measured
 
 
-def _config(variant, data, setting, seed):
+def settings_of(variant, data, setting, seed):
+    """The checked settings of one run: the small ones, with a variant's changes and a seed."""
     settings = SMALL | (setting or {}) | variant.changes | {"seed": seed}
     settings["steps"] = max(1, round(settings["steps"] * variant.times))
     settings["warmup"] = min(settings["warmup"], settings["steps"] // 4)

@@ -140,7 +140,7 @@ def test_every_variant_is_a_training(name):
     """Its settings are valid, and it differs from the others, be it in what is learned."""
     study = studies.STUDIES[name]
     data = StudyData("people", ("photographs",), "resnet.weights.h5")
-    made = [(studies._config(v, data, None, 0), v.learned) for v in study.variants.values()]
+    made = [(studies.settings_of(v, data, None, 0), v.learned) for v in study.variants.values()]
     assert all(one not in made[:i] for i, one in enumerate(made))
     assert set(study.measures) <= set(studies.MEASURES)
 
