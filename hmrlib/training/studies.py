@@ -32,7 +32,7 @@ MEASURES = ERRORS | {
     "beyond_limits": "joints beyond limits, %",
     "photographs_pck": "PCK at 0.2 on photographs, %",
 }
-# 300 steps of 32 pictures of 96 pixels, on from ImageNet's weights: a minute or two on two cores
+# 300 steps of 32 pictures of 96 pixels, on from ImageNet's weights
 SMALL = {
     "encoder": "EfficientNetLite0",
     "freeze_norm": True,
