@@ -195,8 +195,6 @@ def _add(tally, tried, accepted, refused, seconds, most):
 
 def _fork(reader, indices, place, seed, seconds, shared, log):
     """A child that reads inputs until it is done, out of time, or dead."""
-    if _engine_runs():  # a child has none of its threads, and would wait for them
-        raise RuntimeError(f"{reader.name} starts TensorFlow before there is a child to read")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the engines' threads are idle
         child = os.fork()
@@ -364,6 +362,8 @@ def main(arguments=None):
         return _one(chosen[0], options)
     for reader in chosen:
         reader.warm()
+        if _engine_runs():  # a child would have none of its threads, and wait for them for ever
+            parser.error(f"{reader.name} starts TensorFlow before there is a child to read")
     print(HEAD, flush=True)
     tallies = []
     for reader in chosen:
