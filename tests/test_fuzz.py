@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytest.importorskip("resource")
+pytest.importorskip("resource", reason="needs limits as Unix has them")
 if not Path("/proc/self/clear_refs").exists():
     pytest.skip("needs /proc, as Linux has it", allow_module_level=True)
 

@@ -339,7 +339,7 @@ def test_another_split_takes_the_place_of_an_empty_one(tmp_path, body, capsys):
 
 
 def test_landmarks_and_the_whole_way_are_judged_like_others(tmp_path):
-    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("ai_edge_litert", reason="runs the landmark networks")
     from hmrlib.prediction.judged import landmarks, refined
 
     hmr = hmrlib.load_model()
@@ -357,7 +357,7 @@ def test_landmarks_and_the_whole_way_are_judged_like_others(tmp_path):
 
 
 def test_points_that_blazepose_lacks_lie_between_others(body):
-    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("ai_edge_litert", reason="runs the landmark networks")
     from hmrlib.prediction import judged
     from hmrlib.prediction.landmarks import LANDMARK_NAMES
     from hmrlib.skeleton import correspondence

@@ -17,7 +17,7 @@ from hmrlib.prediction.landmarks import LANDMARK_NAMES, Landmarks, find_people
 from hmrlib.render import render
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 
-pytest.importorskip("ai_edge_litert")
+pytest.importorskip("ai_edge_litert", reason="runs the landmark networks")
 HOPPER = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 FACE = [i for i, name in enumerate(LANDMARK_NAMES) if re.search("nose|eye|ear|mouth", name)]
 LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
