@@ -45,7 +45,7 @@ def _parser():
     parser.set_defaults(kept="")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    report = commands.add_parser("report", help="run the notebooks and build the report")
+    report = commands.add_parser("report", help="run the notebooks, build report and atlas")
     report.add_argument("--full", action="store_true", help="the full setting, not the fast one")
     report.add_argument("--only", metavar="NAME", help="run this notebook alone")
     report.add_argument("--force", action="store_true", help="run also what has not changed")
@@ -410,11 +410,11 @@ def _report(options):
 
     setting = "full" if options.full else "fast"
     try:
-        html, pdf = report.run(".", setting, options.only, options.force)
+        documents = report.run(".", setting, options.only, options.force)
     except report.NotebookError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    print(f"{html}\n{pdf}")
+    print(*documents, sep="\n")
     return 0
 
 

@@ -133,8 +133,9 @@ def test_every_figure_has_its_record():
     assert files == {record["file"] for record in manifest["figures"].values()}
 
 
-def test_report_finds_every_figure_and_number():
-    text = report.fill(ROOT, "figures")
+@pytest.mark.parametrize("name", [document.name for document in report.DOCUMENTS])
+def test_documents_find_every_figure_and_number(name):
+    text = report.fill(ROOT, name)
     assert "{{" not in re.sub(r"\$.*?\$", "", text, flags=re.DOTALL)
 
 

@@ -2,12 +2,12 @@
 
 In a notebook, `save_figure` and `save_number` hand a result to the report under a name.
 `hmr report` runs the notebooks (`execute`), gathers what they saved (`collect`) and sets the
-report's text around it (`build`):
+documents' texts around it (`build`):
 
     notebooks/01_NAME.ipynb, params/fast.yml  ->  build/report/fast/01_NAME/
     build/report/fast/*/                      ->  figures/*.png, figures/manifest.json,
                                                   report/numbers.json
-    report/report.md and those                ->  report/hmrlib.html, report/hmrlib.pdf
+    report/report.md, atlas.md and those      ->  report/report.html, report.pdf, atlas.html, ...
     the open body                             ->  report/play.html, a page with a live viewer
 
 A notebook's folder in build/ appears, complete, when the notebook has finished; the next run skips
@@ -15,7 +15,7 @@ the notebook while nothing that it depends on has changed. One that fails is kep
 the others run all the same, and the report says what is missing.
 """
 
-from hmrlib.report.build import build, fill
+from hmrlib.report.build import DOCUMENTS, Document, build, fill
 from hmrlib.report.figures import format_number, save_figure, save_number, within
 from hmrlib.report.run import (
     NotebookError,
@@ -29,6 +29,8 @@ from hmrlib.report.store import BROWSER, ReportError, collect
 
 __all__ = [
     "BROWSER",
+    "DOCUMENTS",
+    "Document",
     "NotebookError",
     "ReportError",
     "build",

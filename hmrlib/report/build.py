@@ -1,7 +1,9 @@
-"""The report: its text with the notebooks' figures and numbers, as HTML and PDF."""
+"""The documents: texts with the notebooks' figures and numbers, as HTML and PDF."""
 
+import io
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import hmrlib
 from hmrlib.io import extra
@@ -10,122 +12,227 @@ from hmrlib.report.store import ReportError, read_json, write
 
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{ *(\w+): *(\w+)(?: +(\d+%))? *\}\}")
+WEB_WIDTH = 1100  # pixels of a figure inside an HTML file, which is to stay below 8 MB
+WEB_QUALITY = 82
+
+
+class Document(NamedTuple):
+    """A text report/NAME.md, and how it is set: report/NAME.html and report/NAME.pdf.
+
+    `template` and `style` are files in report/: pandoc's template for typst, and the HTML's CSS.
+    `options` are pandoc's, for both; `html` is the name of pandoc's HTML writer.
+    """
+
+    name: str
+    template: str
+    style: str = "style.css"
+    options: tuple = ()
+    html: str = "html5"
+
+
+PAPER = (
+    "--citeproc",
+    "--bibliography=report/references.bib",
+    "--metadata=link-citations:true",
+    "--lua-filter=report/wide.lua",
+)
+DOCUMENTS = (
+    Document("report", "report.typ", options=PAPER),
+    Document("atlas", "atlas.typ", options=("--table-of-contents", "--toc-depth=2")),
+)
 
 
 def build(root="."):
-    """Set report/report.md as HTML and PDF, and write report/play.html.
+    """Set each of DOCUMENTS whose text is in report/, and write report/play.html.
 
     An element <div data-hmr-viewer> in the HTML becomes a live viewer of the open body.
 
     Returns:
-        The paths of the HTML and of the PDF.
+        The paths of what was written: of each document the HTML, then the PDF.
 
     Raises:
-        ReportError: the text asks for a figure or a number that no notebook has saved.
+        ReportError: no text is there, or one asks for what no notebook has saved.
     """
-    with extra("notebooks"):
-        import pypandoc
-        import typst
+    root = Path(root).resolve()
+    found = [one for one in DOCUMENTS if (root / "report" / f"{one.name}.md").exists()]
+    if not found:
+        raise ReportError(f"{root / 'report'} has none of {', '.join(d.name for d in DOCUMENTS)}")
+    written = []
+    for document in found:
+        written += [_html(root, document), _pdf(root, document)]
+    return written
 
+
+def _html(root, document):
+    """Write a document's HTML: one file that opens anywhere, also without a network."""
     from hmrlib.body import files
     from hmrlib.skeleton import POSES, pose_from_degrees
     from hmrlib.viewing import live
 
-    root = Path(root).resolve()
-    report, scratch = root / "report", root / "build" / "report"
-    scratch.mkdir(parents=True, exist_ok=True)
-    options = ["--standalone", "--fail-if-warnings", "--table-of-contents", "--toc-depth=2"]
-    html, pdf = report / "hmrlib.html", report / "hmrlib.pdf"
-
-    page = pypandoc.convert_text(
-        fill(root, figures=str(root / "figures")),
-        "html5",
-        "markdown",
-        extra_args=[
-            *options,
-            "--embed-resources",  # one file that opens anywhere, also without a network
-            "--mathml",
-            "--section-divs",
-            f"--css={report / 'style.css'}",
-        ],
-    )
+    text = fill(root, document.name, lambda record: _web_image(root, record))
+    options = ["--embed-resources", "--mathml", "--section-divs"]
+    page = _pandoc(root, document, text, document.html, f"--css=report/{document.style}", *options)
     if "data-hmr-viewer" in page:
         model = files.read_model(files.OPEN_BODY)  # and no other: the report is to be passed on
         begin = {"pose": pose_from_degrees(POSES["waving"])}
-        write(report / "play.html", live.page(model, begin=begin))
+        write(root / "report" / "play.html", live.page(model, begin=begin))
         page = live.make_live(page, model)
-    write(html, page)
+    path = root / "report" / f"{document.name}.html"
+    write(path, page)
+    return path
 
-    source = pypandoc.convert_text(
-        fill(root, figures="/figures"),  # typst's paths begin at its root
-        "typst",
-        "markdown",
-        extra_args=[*options, f"--template={report / 'template.typ'}"],
+
+def _pdf(root, document):
+    """Write a document's PDF."""
+    with extra("notebooks"):
+        import typst
+
+    text = fill(root, document.name, lambda record: f"/figures/{record['file']}")
+    template = f"--template=report/{document.template}"
+    source = root / "build" / "report" / f"{document.name}.typ"
+    write(source, _pandoc(root, document, text, "typst", template))
+    path = root / "report" / f"{document.name}.pdf"
+    # typst's paths begin at its root
+    write(path, typst.compile(source, root=root, ignore_system_fonts=True))
+    return path
+
+
+def _pandoc(root, document, text, writer, *options):
+    """A document's text in another form; options name files as seen from the checkout."""
+    with extra("notebooks"):
+        import pypandoc
+
+    options = ("--standalone", "--fail-if-warnings", *document.options, *options)
+    return pypandoc.convert_text(
+        text, writer, "markdown", extra_args=list(options), cworkdir=str(root)
     )
-    document = scratch / "hmrlib.typ"
-    write(document, source)
-    write(pdf, typst.compile(document, root=root, ignore_system_fonts=True))
-    return html, pdf
 
 
-def fill(root, figures):
-    """The report's text with its placeholders replaced.
+def _web_image(root, record):
+    """The path of a figure as HTML embeds it: WebP, no wider than WEB_WIDTH; an SVG as it is."""
+    from PIL import Image
 
-    {{figure:NAME}} or {{figure:NAME 60%}} becomes the figure with its caption, {{number:NAME}} the
-    number with its unit, {{value:NAME}} without, {{run:version}} the package's version,
-    {{run:setting}} the setting and {{run:table}} the table of notebooks. What a notebook was to
-    save that failed becomes a gap that says so.
+    figure = root / "figures" / record["file"]
+    if figure.suffix == ".svg":
+        return str(figure)
+    made = root / "build" / "report" / "web" / f"{record['sha256'][:20]}-{WEB_WIDTH}.webp"
+    if not made.exists():
+        with Image.open(figure) as image:
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        image.thumbnail((WEB_WIDTH, 4 * WEB_WIDTH), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=WEB_QUALITY, method=5)
+        write(made, buffer.getvalue())
+    return str(made)
+
+
+def fill(root, name, place=lambda record: f"figures/{record['file']}"):
+    """The text report/NAME.md with its placeholders replaced.
+
+    {{figure:NAME}} or {{figure:NAME 60%}} becomes the figure with its number and caption,
+    {{label:NAME}} in the caption of a table this table's number, and {{ref:NAME}} a link to
+    either: both are counted as they appear. {{number:NAME}} is a number with its unit,
+    {{value:NAME}} without. {{run:version}} is the package's version, {{run:setting}} the setting,
+    {{run:date}} the day of the last run, {{run:authors}} who CITATION.cff names and {{run:table}}
+    the table of notebooks. What a notebook was to save that failed becomes a gap that says so.
 
     Args:
         root: the checkout.
-        figures: where the figures are, as the reader of the text will look for them.
+        name: a document's.
+        place: from a figure's record in the manifest to where the reader of the text finds it.
 
     Raises:
-        ReportError: the text asks for what no notebook has saved, and none has failed.
+        ReportError: the text asks for what no notebook has saved, and none has failed; or refers
+            to a figure or table that it does not have.
     """
     root = Path(root)
-    manifest = read_json(root / "figures" / "manifest.json")
-    values = read_json(root / "report" / "numbers.json")
-    runs = manifest.get("notebooks", {})
-    failed = [name for name, record in runs.items() if "failed" in record]
-    settings = {record["setting"] for record in runs.values() if "setting" in record}
-    facts = {
-        "version": hmrlib.__version__,
-        "setting": " and ".join(sorted(settings)),
-        "table": _table(runs),
-    }
+    text = COMMENT.sub("", (root / "report" / f"{name}.md").read_text("utf-8"))
+    return PLACEHOLDER.sub(_Filling(root, name, text, place), text)
 
-    def replacement(match):
-        kind, name, width = match.groups()
-        known = {
+
+class _Filling:
+    """From a placeholder to what it stands for."""
+
+    def __init__(self, root, name, text, place):
+        manifest = read_json(root / "figures" / "manifest.json")
+        values = read_json(root / "report" / "numbers.json")
+        runs = manifest.get("notebooks", {})
+        self.file, self.place = f"{name}.md", place
+        self.failed = [name for name, record in runs.items() if "failed" in record]
+        self.known = {
             "figure": manifest.get("figures", {}),
             "number": values,
             "value": values,
-            "run": facts,
+            "label": (labels := _numbered(text, self.file)),
+            "ref": labels,
+            "run": _facts(root, runs),
         }
-        record = known.get(kind, {}).get(name)
-        if kind != "run" and kind in known:
-            if record is None and failed:  # it was never saved: any of them may have been to do so
-                return _gap(kind, name, failed)
-            if record is not None and record["notebook"] in failed:
-                return _gap(kind, name, [record["notebook"]])
+
+    def __call__(self, match):
+        kind, name, width = match.groups()
+        record = self.known.get(kind, {}).get(name)
+        if kind in ("figure", "number", "value"):
+            if record is None and self.failed:  # any of them may have been to save it
+                return self._gap(kind, name, self.failed)
+            if record is not None and record["notebook"] in self.failed:
+                return self._gap(kind, name, [record["notebook"]])
         if record is None:
+            among = self.known.get(kind, self.known)
             raise ReportError(
-                f"report.md asks for {match.group()}, which no notebook has saved; "
-                f"known: {', '.join(known[kind]) or 'none' if kind in known else ', '.join(known)}"
+                f"{self.file} asks for {match.group()}, which no notebook has saved or no text "
+                f"holds; known: {', '.join(among) or 'none'}"
             )
         if kind == "figure":
-            return f"![{record['caption']}]({figures}/{record['file']}){{width={width or '100%'}}}"
+            caption = f"**{self.known['label'][name]}** {record['caption']}"
+            return f"![{caption}]({self.place(record)}){{#{name} width={width or '100%'}}}"
+        if kind == "label":
+            return f"[**{record}**]{{#{name}}}"
+        if kind == "ref":
+            return f"[{record}](#{name})"
         return record if kind == "run" else format_number(record, unit=kind == "number")
 
-    text = COMMENT.sub("", (root / "report" / "report.md").read_text("utf-8"))
-    return PLACEHOLDER.sub(replacement, text)
+    def _gap(self, kind, name, notebooks):
+        """Markdown in the place of a figure or a number that is missing, as notebooks failed."""
+        what = "figure" if kind == "figure" else "number"
+        target = f"#{name} " if kind == "figure" else ""
+        why = f"missing: the {what} `{name}`, as {' or '.join(notebooks)} failed"
+        return f"[**[{why}]**]{{{target}.gap}}"
 
 
-def _gap(kind, name, notebooks):
-    """Markdown in the place of a figure or a number that is missing, as notebooks failed."""
-    what = "figure" if kind == "figure" else "number"
-    return f"[**[missing: the {what} `{name}`, as {' or '.join(notebooks)} failed]**]{{.gap}}"
+def _numbered(text, file):
+    """{name: "Figure 3" or "Table 1"} of a text's figures and tables, in their order."""
+    counts, labels = {"figure": 0, "label": 0}, {}
+    for kind, name, _ in PLACEHOLDER.findall(text):
+        if kind in counts:
+            if name in labels:
+                raise ReportError(f"{file} has two figures or tables named {name}")
+            counts[kind] += 1
+            word = "Figure" if kind == "figure" else "Table"
+            labels[name] = f"{word}\N{NO-BREAK SPACE}{counts[kind]}"
+    return labels
+
+
+def _facts(root, runs):
+    """What {{run:...}} knows."""
+    settings = {record["setting"] for record in runs.values() if "setting" in record}
+    dates = [record["date"] for record in runs.values() if "date" in record]
+    return {
+        "version": hmrlib.__version__,
+        "setting": " and ".join(sorted(settings)),
+        "date": max(dates, default="undated"),
+        "authors": _authors(root),
+        "table": _table(runs),
+    }
+
+
+def _authors(root):
+    """Who CITATION.cff names, with commas; "" without one."""
+    import yaml
+
+    path = root / "CITATION.cff"
+    people = yaml.safe_load(path.read_text("utf-8"))["authors"] if path.exists() else []
+    parts = [(p.get("given-names"), p.get("family-names"), p.get("name")) for p in people]
+    return ", ".join(" ".join(filter(None, part)) for part in parts)
 
 
 def _table(runs):

@@ -51,7 +51,7 @@ def run(root=".", setting="fast", only=None, force=False):
         force: run notebooks again that nothing has changed for.
 
     Returns:
-        The paths of the HTML and of the PDF.
+        The paths of the documents, HTML and PDF of each.
 
     Raises:
         ReportError: something does not fit together; nothing has been written by then.
@@ -67,14 +67,16 @@ def run(root=".", setting="fast", only=None, force=False):
         except NotebookError as error:
             failures[BROWSER] = _tell(BROWSER, error)
     collect(root, folders, failures)
-    html, pdf = build(root)
+    documents = build(root)
     if failures:
         listed = "\n\n".join(failures.values())
         raise NotebookError(
             f"{len(failures)} of {len(folders) + len(failures)} failed: {', '.join(failures)}. "
-            f"What they save is marked as missing in\n{html}\n{pdf}\n\n{listed}"
+            "What they save is marked as missing in\n"
+            + "\n".join(map(str, documents))
+            + f"\n\n{listed}"
         )
-    return html, pdf
+    return documents
 
 
 def _tell(name, error):
@@ -211,6 +213,7 @@ def _finish(running, folder, setting, parameters, began, inputs):
         "seconds": round(time.monotonic() - began.time, 1),
         "commit": began.commit,
         "clean": began.clean,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "inputs": inputs,
     }
     write(running / "run.json", as_json(record))

@@ -49,7 +49,7 @@ def checkout(tmp_path):
     """Two notebooks and a report's text, with the real template and style."""
     (tmp_path / "notebooks" / "params").mkdir(parents=True)
     (tmp_path / "report").mkdir()
-    for name in ("template.typ", "style.css"):
+    for name in ("report.typ", "style.css", "references.bib", "wide.lua"):
         shutil.copy(ROOT / "report" / name, tmp_path / "report")
     (tmp_path / "report" / "report.md").write_text(TEXT, "utf-8")
     write_notebook(
@@ -87,7 +87,7 @@ def test_run_builds_the_report_and_resumes(checkout, capsys):
 
     page = html.read_text("utf-8")
     assert "1,600.0\N{NO-BREAK SPACE}mm, or 1,600.0." in page
-    assert "data:image/png;base64" in page and "<math" in page and "Grey." in page
+    assert "data:image/webp;base64" in page and "<math" in page and "Grey." in page
     assert "http" not in page.replace("http://www.w3.org/", "")  # opens without a network
     assert pdf.read_bytes().startswith(b"%PDF")
 
@@ -151,23 +151,23 @@ def test_a_failing_notebook_leaves_a_gap_and_stops_no_other(checkout, monkeypatc
     manifest = read(checkout / "figures" / "manifest.json")
     assert manifest["figures"]["grey"]["notebook"] == "02_picture"
     assert (checkout / "figures" / "grey.png").exists()
-    page = words(checkout / "report" / "hmrlib.html")
+    page = words(checkout / "report" / "report.html")
     assert page.count("missing: the number <code>square</code>, as 01_number failed") == 2
-    assert "data:image/png;base64" in page and ">failed<" in page
-    typst = words(checkout / "build" / "report" / "hmrlib.typ")
+    assert "data:image/webp;base64" in page and ">failed<" in page
+    typst = words(checkout / "build" / "report" / "report.typ")
     assert typst.count("as 01\\_number failed") == 2
-    assert (checkout / "report" / "hmrlib.pdf").read_bytes().startswith(b"%PDF")
+    assert (checkout / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
 
     # Another notebook run alone mends nothing.
     assert main(["report", "--only", "02_picture"]) == 0
-    assert "as 01_number failed" in words(checkout / "report" / "hmrlib.html")
+    assert "as 01_number failed" in words(checkout / "report" / "report.html")
 
     # Mended, it runs alone, and all is there.
     number.write_text(right, "utf-8")
     assert main(["report"]) == 0
     assert "02_picture: nothing has changed" in capsys.readouterr().err
     assert not kept.exists()
-    page = words(checkout / "report" / "hmrlib.html")
+    page = words(checkout / "report" / "report.html")
     assert "missing:" not in page and "1,600.0" in page
 
 
@@ -176,9 +176,9 @@ def test_what_failed_after_a_good_run_is_a_gap_and_no_old_result(checkout, capsy
     write_notebook(checkout / "notebooks" / "02_picture.ipynb", "shade = 1", "shade / 0")
     with pytest.raises(report.NotebookError, match="1 of 2 failed: 02_picture"):
         report.run(checkout)
-    page = words(checkout / "report" / "hmrlib.html")
+    page = words(checkout / "report" / "report.html")
     assert "missing: the figure <code>grey</code>, as 02_picture failed" in page
-    assert "data:image/png;base64" not in page and "1,600.0" in page
+    assert "data:image/webp;base64" not in page and "1,600.0" in page
 
 
 def test_a_kernel_that_dies_is_a_notebook_that_failed(checkout, capsys):
@@ -387,4 +387,4 @@ def test_numbers_read_well(record, text):
 def test_unknown_placeholder_is_an_error(checkout, placeholder):
     (checkout / "report" / "report.md").write_text(placeholder, "utf-8")
     with pytest.raises(report.ReportError, match="which no notebook has saved"):
-        report.fill(checkout, "figures")
+        report.fill(checkout, "report")
