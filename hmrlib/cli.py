@@ -9,6 +9,7 @@ import os
 import sys
 import textwrap
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 import hmrlib
@@ -24,9 +25,12 @@ def main(arguments=None):
     0: done. 1: a notebook failed, or some of several photographs. 2: bad input. 130: interrupted.
     """
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, not its greetings
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, and no more
+    from hmrlib.io.greetings import quiet_engine
+
     try:
-        return options.run(options)
+        with nullcontext() if options.debug else quiet_engine():
+            return options.run(options)
     except KeyboardInterrupt:
         print(f"\nhmr: interrupted. {options.kept}", file=sys.stderr)
         return 130
@@ -41,7 +45,8 @@ def main(arguments=None):
 def _parser():
     parser = argparse.ArgumentParser(prog="hmr", description=hmrlib.__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"hmrlib {hmrlib.__version__}")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    debug = "show where an error came from, and what the engine says as it starts"
+    parser.add_argument("--debug", action="store_true", help=debug)
     parser.set_defaults(kept="")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

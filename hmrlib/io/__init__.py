@@ -2,8 +2,8 @@
 
 `files` writes and locks, `archives` reads `.npz`, `safe_pickle` pickles that run nothing, `foreign`
 MATLAB's and CDF's files in a process of their own, `images` pictures, upright, `settings` YAML;
-`extras` names what is not installed. It imports nothing else of hmrlib, and no library that takes
-long to load.
+`extras` names what is not installed, `greetings` keeps an engine's off the terminal. It imports
+nothing else of hmrlib, and no library that takes long to load.
 """
 
 from hmrlib.io.archives import ArchiveError, bounded_zip, read_npz
