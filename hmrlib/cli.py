@@ -50,7 +50,7 @@ def _parser():
     parser.set_defaults(kept="")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    report = commands.add_parser("report", help="run the notebooks, build report and atlas")
+    report = commands.add_parser("report", help="run the notebooks, build report, atlas and slides")
     report.add_argument("--full", action="store_true", help="the full setting, not the fast one")
     report.add_argument("--only", metavar="NAME", help="run this notebook alone")
     report.add_argument("--force", action="store_true", help="run also what has not changed")

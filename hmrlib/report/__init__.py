@@ -7,7 +7,7 @@ documents' texts around it (`build`):
     notebooks/01_NAME.ipynb, params/fast.yml  ->  build/report/fast/01_NAME/
     build/report/fast/*/                      ->  figures/*.png, figures/manifest.json,
                                                   report/numbers.json
-    report/report.md, atlas.md and those      ->  report/report.html, report.pdf, atlas.html, ...
+    report/{report,atlas,slides}.md and those ->  report/report.html, report.pdf, atlas.html, ...
     the open body                             ->  report/play.html, a page with a live viewer
 
 A notebook's folder in build/ appears, complete, when the notebook has finished; the next run skips

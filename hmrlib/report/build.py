@@ -20,14 +20,14 @@ class Document(NamedTuple):
     """A text report/NAME.md, and how it is set: report/NAME.html and report/NAME.pdf.
 
     `template` and `style` are files in report/: pandoc's template for typst, and the HTML's CSS.
-    `options` are pandoc's, for both; `html` is the name of pandoc's HTML writer.
+    `options` are pandoc's, for both; `page` are those for the HTML alone.
     """
 
     name: str
     template: str
     style: str = "style.css"
     options: tuple = ()
-    html: str = "html5"
+    page: tuple = ()
 
 
 PAPER = (
@@ -39,6 +39,13 @@ PAPER = (
 DOCUMENTS = (
     Document("report", "report.typ", options=PAPER),
     Document("atlas", "atlas.typ", options=("--table-of-contents", "--toc-depth=2")),
+    Document(
+        "slides",
+        "slides.typ",
+        "slides.css",
+        options=("--lua-filter=report/slides.lua",),
+        page=("--template=report/slides.pandoc",),
+    ),
 )
 
 
@@ -71,7 +78,8 @@ def _html(root, document):
 
     text = fill(root, document.name, lambda record: _web_image(root, record))
     options = ["--embed-resources", "--mathml", "--section-divs"]
-    page = _pandoc(root, document, text, document.html, f"--css=report/{document.style}", *options)
+    options += [f"--css=report/{document.style}", *document.page]
+    page = _pandoc(root, document, text, "html5", *options)
     if "data-hmr-viewer" in page:
         model = files.read_model(files.OPEN_BODY)  # and no other: the report is to be passed on
         begin = {"pose": pose_from_degrees(POSES["waving"])}
