@@ -22,7 +22,8 @@ EXPORTS = ("pkl", "npz", "obj", "ply", "glb")
 def main(arguments=None):
     """Run `hmr ARGUMENTS`, by default those of the command line; returns the exit status.
 
-    0: done. 1: a notebook failed, or some of several photographs. 2: bad input. 130: interrupted.
+    0: done. 1: a notebook failed, some of several photographs, or what `doctor` looked at. 2: bad
+    input. 130: interrupted.
     """
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, and no more
@@ -118,6 +119,9 @@ def _parser():
     )  # fmt: skip
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="gets the protocol's tables")
     evaluate.set_defaults(run=_evaluate)
+
+    doctor = commands.add_parser("doctor", help="what is installed, what lacks, what to do")
+    doctor.set_defaults(run=_doctor)
 
     _study_command(commands)
     _predict_command(commands)
@@ -421,6 +425,14 @@ def _report(options):
         return 1
     print(*documents, sep="\n")
     return 0
+
+
+def _doctor(options):
+    from hmrlib import doctor
+
+    findings = doctor.examine()
+    print(doctor.told(findings))
+    return 1 if any(finding.state == "broken" for finding in findings) else 0
 
 
 def _app(options):

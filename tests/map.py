@@ -17,7 +17,7 @@ GAP, LINE, LETTERS = 3.0, 1.55, 1.85  # between boxes; a line of small print; it
 COLORS = {"core": "#DCE9F5", "workshop": "#F6E7D2", "door": "#E3F1E1"}
 CORE = ("io", "skeleton", "geometry", "camera", "body", "network", "fitting", "evaluation")
 CORE += ("training",)
-DOORS = ("prediction", "report", "cli")
+DOORS = ("prediction", "report", "doctor", "cli")
 LEGEND = (
     "A room imports what its arrows lead to, and what that imports; its width and number: lines of "
     "code.\nBlue: what a student reads. Sand: the workshops beside it. Green: where one comes in."

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.test_ground import EXTRAS, PROJECT
 
 COMES_WITH = {"h5py": "keras", "IPython": "ipywidgets", "traitlets": "ipywidgets"}
-COMES_WITH |= {"jupyter_server": "jupyterlab", "tornado": "jupyterlab"}
+COMES_WITH |= {"packaging": "keras", "jupyter_server": "jupyterlab", "tornado": "jupyterlab"}
 # looked for where they may be missing, with an answer of their own; engines, which Keras names
 OPTIONAL = {"io/foreign.py": {"cdflib"}, "viewing/show.py": {"IPython"}}
 OPTIONAL |= {"viewing/browser.py": {"playwright"}}

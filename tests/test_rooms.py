@@ -20,7 +20,7 @@ NOTEBOOKS = sorted((TESTS.parent / "notebooks").glob("*.ipynb"))
 ORDER = (
     *("__init__", "io", "skeleton", "geometry", "camera", "body", "network", "fitting"),
     *("motion", "data", "render", "evaluation", "training"),
-    *("learn", "people", "viewing", "prediction", "report", "cli"),
+    *("learn", "people", "viewing", "prediction", "report", "doctor", "cli"),
 )
 
 HEAVY = ("keras", "tensorflow", "jax", "torch", "numba", "scipy", "matplotlib", "PIL")
