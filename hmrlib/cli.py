@@ -17,6 +17,9 @@ import hmrlib
 # What goes wrong with what the user gave; anything else is a bug and shows its traceback.
 USER_ERRORS = (ValueError, OSError, ImportError)
 EXPORTS = ("pkl", "npz", "obj", "ply", "glb")
+SHELLS = ("bash", "zsh")
+# what a shell completes with files; with folders where it is DIR
+FILES = ("PATH", "INPUT", "FILE", "JSON", "PNG", "SOURCE", "LIBRARY", "RECORDS", "OUT")
 
 
 def main(arguments=None):
@@ -43,8 +46,8 @@ def main(arguments=None):
         return 2
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="hmr", description=hmrlib.__doc__.splitlines()[0])
+def _parser(kind=argparse.ArgumentParser):
+    parser = kind(prog="hmr", description=hmrlib.__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"hmrlib {hmrlib.__version__}")
     debug = "show where an error came from, and what the engine says as it starts"
     parser.add_argument("--debug", action="store_true", help=debug)
@@ -122,6 +125,14 @@ def _parser():
 
     doctor = commands.add_parser("doctor", help="what is installed, what lacks, what to do")
     doctor.set_defaults(run=_doctor)
+
+    completion = commands.add_parser("completion", help="print what makes a shell complete `hmr`")
+    shell = (
+        "bash: `source <(hmr completion bash)` in ~/.bashrc. zsh: `hmr completion zsh > _hmr` in "
+    )
+    shell += "a folder of $fpath"
+    completion.add_argument("shell", choices=SHELLS, help=shell)
+    completion.set_defaults(run=_completion)
 
     _study_command(commands)
     _predict_command(commands)
@@ -433,6 +444,22 @@ def _doctor(options):
     findings = doctor.examine()
     print(doctor.told(findings))
     return 1 if any(finding.state == "broken" for finding in findings) else 0
+
+
+def _completion(options):
+    import shtab
+
+    completed = {"DIR": shtab.DIRECTORY, **dict.fromkeys(FILES, shtab.FILE)}
+
+    class Parser(argparse.ArgumentParser):
+        def add_argument(self, *names, **given):
+            action = super().add_argument(*names, **given)
+            if given.get("metavar") in completed:
+                action.complete = completed[given["metavar"]]
+            return action
+
+    print(shtab.complete(_parser(Parser), options.shell))
+    return 0
 
 
 def _app(options):
