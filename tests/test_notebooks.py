@@ -114,8 +114,10 @@ def test_committed_figures_and_numbers_are_those_of_the_runs(runs, photographed)
     """
     folders, failures = runs
     manifest = json.loads((ROOT / "figures" / "manifest.json").read_text("utf-8"))
-    numbers = json.loads((ROOT / "report" / "numbers.json").read_text("utf-8"))
-    for kind, committed in (("figure", manifest["figures"]), ("number", numbers)):
+    kinds = {"figure": manifest["figures"]}
+    for kind, file in (("number", "numbers.json"), ("table", "tables.json")):
+        kinds[kind] = json.loads((ROOT / "report" / file).read_text("utf-8"))
+    for kind, committed in kinds.items():
         saved = {
             path.name.removesuffix(f".{kind}.json"): notebook
             for notebook, folder in (folders | photographed).items()

@@ -14,7 +14,8 @@ def commit_of(root):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changes = git("status", "--porcelain", "--", ".", ":!figures", ":!report/numbers.json")
+        made = (":!figures", ":!report/numbers.json", ":!report/tables.json")
+        changes = git("status", "--porcelain", "--", ".", *made)
         return git("rev-parse", "HEAD"), not changes
     except (OSError, subprocess.CalledProcessError):
         return None, False

@@ -1,12 +1,12 @@
 """Notebooks in, report out.
 
-In a notebook, `save_figure` and `save_number` hand a result to the report under a name.
+In a notebook, `save_figure`, `save_number` and `save_table` hand a result to the report by name.
 `hmr report` runs the notebooks (`execute`), gathers what they saved (`collect`) and sets the
 documents' texts around it (`build`):
 
     notebooks/01_NAME.ipynb, params/fast.yml  ->  build/report/fast/01_NAME/
     build/report/fast/*/                      ->  figures/*.png, figures/manifest.json,
-                                                  report/numbers.json
+                                                  report/numbers.json, report/tables.json
     report/{report,atlas,slides}.md and those ->  report/report.html, report.pdf, atlas.html, ...
     the open body                             ->  report/play.html, a page with a live viewer
 
@@ -16,7 +16,7 @@ the others run all the same, and the report says what is missing.
 """
 
 from hmrlib.report.build import DOCUMENTS, Document, build, fill
-from hmrlib.report.figures import format_number, save_figure, save_number, within
+from hmrlib.report.figures import format_number, save_figure, save_number, save_table, within
 from hmrlib.report.run import (
     NotebookError,
     declared_parameters,
@@ -44,5 +44,6 @@ __all__ = [
     "run",
     "save_figure",
     "save_number",
+    "save_table",
     "within",
 ]

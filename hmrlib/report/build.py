@@ -2,16 +2,19 @@
 
 import io
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import hmrlib
 from hmrlib.io import extra
-from hmrlib.report.figures import format_number
-from hmrlib.report.store import ReportError, read_json, write
+from hmrlib.report.figures import format_number, format_table
+from hmrlib.report.store import SAVED, ReportError, read_json, write
+from hmrlib.report.tables import benchmark, cell, published, setting
 
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-PLACEHOLDER = re.compile(r"\{\{ *(\w+): *(\w+)(?: +(\d+%))? *\}\}")
+PLACEHOLDER = re.compile(r"\{\{ *(\w+): *([\w.]+)(?: +([^{}]*?))? *\}\}")
+TABLES = {"bench": benchmark, "cell": cell, "published": published, "setting": setting}
 WEB_WIDTH = 1100  # pixels of a figure inside an HTML file, which is to stay below 8 MB
 WEB_QUALITY = 82
 
@@ -110,7 +113,8 @@ def _pandoc(root, document, text, writer, *options):
     with extra("notebooks"):
         import pypandoc
 
-    options = ("--standalone", "--fail-if-warnings", *document.options, *options)
+    # or a table with long lines would get columns as wide as its source's
+    options = ("--columns=1000", "--standalone", "--fail-if-warnings", *document.options, *options)
     return pypandoc.convert_text(
         text, writer, "markdown", extra_args=list(options), cworkdir=str(root)
     )
@@ -137,12 +141,20 @@ def _web_image(root, record):
 def fill(root, name, place=lambda record: f"figures/{record['file']}"):
     """The text report/NAME.md with its placeholders replaced.
 
-    {{figure:NAME}} or {{figure:NAME 60%}} becomes the figure with its number and caption,
-    {{label:NAME}} in the caption of a table this table's number, and {{ref:NAME}} a link to
-    either: both are counted as they appear. {{number:NAME}} is a number with its unit,
-    {{value:NAME}} without. {{run:version}} is the package's version, {{run:setting}} the setting,
-    {{run:date}} the day of the last run, {{run:authors}} who CITATION.cff names and {{run:table}}
-    the table of notebooks. What a notebook was to save that failed becomes a gap that says so.
+    {{figure:NAME}}, {{figure:NAME 60%}}  the figure with its number and caption
+    {{table:NAME}}         a table that a notebook saved, with its number and caption
+    {{label:NAME}}         in the caption of any other table: its number
+    {{ref:NAME}}           "Figure 3" or "Table 1", with a link; counted as they appear
+    {{number:NAME}}        a number with its unit; {{value:NAME}} without
+    {{bench:NAME 2}}       the second table of benchmarks/NAME.md
+    {{cell:NAME 2 | row | column}}  one cell of it
+    {{card:training.seed}} what the card of the network that ships says
+    {{run:version}}        of the package; {{run:setting}} and {{run:date}}, the day, of the runs;
+                           {{run:authors}} of CITATION.cff; {{run:table}} of notebooks
+    {{published:NAME}}     a table of report/published.yml
+    {{setting:shipped.steps}}  of notebooks/params/shipped.yml; {{setting:default.steps}}
+
+    What a notebook was to save that failed becomes a gap that says so.
 
     Args:
         root: the checkout.
@@ -163,60 +175,70 @@ class _Filling:
 
     def __init__(self, root, name, text, place):
         manifest = read_json(root / "figures" / "manifest.json")
-        values = read_json(root / "report" / "numbers.json")
+        saved = {kind: read_json(root / "report" / file) for kind, file in SAVED.items()}
         runs = manifest.get("notebooks", {})
-        self.file, self.place = f"{name}.md", place
+        self.root, self.file, self.place = root, f"{name}.md", place
         self.failed = [name for name, record in runs.items() if "failed" in record]
-        self.known = {
-            "figure": manifest.get("figures", {}),
-            "number": values,
-            "value": values,
-            "label": (labels := _numbered(text, self.file)),
-            "ref": labels,
-            "run": _facts(root, runs),
-        }
+        self.labels = _numbered(text, self.file)
+        self.saved = saved | {"figure": manifest.get("figures", {}), "value": saved["number"]}
+        self.facts = _facts(root, runs)
 
     def __call__(self, match):
-        kind, name, width = match.groups()
-        record = self.known.get(kind, {}).get(name)
-        if kind in ("figure", "number", "value"):
-            if record is None and self.failed:  # any of them may have been to save it
-                return self._gap(kind, name, self.failed)
-            if record is not None and record["notebook"] in self.failed:
-                return self._gap(kind, name, [record["notebook"]])
-        if record is None:
-            among = self.known.get(kind, self.known)
-            raise ReportError(
-                f"{self.file} asks for {match.group()}, which no notebook has saved or no text "
-                f"holds; known: {', '.join(among) or 'none'}"
-            )
-        if kind == "figure":
-            caption = f"**{self.known['label'][name]}** {record['caption']}"
-            return f"![{caption}]({self.place(record)}){{#{name} width={width or '100%'}}}"
+        kind, name, more = match.groups()
+        if kind in self.saved:
+            return self._saved(kind, name, more, match.group())
+        if kind in TABLES:
+            found = TABLES[kind](self.root, name, *([more] if more else []))
+            return PLACEHOLDER.sub(self, found)
+        known = {"label": self.labels, "ref": self.labels, "run": self.facts}
+        if kind == "card":
+            known["card"] = _card()
+        if name not in known.get(kind, {}):
+            among = ", ".join(known.get(kind, known)) or "none"
+            raise ReportError(f"{self.file} asks for {match.group()}, which is unknown: {among}")
+        found = known[kind][name]
         if kind == "label":
-            return f"[**{record}**]{{#{name}}}"
+            return f"[**{found}**]{{#shown-{name}}}"
         if kind == "ref":
-            return f"[{record}](#{name})"
-        return record if kind == "run" else format_number(record, unit=kind == "number")
+            return f"[{found}](#shown-{name})"
+        return found
+
+    def _saved(self, kind, name, more, asked):
+        """Markdown of what a notebook saved, or a gap."""
+        record = self.saved[kind].get(name)
+        if record is None and self.failed:  # any of them may have been to save it
+            return self._gap(kind, name, self.failed)
+        if record is None:
+            known = ", ".join(self.saved[kind]) or "none"
+            raise ReportError(f"{self.file} asks for {asked}, which no notebook has saved: {known}")
+        if record["notebook"] in self.failed:
+            return self._gap(kind, name, [record["notebook"]])
+        if kind == "figure":
+            caption = f"**{self.labels[name]}** {record['caption']}"
+            return f"![{caption}]({self.place(record)}){{#shown-{name} width={more or '100%'}}}"
+        if kind == "table":
+            caption = f"[**{self.labels[name]}**]{{#shown-{name}}} {record['caption']}"
+            return f"{format_table(record)}\n\n: {caption}"
+        return format_number(record, unit=kind == "number")
 
     def _gap(self, kind, name, notebooks):
-        """Markdown in the place of a figure or a number that is missing, as notebooks failed."""
-        what = "figure" if kind == "figure" else "number"
-        target = f"#{name} " if kind == "figure" else ""
+        """Markdown in the place of what is missing, as notebooks failed."""
+        what = "number" if kind == "value" else kind
+        target = f"#shown-{name} " if name in self.labels else ""
         why = f"missing: the {what} `{name}`, as {' or '.join(notebooks)} failed"
         return f"[**[{why}]**]{{{target}.gap}}"
 
 
 def _numbered(text, file):
     """{name: "Figure 3" or "Table 1"} of a text's figures and tables, in their order."""
-    counts, labels = {"figure": 0, "label": 0}, {}
+    words = {"figure": "Figure", "table": "Table", "label": "Table"}
+    counts, labels = dict.fromkeys(words.values(), 0), {}
     for kind, name, _ in PLACEHOLDER.findall(text):
-        if kind in counts:
+        if kind in words:
             if name in labels:
                 raise ReportError(f"{file} has two figures or tables named {name}")
-            counts[kind] += 1
-            word = "Figure" if kind == "figure" else "Table"
-            labels[name] = f"{word}\N{NO-BREAK SPACE}{counts[kind]}"
+            counts[words[kind]] += 1
+            labels[name] = f"{words[kind]}\N{NO-BREAK SPACE}{counts[words[kind]]}"
     return labels
 
 
@@ -231,6 +253,20 @@ def _facts(root, runs):
         "authors": _authors(root),
         "table": _table(runs),
     }
+
+
+@cache
+def _card():
+    """{"training.seed": "0", ...}: the settings and the card of the network that ships."""
+    from hmrlib.training.checkpoint import describe_model
+
+    about, flat = describe_model(), {}
+    for part, entries in (about["card"] | {"settings": about["settings"]}).items():
+        entries = entries.items() if isinstance(entries, dict) else [("", entries)]
+        for name, value in entries:
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+            flat[f"{part}.{name}".rstrip(".")] = text
+    return flat
 
 
 def _authors(root):

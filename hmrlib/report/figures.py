@@ -92,6 +92,50 @@ def save_number(name, value, unit="", digits=2, note="", expect=None):
         keep_record(folder, "number", name, record)
 
 
+def save_table(name, columns, caption, digits=2):
+    """Hand a table to the report under `name`. Outside a report run it only checks its input.
+
+    Args:
+        name: lower-case letters, digits and underscores; no other table may have it.
+        columns: dict from a column's head to its entries, words or finite numbers, as many in each.
+        caption: Markdown; a sentence that says what stands in it.
+        digits: decimals of its numbers; integers have none.
+
+    Raises:
+        ReportError: a bad or repeated name, no caption, columns of different lengths, or an entry
+            that is neither a word nor a finite number.
+    """
+    _check_name(name)
+    if not caption.strip():
+        raise ReportError(f"table {name}: the caption is empty")
+    columns = {head: np.asarray(entries).tolist() for head, entries in columns.items()}
+    lengths = {head: len(entries) for head, entries in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ReportError(f"table {name}: its columns should be equally long, found {lengths}")
+    for entry in (entry for entries in columns.values() for entry in entries):
+        if not (isinstance(entry, str) or np.isfinite(entry)):
+            raise ReportError(f"table {name}: expected words and finite numbers, found {entry!r}")
+    folder = os.environ.get("HMR_REPORT_DIR")
+    if folder:
+        record = {"columns": columns, "caption": caption.strip(), "digits": digits}
+        keep_record(folder, "table", name, record)
+
+
+def format_table(record):
+    """A table's record as Markdown, numbers on the right; without its caption."""
+    columns = record["columns"]
+    words = {head: isinstance(entries[0], str) for head, entries in columns.items()}
+    lines = [columns, [":--" if word else "--:" for word in words.values()]]
+    for row in zip(*columns.values(), strict=True):
+        lines.append(
+            entry
+            if isinstance(entry, str)
+            else format_number({"value": entry, "digits": record["digits"], "unit": ""})
+            for entry in row
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _bounds(name, expect):
     """[low, high] of a number, as floats or integers."""
     array = np.asarray(expect)

@@ -1,4 +1,4 @@
-"""What the notebooks saved, gathered: figures/, figures/manifest.json and report/numbers.json."""
+"""What the notebooks saved, gathered: figures/ and its manifest, numbers.json and tables.json."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from hmrlib.io import atomic_write
 
 BROWSER = "browser"  # the run that no notebook makes: see `photograph`
 PLAY = "11_play"  # the notebook that it opens
+SAVED = {"number": "numbers.json", "table": "tables.json"}  # in report/
 
 
 class ReportError(ValueError):
@@ -15,18 +16,18 @@ class ReportError(ValueError):
 
 
 def collect(root, folders, failures=()):
-    """Write figures/, figures/manifest.json and report/numbers.json from finished notebooks.
+    """Write figures/, its manifest.json, report/numbers.json and tables.json of finished notebooks.
 
-    Notebooks that are not among `folders` keep the figures and numbers of their last run, as long
-    as they exist; those of notebooks that failed are kept as well, but the manifest says that these
-    failed. A figure of the old manifest that no notebook has saved since is removed.
+    Notebooks that are not among `folders` keep what they saved in their last run, as long as they
+    exist; that of notebooks that failed is kept as well, but the manifest says that these failed. A
+    figure of the old manifest that no notebook has saved since is removed.
 
     Args:
         root: the checkout.
         folders: what `execute` returned; failures: names of notebooks that failed.
 
     Raises:
-        ReportError: two notebooks have saved a figure or a number under one name.
+        ReportError: two notebooks have saved a figure, a number or a table under one name.
     """
     root = Path(root).resolve()
     old = read_json(root / "figures" / "manifest.json")
@@ -39,9 +40,11 @@ def collect(root, folders, failures=()):
     runs |= {name: {"failed": True} for name in failures}
     for record in runs.values():
         record.pop("inputs", None)  # of use to the next run alone
-    old_numbers = read_json(root / "report" / "numbers.json")
     figures = {k: v for k, v in old.get("figures", {}).items() if v["notebook"] in kept}
-    values = {k: v for k, v in old_numbers.items() if v["notebook"] in kept}
+    saved = {}
+    for kind, file in SAVED.items():
+        before = read_json(root / "report" / file)
+        saved[kind] = {k: v for k, v in before.items() if v["notebook"] in kept}
     images = {}
     for notebook, folder in folders.items():
         for path in sorted(folder.glob("*.figure.json")):
@@ -49,8 +52,9 @@ def collect(root, folders, failures=()):
             data = images[record["file"]] = (folder / record["file"]).read_bytes()
             record["sha256"] = hashlib.sha256(data).hexdigest()
             _add(figures, "figure", path, record)
-        for path in sorted(folder.glob("*.number.json")):
-            _add(values, "number", path, {"notebook": notebook} | read_json(path))
+        for kind, records in saved.items():
+            for path in sorted(folder.glob(f"*.{kind}.json")):
+                _add(records, kind, path, {"notebook": notebook} | read_json(path))
 
     for file, data in images.items():
         write(root / "figures" / file, data)
@@ -62,7 +66,8 @@ def collect(root, folders, failures=()):
             stale.unlink()
     manifest = {"notebooks": _sorted(runs), "figures": _sorted(figures)}
     write(root / "figures" / "manifest.json", as_json(manifest))
-    write(root / "report" / "numbers.json", as_json(_sorted(values)))
+    for kind, file in SAVED.items():
+        write(root / "report" / file, as_json(_sorted(saved[kind])))
 
 
 def _source(name):

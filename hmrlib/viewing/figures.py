@@ -414,6 +414,66 @@ def flow(axis, labels, loop=None, note="", colors=None):
     return axis
 
 
+def architecture(hmr, discriminator):
+    """A network and its adversary as four chains of boxes, learned ones blue, with tensor shapes.
+
+    All numbers in the boxes are read off the two.
+
+    Args:
+        hmr: `hmrlib.network.hmr.HMR`.
+        discriminator: `hmrlib.network.discriminator.Discriminator`.
+
+    Returns:
+        matplotlib Figure.
+    """
+    maps = {}  # of each side, the most channels
+    for layer in hmr.encoder.layers:
+        side, channels = (*layer.output.shape, 0, 0)[1:4:2]
+        if channels and "pad" not in layer.name and side < hmr.size:
+            maps[side] = max(channels, maps.get(side, 0))
+    features, length = hmr.encoder.output_shape[-1], hmr.regressor.length
+    hidden = hmr.config.hidden
+    vertices, _, entries = hmr.body.posedirs.shape
+    joints, count = len(hmr.body.parents), len(KEYPOINT_SETS[KEYPOINTS].names)
+    mesh = f"{vertices} × 3"
+    judged, channels = discriminator.joints.kernel.shape
+    heads = [
+        "→".join(str(layer.units) for layer in part)
+        for part in (discriminator.pose, discriminator.shape)
+    ]
+    size = f"{hmr.size} × {hmr.size} × 3"
+    dense, conv = f"dense, ReLU\n{hidden}", f"1×1 conv, ReLU\n{judged} × {channels}"
+    chains = {
+        "encoder": [
+            f"picture\n{size}",
+            *(f"{side} × {side}\n× {channels}" for side, channels in maps.items()),
+            f"mean: φ\n{features}",
+        ],
+        "regressor": [
+            *(f"φ, Θ\n{features} + {length}", dense, dense, f"dense: ΔΘ\n{length}"),
+            f"Θ: camera 3,\npose {length - 13},\nshape β 10",
+        ],
+        "body": [
+            *(f"shape β 10\npose R\n{joints} × 3 × 3", f"shape blend\nshapes\n{mesh}"),
+            *(f"joints J(β)\n{joints} × 3", f"pose blend\nshapes of {entries}\n{mesh}"),
+            *(f"skinning\n{mesh}", f"keypoints\n{count} × 3", f"camera\n{count} × 2"),
+        ],
+        "discriminator": [
+            *(f"R: {judged} × 9\nshape β 10", conv, conv),
+            f"joint by joint: {judged}\nall: {heads[0]}\nshape: {heads[1]}",
+            f"answers\n{judged + 2}",
+        ],
+    }
+    figure, axes = plt.subplots(len(chains), 1, figsize=(7.6, 4.4))
+    for axis, (name, labels) in zip(axes, chains.items(), strict=True):
+        learned = [0 < i < len(labels) - 1 and name != "body" for i in range(len(labels))]
+        colors = ["#d6e6f4" if blue else "0.92" for blue in learned]
+        loop = (len(labels) - 1, 0) if name == "regressor" else None
+        note = f"{hmr.config.iterations} times" if loop else ""
+        flow(axis, labels, loop, note, colors).set_title(name, loc="left", y=0.78)
+    return figure
+
+
 def draw_skeleton(
     axis,
     joints,
