@@ -18,13 +18,16 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-backends lab app viewer map body bench processors fuzz chaos lint lock clean
+.PHONY: help report book test test-backends lab app viewer map body bench processors fuzz chaos lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 report: .venv/ready ## run the notebooks, write figures/ and report/ (FULL=1: in the full setting)
 	$(BIN)/hmr report $(SETTING)
+
+book: .venv/book ## make build/book/html of what `make report` executed: notebooks, API, cards, search
+	$(PY) report/book/make.py
 
 test: .venv/ready ## run the tests on TensorFlow
 	$(PY) -m pytest
@@ -73,7 +76,7 @@ lint: .venv/ready ## check style, and that the notebooks hold no outputs
 # packages are dropped, so that a machine without a GPU need not download them.
 COMPILE = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--no-header --no-annotate --no-emit-index-url --upgrade
-lock: .venv/ready ## resolve the two lock files anew (then read the difference)
+lock: .venv/ready ## resolve the three lock files anew (then read the difference)
 	$(PY) -m pip install -qq uv
 	mkdir -p build
 	$(COMPILE) --extra test pyproject.toml -o build/locked
@@ -84,6 +87,10 @@ lock: .venv/ready ## resolve the two lock files anew (then read the difference)
 	{ echo '# Written by `make lock`: JAX, PyTorch and smplx, on top of requirements.lock.'; \
 	  grep -vE '^(nvidia|cuda|triton)' build/locked | grep -vxFf requirements.lock; } \
 	  > requirements-backends.lock
+	printf 'furo\nmyst-nb\nsphinx\n' | $(COMPILE) -c requirements.lock - -o build/locked
+	{ echo '# Written by `make lock`: Sphinx and what the book needs, on top of requirements.lock.'; \
+	  awk -F'[= ]' 'NR == FNR {locked[$$1]; next} !($$1 in locked)' requirements.lock build/locked; } \
+	  > requirements-book.lock
 
 clean: ## remove the environment and all that was built (figures and report stay)
 	rm -rf .venv build dist hmrlib.egg-info .pytest_cache .ruff_cache
@@ -109,4 +116,8 @@ clean: ## remove the environment and all that was built (figures and report stay
 
 .venv/backends: .venv/ready requirements-backends.lock
 	$(PY) -m pip install -qq -r requirements-backends.lock
+	@touch $@
+
+.venv/book: .venv/ready requirements-book.lock
+	$(PY) -m pip install -qq -r requirements-book.lock
 	@touch $@

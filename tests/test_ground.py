@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-ENGINES = ("jax", "torch", "bench")  # in a lock file of their own
+APART = ("jax", "torch", "bench", "book")  # in a lock file of their own
 
 
 def pins(name):
@@ -47,8 +47,9 @@ def test_makehumans_data_come_the_same_way_everywhere():
     ("lock", "requirements"),
     [
         ("requirements.lock", PROJECT["dependencies"]),
-        *(("requirements.lock", EXTRAS[name]) for name in EXTRAS if name not in ENGINES),
+        *(("requirements.lock", EXTRAS[name]) for name in EXTRAS if name not in APART),
         ("requirements-backends.lock", EXTRAS["jax"] + EXTRAS["torch"] + EXTRAS["bench"]),
+        ("requirements-book.lock", EXTRAS["book"]),
     ],
 )
 def test_lock_pins_a_version_that_the_bound_admits(lock, requirements):
@@ -59,13 +60,14 @@ def test_lock_pins_a_version_that_the_bound_admits(lock, requirements):
 
 
 def test_lock_files_name_no_place_to_download_from():
-    for name in ("requirements.lock", "requirements-backends.lock"):
+    for name in ("requirements.lock", "requirements-backends.lock", "requirements-book.lock"):
         text = (ROOT / name).read_text("utf-8")
         assert "://" not in text and "--" not in text
 
 
-def test_backends_build_on_the_same_pins():
-    assert not pins("requirements.lock").keys() & pins("requirements-backends.lock").keys()
+@pytest.mark.parametrize("lock", ["requirements-backends.lock", "requirements-book.lock"])
+def test_other_locks_build_on_the_same_pins(lock):
+    assert not pins("requirements.lock").keys() & pins(lock).keys()
 
 
 def test_one_version_everywhere():
