@@ -52,7 +52,7 @@ def _parser(kind=argparse.ArgumentParser):
     debug = "show where an error came from, and what the engine says as it starts"
     parser.add_argument("--debug", action="store_true", help=debug)
     parser.set_defaults(kept="")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = _subcommands(parser, "COMMAND")
 
     report = commands.add_parser("report", help="run the notebooks, build report, atlas and slides")
     report.add_argument("--full", action="store_true", help="the full setting, not the fast one")
@@ -69,7 +69,7 @@ def _parser(kind=argparse.ArgumentParser):
     app.set_defaults(run=_app)
 
     body = commands.add_parser("body", help="look at, export or learn a body model")
-    actions = body.add_subparsers(required=True, metavar="ACTION")
+    actions = _subcommands(body, "ACTION")
     path_help = "a model in SMPL's format; by default $HMR_BODY, or else the open body"
 
     info = actions.add_parser("info", help="counts, licence, errors")
@@ -96,7 +96,7 @@ def _parser(kind=argparse.ArgumentParser):
     build.set_defaults(run=_body_build, kept=kept)
 
     model = commands.add_parser("model", help="look at a trained network")
-    actions = model.add_subparsers(required=True, metavar="ACTION")
+    actions = _subcommands(model, "ACTION")
     info = actions.add_parser("info", help="settings, what it learned from, licence, errors")
     info.add_argument("model", nargs="?", metavar="PATH", help="a model .npz; else ours")
     info.set_defaults(run=_model_info)
@@ -140,6 +140,18 @@ def _parser(kind=argparse.ArgumentParser):
     return parser
 
 
+def _subcommands(parser, name):
+    """The parser's commands; without one, it prints its help, with what there is."""
+
+    def say(options):
+        parser.print_help(sys.stderr)
+        print(f"\n{parser.prog}: error: which {name}?", file=sys.stderr)
+        return 2
+
+    parser.set_defaults(run=say)
+    return parser.add_subparsers(metavar=name)
+
+
 def _study_command(commands):
     study = commands.add_parser("study", help="small trainings that differ in one setting")
     study.add_argument("names", metavar="NAME", nargs="*", help="adversary, data, ...; see --list")
@@ -164,8 +176,8 @@ def _predict_command(commands):
     predict = commands.add_parser("predict", help="find the people in photographs and videos")
     inputs = "photographs, videos, and folders of them"
     predict.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help=inputs)
-    out = "gets a folder for each of them, and contact.html"
-    predict.add_argument("--out", metavar="DIR", type=Path, required=True, help=out)
+    out = "gets a folder for each of them, and contact.html; predictions by default"
+    predict.add_argument("--out", metavar="DIR", type=Path, default=Path("predictions"), help=out)
     alone = "the network alone, without the fit to landmarks"
     predict.add_argument("--no-refine", action="store_true", help=alone)
     save = "of each person, of glb, obj, ply, json, npz; glb,json by default"
@@ -197,7 +209,7 @@ def _predict_command(commands):
 
 def _data_commands(commands):
     data = commands.add_parser("data", help="make, convert or look at training data")
-    actions = data.add_subparsers(required=True, metavar="ACTION")
+    actions = _subcommands(data, "ACTION")
 
     convert = actions.add_parser("convert", help="write a real data set as records")
     convert.add_argument("name", metavar="NAME", help="lsp, coco, ...; `list` describes them")
@@ -347,7 +359,7 @@ def _evaluate_protocol(options):
     from hmrlib.evaluation import protocols
 
     if options.protocol == "list":
-        _print_entries({name: one.about for name, one in protocols.PROTOCOLS.items()})
+        _print_choices({name: one.about for name, one in protocols.PROTOCOLS.items()})
         return 0
     if options.protocol not in protocols.PROTOCOLS:
         known = ", ".join(protocols.PROTOCOLS)
@@ -385,7 +397,7 @@ def _study(options):
     from hmrlib.training import studies
 
     if options.list or not options.names:
-        _print_entries({name: one.question for name, one in studies.STUDIES.items()})
+        _print_choices({name: one.question for name, one in studies.STUDIES.items()})
         return 0
     chosen = {name: studies.find_study(name) for name in options.names}
     if options.seeds < 1 or options.people < 1:
@@ -496,6 +508,12 @@ def _body_info(options):
     return 0
 
 
+def _print_choices(choices):
+    """A dict from what one may type to what it is."""
+    for name, about in choices.items():
+        _print_paragraph(f"{name:<14}", about)
+
+
 def _print_entries(entries, indent=""):
     """A dict as text: one line an entry, what is nested indented below its name."""
     for name, value in entries.items():
@@ -556,7 +574,8 @@ def _data_convert(options):
     if options.name == "list":
         for name, licence in datasets.LICENCES.items():
             reader = datasets.DATASETS.get(name, datasets.amass)
-            print(f"{name:<14}{reader.__doc__.splitlines()[0]} Licence: {licence}")
+            about = f"{reader.__doc__.splitlines()[0]} Licence: {licence}"
+            _print_paragraph(f"{name:<14}", about)
         return 0
     if options.source is None or options.out is None:
         raise ValueError(f"expected NAME SOURCE OUT, found only {options.name}")

@@ -95,6 +95,31 @@ def test_bad_input_is_one_clear_line(arguments, message, tmp_path, monkeypatch, 
     assert re.fullmatch(r"hmr: error: [^\n]+\n", error) and message in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "listed"), [([], "predict"), (["body"], "export"), (["data"], "convert")]
+)
+def test_without_a_command_those_there_are_are_listed(arguments, listed, capsys):
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert re.search(rf"^ +{listed} ", told.err, re.MULTILINE) and not told.out
+    assert re.fullmatch(r"hmr.*: error: which (COMMAND|ACTION)\?", told.err.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["evaluate", "--protocol", "list"], "h36m_p1"),
+        (["study", "--list"], "adversary"),
+        (["data", "convert", "list"], "mpi_inf_3dhp"),
+    ],
+)
+def test_what_may_be_typed_is_listed_as_it_is_typed(arguments, name, capsys):
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.split(" ")[0] == name for line in lines) == 1
+    assert all(len(line) <= 100 for line in lines)
+
+
 def test_debug_shows_where_it_came_from(capsys):
     assert main(["--debug", "body", "info", "missing.npz"]) == 2
     assert "Traceback" in capsys.readouterr().err
