@@ -1,5 +1,6 @@
 """Reading archives of arrays in no more memory than their size allows."""
 
+import gc
 import io
 import math
 import os
@@ -87,7 +88,8 @@ def _read_npy(archive, member):
     if version > (2, 0):
         raise ArchiveError(f"{member.filename} is of NumPy's format {version}, which none writes")
     read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-    shape, fortran, dtype = read_header(data)
+    with _uncollected():
+        shape, fortran, dtype = read_header(data)
     if dtype.hasobject:
         return data
     values = bytearray(data.read())
@@ -97,3 +99,19 @@ def _read_npy(archive, member):
             f"{member.filename} declares {shape} numbers of {dtype}, and holds {len(values)} bytes"
         )
     return np.ndarray(shape, dtype, values, order="F" if fortran else "C")
+
+
+@contextmanager
+def _uncollected():
+    """No garbage collection meanwhile.
+
+    NumPy reads headers by Python's own parser, which up to 3.11.7 and 3.12.1 raises SystemError
+    when a collection in its midst runs something that parses, too (CPython's issue 106905).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

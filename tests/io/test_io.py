@@ -1,10 +1,13 @@
 """Writing files: whole or not at all, and one run to a folder; reading archives, bounded."""
 
+import ast
 import errno
+import gc
 import os
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -257,3 +260,29 @@ def test_what_is_no_archive_of_numpys_is_named(tmp_path):
         read_npz(tmp_path / "b.npz")
     with pytest.raises(FileNotFoundError):
         read_npz(tmp_path / "c.npz")
+
+
+@contextmanager
+def parsing_collections():
+    """Garbage is collected at every turn, and each collection parses something."""
+
+    def parse(*_):
+        with suppress(SystemError):
+            ast.parse("[(1, [2, (3, {4: 5})])]")
+
+    before = gc.get_threshold()
+    gc.callbacks.append(parse)
+    gc.set_threshold(1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(parse)
+
+
+def test_an_archive_is_read_whatever_a_garbage_collection_does(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.arange(12.0).reshape(3, 4))
+    with parsing_collections():
+        found = read_npz(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found["a"], np.arange(12.0).reshape(3, 4))
+    assert gc.isenabled()
