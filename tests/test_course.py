@@ -56,6 +56,17 @@ def test_symbols_of_documents_are_in_the_table(name):
     assert not symbols_in((COURSE / f"{name}.md").read_text("utf-8")) - table
 
 
+def test_cheat_sheet_fits_on_a_page():
+    """On A4, with margins of 2 cm."""
+    pypandoc = pytest.importorskip("pypandoc", reason="makes typst of Markdown")
+    typst = pytest.importorskip("typst", reason="sets pages")
+    page = "---\npapersize: a4\nmargin: {x: 2cm, y: 2cm}\n---\n\n"
+    text = page + (COURSE / "cheat_sheet.md").read_text("utf-8")
+    source = pypandoc.convert_text(text, "typst", "markdown", ["--standalone"])
+    pages = typst.compile(source.encode(), format="svg", ignore_system_fonts=True)
+    assert isinstance(pages, bytes), f"{len(pages)} pages"
+
+
 def test_names_in_code_exist():
     names = re.findall(r"`(hmrlib\.[\w.]+)`", (COURSE / "symbols.md").read_text("utf-8"))
     assert len(names) > 30
