@@ -13,7 +13,8 @@ from tests.conftest import ROOT
 NAMES = [document.name for document in report.DOCUMENTS]
 # what looks like a number and is a name, a constant of the field or of a licence
 NAMED = r"""
-    ResNet50V2 | EfficientNet-Lite0 | Human3\.6M | 3DPW | MPI-INF-3DHP | [236]D\b | HMR2\.0
+    ResNet50V2 | ResNet-v2 | EfficientNet-Lite0
+    | Human3\.6M | 3DPW | MPI-INF-3DHP | [236]D\b | HMR2\.0
     | 4D-Humans | SAM\ 3D\ Body | Apache-2\.0 | CC0(\ 1\.0)? | US\ [\d,]+\b | 3\.1\d\b
     | (19|20)\d\d\b | EIA-\d+ | L[12]\b
 """
