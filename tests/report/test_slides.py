@@ -32,7 +32,8 @@ def built(tmp_path_factory):
         if path.suffix not in (".html", ".pdf"):
             shutil.copy(path, root / "report")
     shutil.copy(ROOT / "report" / "numbers.json", root / "report")
-    shutil.copytree(ROOT / "figures", root / "figures")
+    for folder in ("figures", "benchmarks"):
+        shutil.copytree(ROOT / folder, root / folder)
     report.build(root)
     return root / "report"
 
