@@ -30,9 +30,9 @@ def main(arguments=None):
     """
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, and no more
-    from hmrlib.io.greetings import quiet_engine
-
     try:
+        from hmrlib.io.greetings import quiet_engine  # brings NumPy: Ctrl-C may come by now
+
         with nullcontext() if options.debug else quiet_engine():
             return options.run(options)
     except KeyboardInterrupt:

@@ -8,9 +8,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 ENGINE = "tensorflow"
+_ONE = threading.Lock()  # the descriptor is the whole process'
 _END = b"\0imported\0"
 # A process of its own, so that nothing is lost where the import ends the whole program, as on a
 # processor that the engine was not built for.
@@ -64,8 +66,15 @@ def _quietly(execute):
 def kept_off_terminal():
     """Keep what is written to file descriptor 2; show it if the block fails, or the program ends.
 
-    Nothing happens where there is no such descriptor.
+    Nothing happens where there is no such descriptor. One thread at a time; what others write
+    meanwhile is kept, too.
     """
+    with _ONE, _kept():
+        yield
+
+
+@contextmanager
+def _kept():
     try:
         terminal = os.dup(2)
     except OSError:

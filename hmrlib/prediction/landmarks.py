@@ -23,6 +23,7 @@ from PIL import Image
 
 from hmrlib import skeleton
 from hmrlib.io import extra
+from hmrlib.io.greetings import kept_off_terminal
 from hmrlib.prediction.photograph import PredictionError, check_boxes
 
 ASSETS = Path(__file__).parent / "assets"
@@ -145,8 +146,9 @@ def _load(path):
     if not Path(path).is_file():
         raise PredictionError(f"{path}: there is no such file")
     try:
-        interpreter = Interpreter(str(path), num_threads=_threads())
-        interpreter.allocate_tensors()
+        with kept_off_terminal():  # LiteRT tells of its delegate
+            interpreter = Interpreter(str(path), num_threads=_threads())
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise PredictionError(f"{path}: not a network of LiteRT ({error!s:.100})") from error
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()

@@ -64,6 +64,24 @@ def test_an_interrupted_import_says_nothing(engine):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_threads_take_turns_and_the_terminal_comes_back():
+    code = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from hmrlib.io.greetings import kept_off_terminal
+
+def load(_):
+    with kept_off_terminal():
+        os.write(2, b"hello")
+
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(load, range(8)))
+os.write(2, b"later")
+"""
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "later")
+
+
 @pytest.mark.parametrize(("flags", "quiet"), [([], True), (["--debug"], False)])
 def test_a_command_shows_tensorflows_greetings_only_if_asked(flags, quiet):
     """The real ones: it is imported by `hmr model info`."""
