@@ -36,7 +36,7 @@ def main(arguments=None):
         with nullcontext() if options.debug else quiet_engine():
             return options.run(options)
     except KeyboardInterrupt:
-        print(f"\nhmr: interrupted. {options.kept}", file=sys.stderr)
+        print(f"\nhmr: interrupted. {options.kept}".rstrip(), file=sys.stderr)
         return 130
     except USER_ERRORS as error:
         if options.debug:
