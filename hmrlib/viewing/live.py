@@ -272,6 +272,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 74rem; margin: 0 auto; 
 h1 {{ font-size: 1.3rem; font-weight: 500; margin: 0 0 .6rem; }}
 p {{ margin: .7rem 0; }}
 .hmr-stage {{ min-height: min(80vh, 760px) !important; }}
+/* on a phone, room for the sliders below */
+@media (max-width: 620px) {{ .hmr-stage {{ min-height: 52vh !important; }} }}
 </style>
 </head>
 <body>

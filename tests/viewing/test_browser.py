@@ -215,6 +215,16 @@ def test_two_viewers_on_a_page_are_apart(chromium, body, tmp_path):
     page.context.close()
 
 
+def test_a_phone_shows_the_body_and_the_first_sliders(chromium, address):
+    page = browser.open_page(chromium, address, (390, 844), offline=True)
+    browser.settle_live(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    slider = page.locator("input[type=range]").first.bounding_box()
+    assert slider["y"] + slider["height"] < 844
+    columns = np.flatnonzero(browser.silhouette(page.locator(".hmr-stage").screenshot()).any(0))
+    assert columns.min() > 10 and columns.max() < 348  # of 358: both hands
+
+
 @pytest.fixture
 def blind(chromium):
     """A browser without WebGL."""
