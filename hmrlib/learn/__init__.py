@@ -25,7 +25,7 @@ from scipy import sparse
 
 import hmrlib
 from hmrlib.body import files
-from hmrlib.io import atomic_write, locked
+from hmrlib.io import atomic_write, locked, read_npz
 from hmrlib.learn import correctives, makehuman, mesh, population, rest_pose, rig, shape
 from hmrlib.skeleton import JOINT_NAMES, PARENTS
 
@@ -326,8 +326,7 @@ class Stages:
             with atomic_write(path) as file:
                 np.savez(file, **arrays)
             print(f"{name}: {time.perf_counter() - start:.0f} s")
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+        return read_npz(path)
 
 
 def _fingerprint(settings):

@@ -13,6 +13,7 @@ from hmrlib.body.files import default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.body.kinematics import Weights, joint_motions, linear_blend_skinning, pose_feature
 from hmrlib.data import records
+from hmrlib.io import read_npz
 from hmrlib.people.measures import measure, select
 from hmrlib.skeleton import PARENTS
 
@@ -34,8 +35,8 @@ def measurements(is_near=True):
     """`BodyMeasurements` of the shipped body: all its vertices, or the few for people far away."""
     if is_near:
         return measure(body_arrays())
-    with np.load(COARSE) as coarse:
-        return select(measurements(), coarse["kept"], coarse["faces"])
+    coarse = read_npz(COARSE)
+    return select(measurements(), coarse["kept"], coarse["faces"])
 
 
 class Surface(NamedTuple):
