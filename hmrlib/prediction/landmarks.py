@@ -111,7 +111,7 @@ def find_people(image, *, boxes=None, keypoints=None, names="coco-17", tiles=Tru
     picture = Picture(image)
     model = LANDMARKER if model is None else Path(model)
     if keypoints is not None:
-        points, names = _checked_keypoints(keypoints, names)
+        points, names = checked_keypoints(keypoints, names)
         return [_from_keypoints(picture, person, names, model) for person in points]
     if boxes is not None:
         boxes = check_boxes(boxes, image.shape)
@@ -505,8 +505,15 @@ def _checked_image(image):
     return np.ascontiguousarray(image)
 
 
-def _checked_keypoints(keypoints, names):
-    """(N, K, 3) with confidence 0 where a point is unknown, and the K names."""
+def checked_keypoints(keypoints, names):
+    """Keypoints that a caller gives, as `find_people` takes them.
+
+    Returns:
+        (N, K, 3) pixels and a confidence, all 0 where a point is unknown; and the K names.
+
+    Raises:
+        PredictionError: another shape, or of somebody fewer than two points are known.
+    """
     names = skeleton.names_of(names)
     try:
         points = np.array(keypoints, float)

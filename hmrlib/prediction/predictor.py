@@ -15,6 +15,7 @@ from hmrlib.camera import Camera, full_image_camera
 from hmrlib.data import records
 from hmrlib.prediction.frames import VIDEOS
 from hmrlib.prediction.given import of_picture
+from hmrlib.prediction.landmarks import checked_keypoints, find_people
 from hmrlib.prediction.person import People, axis_angles, make_people
 from hmrlib.prediction.photograph import (
     Photograph,
@@ -111,11 +112,9 @@ class Predictor:
             boxes = check_boxes(boxes, image.shape, source)
         if boxes is not None and keypoints is None and not self.refine:
             return Found(boxes, [1.0] * len(boxes), [None] * len(boxes))
-        from hmrlib.prediction.landmarks import find_people  # LiteRT: not everybody has it
-
         options = {"model": self.landmark_model}
         if keypoints is not None:
-            keypoints = np.asarray(keypoints, float)
+            keypoints, names = checked_keypoints(keypoints, names)
             landmarks = find_people(image, keypoints=keypoints, names=names, **options)
             if boxes is None:
                 boxes = check_boxes(boxes_around(keypoints), image.shape, source)
@@ -295,8 +294,10 @@ def predict(
             name of a folder, or of a video (whose people are found by the detector alone).
         boxes: (N, 4) left, top, right, bottom of each person, pixels of the upright picture, in
             place of the detector. For a folder a dict, a file's name -> such boxes.
-        keypoints: (N, K, 3) pixels and confidence of each person, in place of the landmarks; for
-            a folder a dict. `given.read_keypoints` reads COCO's and OpenPose's files.
+        keypoints: (N, K, 2 or 3) pixels, and a confidence, of each person's points, in place of the
+            landmarks; 0 or NaN where one is unknown. Landmarks for the others are looked for around
+            those that are known. For a folder a dict. `given.read_keypoints` reads COCO's and
+            OpenPose's files.
         names: what the keypoints are: a set of `skeleton.KEYPOINT_SETS`, or K names.
         refine: fit the body to the landmarks, from the network's answer on; False: the network
             alone.

@@ -88,11 +88,12 @@ def test_everybody_is_found_and_fitted_and_the_network_stays_beside():
     assert off < 15 and off < 0.5 * before  # pixels of 512
 
 
-def test_keypoints_of_a_caller_take_the_landmarks_place():
+@pytest.mark.parametrize("columns", [2, 3])  # without and with a confidence
+def test_keypoints_of_a_caller_take_the_landmarks_place(columns):
     (person,) = hmrlib.predict(skimage.data.astronaut())
     points = np.column_stack([person.keypoints_2d("coco-17"), np.ones(17)])
-    moved = np.add(points, [30, 0, 0])
-    (found,) = hmrlib.predict(skimage.data.astronaut(), keypoints=moved[None], names="coco-17")
+    moved = np.add(points, [30, 0, 0])[None, :, :columns]
+    (found,) = hmrlib.predict(skimage.data.astronaut(), keypoints=moved, names="coco-17")
     off = found.keypoints_2d("coco-17")[5:7] - person.keypoints_2d("coco-17")[5:7]
     assert (off[:, 0] > 15).all()
 
