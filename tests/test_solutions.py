@@ -33,6 +33,11 @@ def exercises(name):
     return re.findall(r"^(\d+)\. ", text.partition("## Exercises")[2], re.MULTILINE)
 
 
+def test_every_notebook_with_exercises_has_one():
+    asking = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if exercises(path.stem)}
+    assert asking and asking == {path.stem for path in SOLUTIONS}
+
+
 def test_answers_every_exercise_of_its_notebook(path, cells):
     asked = exercises(path.stem)
     assert asked
