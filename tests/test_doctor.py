@@ -129,7 +129,7 @@ def test_what_everybody_needs_is_broken_without(requirement):
 
 
 def test_every_extra_for_users_is_looked_at():
-    assert set(EXTRAS) - set(doctor.EXTRAS) == {"jax", "torch", "peers", "bench", "test"}
+    assert set(EXTRAS) - set(doctor.EXTRAS) == {"jax", "torch", "peers", "bench", "book", "test"}
     assert doctor.EXTRAS.keys() <= EXTRAS.keys()
 
 
