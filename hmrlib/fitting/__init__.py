@@ -769,8 +769,8 @@ def improve(body, sight, camera, start, stages, prior=None, trace=None):
         before.append(ops.convert_to_numpy(energy)[: count - begin])
         parts.append([])
         for state, energy in ends if trace is not None else ends[-1:]:
-            points, rotations, pose = tools[-1](state, rest)
-            fit = Fit(pose, state.betas, state.translation, points, rotations, energy)
+            points, rotations, found = tools[-1](state, rest)
+            fit = Fit(found, state.betas, state.translation, points, rotations, energy)
             parts[-1].append([ops.convert_to_numpy(array)[: count - begin] for array in fit])
         begin += size
     merged = [

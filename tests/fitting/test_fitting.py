@@ -59,6 +59,22 @@ def test_sites_are_the_bodys_own_points(body, people):
     np.testing.assert_allclose(fit.rotations, world, atol=1e-5)
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_more_people_than_are_fitted_at_once_are_fitted_in_turn(body, people, traced):
+    again = np.r_[: len(people[0]), :2]  # one full chunk, and two people more
+    betas, pose, translation = (array[again] for array in people[:3])
+    assert len(again) not in fitting.CHUNKS and len(people[0]) in fitting.CHUNKS
+    points = np.asarray(people[3].joints)[again] + [0, 0, 5]
+    seen = CAMERA[0] * points[..., :2] / points[..., 2:] + CAMERA[1:]
+    sight, start = fitting.Sight(seen, "smpl-24"), (pose, betas, translation + [0, 0, 5])
+    stages = [fitting.Stage("stay", steps=0), fitting.Stage("a few", steps=3)]
+    trace = [] if traced else None
+    fit, before = fitting.improve(body, sight, CAMERA, start, stages, trace=trace)
+    assert before.shape == fit.energy.shape == (len(again),)
+    for array in fit[1:5]:
+        np.testing.assert_allclose(array[-2:], array[:2], atol=1e-3)
+
+
 @pytest.mark.backends
 def test_derivatives_are_differences(body):
     rng = np.random.default_rng(2)
