@@ -64,9 +64,10 @@ def test_more_people_than_are_fitted_at_once_are_fitted_in_turn(body, people, tr
     again = np.r_[: len(people[0]), :2]  # one full chunk, and two people more
     betas, pose, translation = (array[again] for array in people[:3])
     assert len(again) not in fitting.CHUNKS and len(people[0]) in fitting.CHUNKS
-    points = np.asarray(people[3].joints)[again] + [0, 0, 5]
+    away = np.array([0.0, 0.0, 5.0])
+    points = np.asarray(people[3].joints)[again] + away
     seen = CAMERA[0] * points[..., :2] / points[..., 2:] + CAMERA[1:]
-    sight, start = fitting.Sight(seen, "smpl-24"), (pose, betas, translation + [0, 0, 5])
+    sight, start = fitting.Sight(seen, "smpl-24"), (pose, betas, translation + away)
     stages = [fitting.Stage("stay", steps=0), fitting.Stage("a few", steps=3)]
     trace = [] if traced else None
     fit, before = fitting.improve(body, sight, CAMERA, start, stages, trace=trace)
