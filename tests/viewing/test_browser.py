@@ -142,7 +142,8 @@ def test_events_between_two_frames_cost_one_frame(page):
     assert page.evaluate(f"{LIVE}.timing.frames") == frames + 1
 
 
-def test_a_click_chooses_a_joint(page, body):
+def right_shin(page, body):
+    """The place on the page, pixels, of the middle of the right shin of a body at rest."""
     set_live(page, betas=[], pose=[0] * 72, joint=0)
     joints = np.asarray(body().joints[0])
     lifted = standing_on_ground(np.vstack([vertices(page), joints]))[-24:]
@@ -151,9 +152,30 @@ def test_a_click_chooses_a_joint(page, body):
     view = live.VIEW
     camera = hmrlib.camera.look_at(view["eye"], view["target"], fov=view["fov"], size=size)
     knee, ankle = (lifted[JOINT_NAMES.index(f"right_{name}")] for name in ("knee", "ankle"))
-    x, y = camera.project((knee + ankle) / 2)[0]  # the shin hangs on the knee
-    page.mouse.click(box["x"] + x, box["y"] + y)
+    x, y = camera.project((knee + ankle) / 2)[0]
+    return box["x"] + x, box["y"] + y
+
+
+def test_a_click_chooses_a_joint(page, body):
+    page.mouse.click(*right_shin(page, body))
+    assert page.evaluate(f"{LIVE}.state.joint") == JOINT_NAMES.index("right_knee")  # carries it
+
+
+def test_the_wheel_zooms_to_the_pointer_and_reset_leads_back(page, body):
+    shin = right_shin(page, body)
+    stage = page.locator(".hmr-stage")
+    far = browser.steady(stage)
+    page.mouse.move(*shin)
+    for _ in range(8):
+        page.mouse.wheel(0, -200)
+    near = browser.steady(stage, lambda picture: picture != far)
+    assert browser.overlap(browser.silhouette(near), browser.silhouette(far)) < 0.8
+    page.mouse.click(*shin)  # where it was
     assert page.evaluate(f"{LIVE}.state.joint") == JOINT_NAMES.index("right_knee")
+    page.get_by_role("button", name="Reset").click()
+    set_live(page, betas=[], pose=[0] * 72, joint=0)
+    again = browser.silhouette(browser.steady(stage))
+    assert browser.overlap(again, browser.silhouette(far)) > 0.999
 
 
 @pytest.mark.parametrize("color", ["weights", "correctives", "skinning"])

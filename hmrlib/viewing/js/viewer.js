@@ -315,7 +315,10 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
         const before = past.pop();
         if (before) set(before, { remember: false });
       }, "take the last change back"),
-      button("Reset", () => set(start), "back to the beginning"),
+      button("Reset", () => {
+        set(start);
+        if (orbit) look(initial.camera ?? data.view);
+      }, "back to the beginning"),
       button("Random body", () => set({ betas: start.betas.map(gauss) }), "draw from the population"),
       button("Random pose", randomPose, "draw a pose")),
     preset("body", data.bodies, (betas) => set({ betas })),
@@ -361,6 +364,7 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
     camera.position.set(...data.view.eye);
     orbit = new OrbitControls(camera, canvas);
     orbit.target.set(...data.view.target);
+    orbit.zoomToCursor = true;
     orbit.autoRotateSpeed = 6;
     orbit.update();
     orbit.addEventListener("change", redraw);
