@@ -16,6 +16,7 @@ release = version = hmrlib.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["colab.ipynb"]
 default_role = "code"  # docstrings write `name`
+highlight_language = "none"  # of what a docstring sets apart: equations, commands
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_use_ivar = True  # of a NamedTuple's fields, which are described by themselves, too
@@ -26,6 +27,7 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 nb_merge_streams = True
 # notebooks link to files that are no page here, and docstrings are no reStructuredText throughout
 suppress_warnings = ["myst.xref_missing", "myst.header", "mystnb.unknown_mime_type", "docutils"]
+suppress_warnings += ["ref.python"]  # names that two modules have
 
 html_theme = "furo"
 html_title = f"hmrlib {release}"
@@ -59,12 +61,28 @@ def mathml(translator, node):
 
 
 def escape(app, what, name, described, options, lines):
-    """Have |x|, *args and left_ mean themselves in a docstring, a list of lines."""
-    lines[:] = [MARKS.sub(lambda found: found[1] or "\\" + found[2], line) for line in lines]
+    """Have |x|, *args and left_ mean themselves in a docstring, a list of lines.
+
+    What a module's docstring indents, equations and commands, is set as it stands.
+    """
+    found, before = [], ""
+    for line in lines:
+        literal = what == "module" and line.startswith("    ")
+        if literal and not before.startswith("    "):
+            found += ["::", ""]
+        before = line or before
+        found.append(line if literal else MARKS.sub(lambda m: m[1] or "\\" + m[2], line))
+    lines[:] = found
+
+
+def is_alias(app, what, name, described, skip, options):
+    """Leave out a NamedTuple's fields, which its own docstring describes; else None."""
+    return True if str(described.__doc__).startswith("Alias for field") else None
 
 
 def setup(app):
     """Tell Sphinx of the way to write formulas, and to read docstrings."""
     app.connect("autodoc-process-docstring", escape, priority=600)  # after napoleon
+    app.connect("autodoc-skip-member", is_alias)
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
