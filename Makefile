@@ -75,7 +75,7 @@ lint: .venv/ready ## check style, and that the notebooks hold no outputs
 # Exact versions for Linux, macOS and Windows. PyTorch is held at the release below, and its CUDA
 # packages are dropped, so that a machine without a GPU need not download them.
 COMPILE = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	--no-header --no-annotate --no-emit-index-url --upgrade
+	--no-header --no-annotate --upgrade
 lock: .venv/ready ## resolve the three lock files anew (then read the difference)
 	$(PY) -m pip install -qq uv
 	mkdir -p build

@@ -171,7 +171,7 @@ def some_notebooks(inputs):
     save = test_report.SAVE + test_report.PICTURE + "save_figure('grey', image, caption='Grey.')"
     test_report.write_notebook(inputs / "notebooks" / "02_picture.ipynb", "shade = 0.5", save)
     test_report.write_parameters(inputs, "01_number: {x: 40}")
-    for name in ("report.typ", "style.css", "references.bib", "wide.lua"):
+    for name in ("report.typ", "colours.css", "style.css", "references.bib", "wide.lua"):
         shutil.copy(ROOT / "report" / name, inputs / "report")
     text = "---\ntitle: Chaos\nlang: en\n---\n\n{{number:square}}\n\n{{figure:grey 40%}}\n"
     (inputs / "report" / "report.md").write_text(text, "utf-8")

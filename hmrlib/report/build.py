@@ -22,8 +22,9 @@ WEB_QUALITY = 82
 class Document(NamedTuple):
     """A text report/NAME.md, and how it is set: report/NAME.html and report/NAME.pdf.
 
-    `template` and `style` are files in report/: pandoc's template for typst, and the HTML's CSS.
-    `options` are pandoc's, for both; `page` are those for the HTML alone.
+    `template` and `style` are files in report/: pandoc's template for typst, and the HTML's CSS,
+    which takes its colours from colours.css. `options` are pandoc's, for both; `page` are those for
+    the HTML alone.
     """
 
     name: str
@@ -81,7 +82,8 @@ def _html(root, document):
 
     text = fill(root, document.name, lambda record: _web_image(root, record))
     options = ["--embed-resources", "--mathml", "--section-divs"]
-    options += [f"--css=report/{document.style}", *document.page]
+    options += [f"--css=report/{name}" for name in ("colours.css", document.style)]
+    options += document.page
     page = _pandoc(root, document, text, "html5", *options)
     if "data-hmr-viewer" in page:
         model = files.read_model(files.OPEN_BODY)  # and no other: the report is to be passed on

@@ -49,7 +49,7 @@ def checkout(tmp_path):
     """Two notebooks and a report's text, with the real template and style."""
     (tmp_path / "notebooks" / "params").mkdir(parents=True)
     (tmp_path / "report").mkdir()
-    for name in ("report.typ", "style.css", "references.bib", "wide.lua"):
+    for name in ("report.typ", "colours.css", "style.css", "references.bib", "wide.lua"):
         shutil.copy(ROOT / "report" / name, tmp_path / "report")
     (tmp_path / "report" / "report.md").write_text(TEXT, "utf-8")
     write_notebook(

@@ -31,7 +31,8 @@ def built(tmp_path_factory):
     for path in (ROOT / "report").glob("slides.*"):
         if path.suffix not in (".html", ".pdf"):
             shutil.copy(path, root / "report")
-    shutil.copy(ROOT / "report" / "numbers.json", root / "report")
+    for name in ("numbers.json", "colours.css"):
+        shutil.copy(ROOT / "report" / name, root / "report")
     for folder in ("figures", "benchmarks"):
         shutil.copytree(ROOT / folder, root / folder)
     report.build(root)
