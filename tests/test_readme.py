@@ -20,6 +20,7 @@ NOT_RUN = {
     "make": "lists targets; tests/test_ground.py",
     "make report": "takes minutes: tests/test_notebooks.py runs the notebooks",
     "make test": "is this",
+    "make book": "takes minutes: tests/report/test_book.py makes one of few pages",
     "make lab": "a server, until it is stopped: tests/viewing/test_browser.py",
     "make app": "a server, until it is stopped: tests/viewing/test_app.py",
     'pip install -e ".[notebooks]"': "installs",
