@@ -15,20 +15,32 @@ from hmrlib.report.tables import benchmark, cell, published, setting
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{ *(\w+): *([\w.]+)(?: +([^{}]*?))? *\}\}")
 TABLES = {"bench": benchmark, "cell": cell, "published": published, "setting": setting}
-WEB_WIDTH = 1100  # pixels of a figure inside an HTML file, which is to stay below 8 MB
-WEB_QUALITY = 82
+
+
+class Embedded(NamedTuple):
+    """How a figure stands inside a document: pixels of its width at most, and Pillow's options."""
+
+    width: int
+    format: str
+    options: dict
+
+
+WEB = Embedded(1100, "WEBP", {"quality": 82, "method": 5})  # below 8 MB each, as the PDFs
+PRINT = {"format": "JPEG", "options": {"quality": 85, "subsampling": 0, "optimize": True}}
+PRINT_DPI = 200
 
 
 class Document(NamedTuple):
     """A text report/NAME.md, and how it is set: report/NAME.html and report/NAME.pdf.
 
     `template` and `style` are files in report/: pandoc's template for typst, and the HTML's CSS,
-    which takes its colours from colours.css. `options` are pandoc's, for both; `page` are those for
-    the HTML alone.
+    which takes its colours from colours.css. `inches` is how wide the template lets a figure be.
+    `options` are pandoc's, for both; `page` are those for the HTML alone.
     """
 
     name: str
     template: str
+    inches: float
     style: str = "style.css"
     options: tuple = ()
     page: tuple = ()
@@ -41,11 +53,12 @@ PAPER = (
     "--lua-filter=report/wide.lua",
 )
 DOCUMENTS = (
-    Document("report", "report.typ", options=PAPER),
-    Document("atlas", "atlas.typ", options=("--table-of-contents", "--toc-depth=2")),
+    Document("report", "report.typ", 6.9, options=PAPER),
+    Document("atlas", "atlas.typ", 5.8, options=("--table-of-contents", "--toc-depth=2")),
     Document(
         "slides",
         "slides.typ",
+        12,
         "slides.css",
         options=("--lua-filter=report/slides.lua",),
         page=("--template=report/slides.pandoc",),
@@ -80,7 +93,7 @@ def _html(root, document):
     from hmrlib.skeleton import POSES, pose_from_degrees
     from hmrlib.viewing import live
 
-    text = fill(root, document.name, lambda record: _web_image(root, record))
+    text = fill(root, document.name, lambda record: str(_embedded(root, record, WEB)))
     options = ["--embed-resources", "--mathml", "--section-divs"]
     options += [f"--css=report/{name}" for name in ("colours.css", document.style)]
     options += document.page
@@ -100,12 +113,16 @@ def _pdf(root, document):
     with extra("notebooks"):
         import typst
 
-    text = fill(root, document.name, lambda record: f"/figures/{record['file']}")
+    form = Embedded(round(PRINT_DPI * document.inches), **PRINT)
+
+    def place(record):  # typst's paths begin at its root
+        return f"/{_embedded(root, record, form).relative_to(root).as_posix()}"
+
+    text = fill(root, document.name, place)
     template = f"--template=report/{document.template}"
     source = root / "build" / "report" / f"{document.name}.typ"
     write(source, _pandoc(root, document, text, "typst", template))
     path = root / "report" / f"{document.name}.pdf"
-    # typst's paths begin at its root
     write(path, typst.compile(source, root=root, ignore_system_fonts=True))
     return path
 
@@ -122,22 +139,28 @@ def _pandoc(root, document, text, writer, *options):
     )
 
 
-def _web_image(root, record):
-    """The path of a figure as HTML embeds it: WebP, no wider than WEB_WIDTH; an SVG as it is."""
+def _embedded(root, record, form):
+    """The path of a figure as a document embeds it.
+
+    An SVG stays as it is, and so does a figure with transparency where `form` has none.
+    """
     from PIL import Image
 
     figure = root / "figures" / record["file"]
     if figure.suffix == ".svg":
-        return str(figure)
-    made = root / "build" / "report" / "web" / f"{record['sha256'][:20]}-{WEB_WIDTH}.webp"
+        return figure
+    name = f"{record['sha256'][:20]}-{form.width}.{form.format.lower()}"
+    made = root / "build" / "report" / "embedded" / name
     if not made.exists():
         with Image.open(figure) as image:
+            if image.has_transparency_data and form.format == "JPEG":
+                return figure
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        image.thumbnail((WEB_WIDTH, 4 * WEB_WIDTH), Image.Resampling.LANCZOS)
+        image.thumbnail((form.width, 4 * form.width), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=WEB_QUALITY, method=5)
+        image.save(buffer, form.format, **form.options)
         write(made, buffer.getvalue())
-    return str(made)
+    return made
 
 
 def fill(root, name, place=lambda record: f"figures/{record['file']}"):

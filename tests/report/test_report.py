@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,25 @@ def test_run_builds_the_report_and_resumes(checkout, capsys):
 
     report.run(checkout)
     assert read(checkout / "report" / "numbers.json")["square"]["value"] == 9.0
+
+
+def test_the_pdf_holds_pictures_no_finer_than_print(checkout, monkeypatch):
+    """A wide one as a JPEG of 200 dpi across a page's text; one with transparency as it is."""
+    monkeypatch.setenv("HMR_REPORT_DIR", str(checkout / "run"))
+    (checkout / "run").mkdir()
+    wide = np.linspace(0, 1, 3000 * 60 * 3).reshape(60, 3000, 3)
+    glass = np.full((5, 2000, 4), 0.5)
+    report.save_figure("wide", wide, "Wide.")
+    report.save_figure("glass", glass, "Glass.")
+    record = {"setting": "fast", "seconds": 1, "commit": None}
+    (checkout / "run" / "run.json").write_text(json.dumps(record), "utf-8")
+    report.collect(checkout, {"02_picture": checkout / "run"})
+    text = "---\ntitle: Two\nlang: en\n---\n\n{{figure:wide}}\n\n{{figure:glass}}\n"
+    (checkout / "report" / "report.md").write_text(text, "utf-8")
+    _, pdf = report.build(checkout)
+    data = pdf.read_bytes()
+    widths = {int(width) for width in re.findall(rb"/Width (\d+)", data)}
+    assert widths == {1380, 2000} and data.count(b"DCTDecode") == 1
 
 
 def test_a_failing_notebook_leaves_a_gap_and_stops_no_other(checkout, monkeypatch, capsys):
