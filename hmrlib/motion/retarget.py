@@ -98,7 +98,9 @@ def retarget(motion, body, joints=None, betas=None):
     for name, place in points.items():
         target[:, fitting.SITE_NAMES.index(name)] = place
     betas = _bones_shape(body, points, bones) if betas is None else betas
-    alike = _AT_REST.get(family, (*_PELVIS, "neck") if _stands(rest) else ())
+    # of a known family roughly is enough; but a file of it may have been turned since
+    alike = _AT_REST.get(family, (*_PELVIS, "neck"))
+    alike = alike if _stands(rest, 0.7 if family in _AT_REST else 0.94) else ()
     given = _given_offsets(points, rest, alike, body, betas)
 
     some = np.unique(np.linspace(0, count - 1, _STUDIED).astype(int))
@@ -159,16 +161,18 @@ def _fit_with_offsets(body, target, points, given, options):
     return fit, offsets, weights
 
 
-def _stands(rest):
-    """Whether a rest pose stands upright and faces +z, as ours does."""
+def _stands(rest, least):
+    """Whether a rest pose stands upright and faces +z, as ours does: by the least cosine."""
 
     def turned(there, here, axis):  # cosine of the angle to an axis, of both sides' mean
         bone = np.mean([rest[a] - rest[b] for a, b in zip(there, here, strict=True)], axis=0)
         return bone[axis] / max(np.linalg.norm(bone), 1e-9)
 
     hips, knees, shoulders = ([f"{s}_{n}" for s in _SIDES] for n in ("hip", "knee", "shoulder"))
+    if not {*hips, *knees, *shoulders} <= set(rest):
+        return False
     across = min(turned(pair[:1], pair[1:], 0) for pair in (hips, shoulders))
-    return min(across, turned(shoulders, hips, 1), turned(hips, knees, 1)) > 0.94
+    return min(across, turned(shoulders, hips, 1), turned(hips, knees, 1)) > least
 
 
 def _given_offsets(points, rest, at_rest, body, betas):

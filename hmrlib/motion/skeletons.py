@@ -81,6 +81,16 @@ SKELETONS = {
         "Left",
         "Right",
     ),
+    # SMPL's and SMPL-X's own names, in full; below they are short.
+    "smplx": _both_sides(
+        {"pelvis": "pelvis", "spine1": "spine1", "spine2": "spine2", "spine3": "spine3"}
+        | {"neck": "neck", "head": "head"},
+        {"hip": "{}_hip", "knee": "{}_knee", "ankle": "{}_ankle", "foot": "{}_foot"}
+        | {"collar": "{}_collar", "shoulder": "{}_shoulder", "elbow": "{}_elbow"}
+        | {"wrist": "{}_wrist", "hand": "{}_hand|{}_middle1"},
+        "left",
+        "right",
+    ),
     # Xsens MVN's BVH, and 100STYLE, which was recorded with it.
     "xsens": _both_sides(
         {"pelvis": "Hips", "spine1": "Chest", "spine2": "Chest2", "spine3": "Chest4|Chest3"}
@@ -95,17 +105,22 @@ SKELETONS = {
     "biovision": _both_sides(
         {"pelvis": "Hips", "spine1": "Chest", "neck": "Neck", "head": "Head"}
         | {"head_top": "Head_end"},
-        {"hip": "{}Hip", "knee": "{}Knee", "ankle": "{}Ankle", "collar": "{}Collar"}
-        | {"shoulder": "{}Shoulder", "elbow": "{}Elbow", "wrist": "{}Wrist", "hand": "{}Wrist_end"},
+        {"hip": "{}Hip", "knee": "{}Knee", "ankle": "{}Ankle", "foot": "{}Toe|{}Foot"}
+        | {"collar": "{}Collar", "shoulder": "{}Shoulder", "elbow": "{}Elbow"}
+        | {"wrist": "{}Wrist", "hand": "{}Wrist_end"},
         "Left",
         "Right",
     ),
-    # As DAZ Studio and Poser name joints.
+    # As DAZ Studio (Genesis too) and Poser name joints; OptiTrack's Motive.
     "daz": _both_sides(
-        {"pelvis": "hip", "spine1": "abdomen", "spine2": "chest", "neck": "neck", "head": "head"}
-        | {"left_eye": "leftEye", "right_eye": "rightEye"},
-        {"hip": "{}Thigh", "knee": "{}Shin", "ankle": "{}Foot", "foot": "{}Foot_end"}
-        | {"collar": "{}Collar", "shoulder": "{}Shldr", "elbow": "{}ForeArm", "wrist": "{}Hand"}
+        {"pelvis": "hip", "spine1": "abdomen|abdomenLower|spine1|Ab"}
+        | {"spine2": "abdomen2|abdomenUpper|spine2|chest", "spine3": "chestLower|spine3"}
+        | {"neck": "neck|neckLower|neck1", "head": "head"}
+        | {"left_eye": "leftEye|lEye", "right_eye": "rightEye|rEye"},
+        {"hip": "{}Thigh|{}ThighBend", "knee": "{}Shin", "ankle": "{}Foot"}
+        | {"foot": "{}Toe|{}Toes|{}Foot_end", "collar": "{}Collar|{}Shoulder"}
+        | {"shoulder": "{}Shldr|{}ShldrBend|{}UpperArm|{}UArm"}
+        | {"elbow": "{}ForeArm|{}ForearmBend|{}FArm", "wrist": "{}Hand"}
         | {"hand": "{}Mid1", "thumb": "{}Thumb2_end"},
         "l",
         "r",
@@ -127,20 +142,23 @@ SKELETONS = {
         {"pelvis": "Hips", "spine1": "Spine|Spine1", "spine2": "Spine1|Spine2"}
         | {"spine3": "Spine3|Spine2|Chest", "neck": "Neck|Neck1", "head": "Head"}
         | {"head_top": "HeadTop_End|HeadEnd|Head_end"},
-        {"hip": "{}UpLeg|{}Thigh|{}Leg", "knee": "{}Shin|{}Leg", "ankle": "{}Foot"}
+        {"hip": "{}UpLeg|{}Thigh|{}Leg", "knee": "{}Shin|{}LowLeg|{}Leg", "ankle": "{}Foot"}
         | {"foot": "{}ToeBase|{}Toe", "toe": "{}Toe_End|{}ToeEnd|{}ToeBase_end"}
-        | {"collar": "{}Shoulder", "shoulder": "{}Arm", "elbow": "{}ForeArm", "wrist": "{}Hand"}
+        | {"collar": "{}Shoulder|{}Collar", "shoulder": "{}Arm|{}UpArm"}
+        | {"elbow": "{}ForeArm|{}LowArm|{}Arm1", "wrist": "{}Hand"}
         | {"hand": "{}HandMiddle1|{}HandIndex1", "thumb": "{}HandThumb3"},
         "Left",
         "Right",
     ),
-    # Unity's and VRM's names; those of Xsens's segments.
+    # Unity's and VRM's names; those of Xsens's segments and of MakeHuman's own skeleton.
     "unity": _both_sides(
         {"pelvis": "Hips|Pelvis", "spine1": "Spine|L5", "spine2": "Chest|L3"}
-        | {"spine3": "UpperChest|T8", "neck": "Neck", "head": "Head", "head_top": "Head_end"},
-        {"hip": "{}UpperLeg", "knee": "{}LowerLeg", "ankle": "{}Foot", "foot": "{}Toes|{}Toe"}
-        | {"toe": "{}Toes_end|{}Toe_end", "collar": "{}Shoulder", "shoulder": "{}UpperArm"}
-        | {"elbow": "{}LowerArm|{}ForeArm", "wrist": "{}Hand"},
+        | {"spine3": "UpperChest|T8", "neck": "Neck|neck01", "head": "Head"}
+        | {"head_top": "Head_end"},
+        {"hip": "{}UpperLeg|{}upperleg01", "knee": "{}LowerLeg|{}lowerleg01", "ankle": "{}Foot"}
+        | {"foot": "{}Toes|{}Toe|{}ToeBase|{}toe1-1", "toe": "{}Toes_end|{}Toe_end"}
+        | {"collar": "{}Shoulder|{}Clavicle", "shoulder": "{}UpperArm|{}upperarm01"}
+        | {"elbow": "{}LowerArm|{}ForeArm|{}lowerarm01", "wrist": "{}Hand|{}Wrist"},
         "Left",
         "Right",
     ),
@@ -154,10 +172,11 @@ SKELETONS = {
         "L",
         "R",
     ),
-    # 3ds Max's Biped: "Bip01 L Thigh".
+    # 3ds Max's Biped: "Bip01 L Thigh". Without a pelvis it is the root, "Bip01", that stands there.
     "biped": _both_sides(
-        {"pelvis": "Pelvis", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine3|Spine2"}
-        | {"neck": "Neck", "head": "Head", "head_top": "HeadNub|Head_end"},
+        {"pelvis": "Pelvis|", "spine1": "Spine", "spine2": "Spine1"}
+        | {"spine3": "Spine4|Spine3|Spine2", "neck": "Neck|Neck1", "head": "Head|Head1"}
+        | {"head_top": "HeadNub|Head_end"},
         {"hip": "{} Thigh", "knee": "{} Calf", "ankle": "{} Foot", "foot": "{} Toe0"}
         | {"toe": "{} Toe0Nub|{} Toe0_end", "collar": "{} Clavicle", "shoulder": "{} UpperArm"}
         | {"elbow": "{} Forearm", "wrist": "{} Hand", "hand": "{} Finger2"},
@@ -187,10 +206,10 @@ SKELETONS = {
     ),
     # SMPL's own names.
     "smpl": _both_sides(
-        {"pelvis": "Pelvis", "spine1": "Spine1", "spine2": "Spine2", "spine3": "Spine3"}
-        | {"neck": "Neck", "head": "Head"},
-        {"hip": "{}_Hip", "knee": "{}_Knee", "ankle": "{}_Ankle", "foot": "{}_Foot"}
-        | {"collar": "{}_Collar", "shoulder": "{}_Shoulder", "elbow": "{}_Elbow"}
+        {"pelvis": "Pelvis", "spine1": "Spine1|Torso", "spine2": "Spine2|Spine"}
+        | {"spine3": "Spine3|Chest", "neck": "Neck", "head": "Head"},
+        {"hip": "{}_Hip", "knee": "{}_Knee", "ankle": "{}_Ankle", "foot": "{}_Foot|{}_Toe"}
+        | {"collar": "{}_Collar|{}_Thorax", "shoulder": "{}_Shoulder", "elbow": "{}_Elbow"}
         | {"wrist": "{}_Wrist", "hand": "{}_Hand"},
         "L",
         "R",
@@ -199,7 +218,8 @@ SKELETONS = {
 """Our point (`fitting.SITE_NAMES`) -> the skeleton's: a joint's name, or shares of several joints.
 "Head+z" is the point 0.1 m from the joint Head along its own z axis; "Chest4|Chest3" the first of
 these that there is. Upper case, spaces, dots and a prefix common to all names ("mixamorig:",
-"Bip01 ", "DEF-") do not matter. `LIMBS_AND_TORSO` must be there, the other points may be missing.
+"Bip01 ", "DEF-") do not matter; where nothing fits, neither does how and where a name says left or
+right ("UpLeg.L" for "LeftUpLeg"). `LIMBS_AND_TORSO` must be there, the other points may be missing.
 """
 
 LIMBS_AND_TORSO = (
@@ -210,7 +230,13 @@ LIMBS_AND_TORSO = (
     ),
     "neck",
 )
-_ALSO_NEEDED = {"xsens": ("spine3",), "cmu-bvh": ("spine2",)}
+_ALSO_NEEDED = {
+    "smplx": ("pelvis", "spine1", "spine2", "spine3"),
+    "xsens": ("spine3",),
+    "cmu-bvh": ("spine2",),
+}
+_SIDE_WORDS = {"l": "left", "left": "left", "r": "right", "right": "right", "c": "", "m": ""}
+_MOST_WORDS = 12  # of a name that are looked at
 
 
 def joint_map(motion, joints=None):
@@ -232,10 +258,11 @@ def joint_map(motion, joints=None):
     if isinstance(joints, str):
         if joints not in SKELETONS:
             raise MocapError(f"unknown skeleton {joints!r}; known are {', '.join(SKELETONS)}")
-        found, missing = _resolved(joints, motion)
-        if missing:
-            raise MocapError(f"{joints}: the motion has no {missing}; it has {_listed(motion)}")
-        return joints, found
+        for known in _spellings(motion.names):
+            found, missing = _resolved(joints, motion, known)
+            if not missing:
+                return joints, found
+        raise MocapError(f"{joints}: the motion has no {missing}; it has {_listed(motion)}")
     check_map(joints)
     missing = _sources(joints) - set(motion.names)
     if missing:
@@ -291,13 +318,14 @@ def _known(motion):
 def _families(motion):
     """(family, map) or None, and in words which families have the names but not the proportions."""
     odd = []
-    for family in SKELETONS:
-        joints, missing = _resolved(family, motion)
+    for known, family in itertools.product(_spellings(motion.names), SKELETONS):
+        joints, missing = _resolved(family, motion, known)
         if missing:
             continue
         if _proportions_fit(family, motion, joints):
             return (family, joints), ""
         odd.append(family)
+    odd = list(dict.fromkeys(odd))
     return None, f" and proportions (the names alone are those of {', '.join(odd)})" if odd else ""
 
 
@@ -305,11 +333,28 @@ def _plain(name):
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _resolved(family, motion):
-    """A family's map with the motion's own names, and which points that must be are missing."""
-    table, known = SKELETONS[family], {}
-    for name in motion.names:
+def _spellings(names):
+    """Twice {plain name: name}: as they are, and also with the word for a side put otherwise."""
+    known = {}
+    for name in names:
         known.setdefault(_plain(name), name)
+    yield known
+    known = dict(known)
+    for name in names:
+        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)[:_MOST_WORDS]
+        for i, word in enumerate(words):
+            side = _SIDE_WORDS.get(word.lower())
+            others = words[:i] + words[i + 1 :]
+            for place in range(len(words) if side is not None else 0):
+                for spelt in (side, side[:1]):
+                    new = "".join([*others[:place], spelt, *others[place:]])
+                    known.setdefault(new.lower(), name)
+    yield known
+
+
+def _resolved(family, motion, known):
+    """A family's map with the motion's own names, and which points that must be are missing."""
+    table = SKELETONS[family]
     # with whatever program or person names begin: the prefix under which most is found
     knees = [_plain(name) for name in str(table["left_knee"]).split("|")]
     prefixes = {name[: -len(knee)] for name in known for knee in knees if name.endswith(knee)}

@@ -454,6 +454,55 @@ PROGRAMS = {
         ("L", "R"),
         {"unit": 1.0},
     ),
+    "smplx": (
+        "smplx",
+        "pelvis spine1 spine2 spine3 neck head",
+        "{}_collar {}_shoulder {}_elbow {}_wrist {}_hip {}_knee {}_ankle {}_foot",
+        ("left", "right"),
+        {"unit": 1.0},
+    ),
+    "genesis 8": (
+        "daz",
+        "hip abdomenLower abdomenUpper chestLower neckLower head",
+        "{}Collar {}ShldrBend {}ForearmBend {}Hand {}ThighBend {}Shin {}Foot {}Toe",
+        ("l", "r"),
+        {},
+    ),
+    "motive": (
+        "daz",
+        "Skeleton_Hip Skeleton_Ab Skeleton_Belly Skeleton_Chest Skeleton_Neck Skeleton_Head",
+        "{}Shoulder {}UArm {}FArm {}Hand {}Thigh {}Shin {}Foot {}Toe".replace("{}", "Skeleton_{}"),
+        ("L", "R"),
+        {"unit": 0.001},
+    ),
+    "valve's biped": (  # its root stands where the pelvis is
+        "biped",
+        "Bip01 Bip01_Spine Bip01_Spine1 Bip01_Spine4 Bip01_Neck1 Bip01_Head1",
+        f"{BIPED_SIDE},{{p}}{{}} Toe0".replace("{p}", "Bip01 ").replace(" ", "_"),
+        ("L", "R"),
+        {"unit": 0.0254, "up": "z"},
+    ),
+    "beat": (
+        "humanik",
+        "Hips Spine Spine1 Spine2 Neck Head",
+        "{}Shoulder {}Arm {}Arm1 {}Hand {}UpLeg {}Leg {}Foot {}ToeBase",
+        ("L", "R"),
+        {},
+    ),
+    "sides at the end": (
+        "humanik",
+        "Hips Spine Spine1 Spine2 Neck Head",
+        "Shoulder.{} Arm.{} ForeArm.{} Hand.{} UpLeg.{} Leg.{} Foot.{} Toe.{}",
+        ("L", "R"),
+        {"unit": 1.0, "up": "z"},
+    ),
+    "vroid": (
+        "unity",
+        "{p}Hips {p}Spine {p}Chest {p}UpperChest {p}Neck {p}Head".replace("{p}", "J_Bip_C_"),
+        "{}_Shoulder {}_UpperArm {}_LowerArm {}_Hand {}_UpperLeg {}_LowerLeg {}_Foot {}_ToeBase",
+        ("J_Bip_L", "J_Bip_R"),
+        {"unit": 1.0},
+    ),
     "nobody knows": (None, "a b c d e f", "g{} h{} i{} j{} k{} l{} m{} n{}", ("1", "2"), {}),
 }
 
@@ -505,6 +554,8 @@ def write_figure(path, names, joints=None, unit=0.01, up="y", rest="T", above=No
         for parent, offset in joints.values():
             if parent is not None and own[parent].magnitude() == 0:
                 own[parent] = Rotation.align_vectors([offset], [[1, 0, 0]])[0]
+    if rest == "turned":  # facing -z
+        own = dict.fromkeys(joints, Rotation.from_euler("y", 180, degrees=True))
     lay = Rotation.from_matrix(skeletons.UPS[up]).inv()
     children = {n: [m for m, (parent, _) in joints.items() if parent == n] for n in joints}
     lines, columns, order = ["HIERARCHY"], [], "ZXY"
@@ -589,6 +640,24 @@ def test_a_family_is_taken_where_its_proportions_are(tmp_path):
     with pytest.raises(skeletons.MocapError, match=r"names alone are those of cmu-bvh, biovision"):
         skeletons.joint_map(motion)
     assert skeletons.joint_map(motion, "biovision")[1]["left_knee"] == "LeftKnee", "said by hand"
+
+
+def test_a_rest_pose_that_faces_elsewhere_turns_nobody(tmp_path):
+    body = hmrlib.load_body()
+    names = theirs("Hips Chest Belly Chest2 Neck Head", XSENS, ("Left", "Right"))
+    for rest in ("T", "turned"):
+        places = write_figure(tmp_path / f"{rest}.bvh", names, rest=rest)
+        motion = clips.read_bvh(tmp_path / f"{rest}.bvh")
+        assert skeletons.joint_map(motion)[0] == "biovision"
+        made = retarget(motion, body)
+        joints = np.asarray(body(made.betas, made.pose, made.translation).joints)
+        for side in ("left", "right"):
+            hip = joints[:, skeleton.JOINT_NAMES.index(f"{side}_hip")]
+            away = np.linalg.norm(hip - places[f"{side}_hip"], axis=1)
+            assert np.median(away) < 0.04, f"{rest}, {side}: {away} m"
+    # of some limbs alone, no trunk can be told
+    legs = {n: names[n] for n in names if n.split("_")[-1] in ("pelvis", "hip", "knee", "ankle")}
+    assert retarget(motion, body, legs).error.mean() < 0.02
 
 
 MIXAMO = theirs(*PROGRAMS["mixamo"][1:4])
