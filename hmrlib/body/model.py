@@ -221,6 +221,10 @@ class Body:
         vertices, faces = len(self.v_template), len(self.faces)
         return f"Body({vertices} vertices, {faces} faces, {self.num_betas} betas)"
 
+    def __reduce__(self):
+        """Copies and pickles are made of the arrays: what was compiled stays behind."""
+        return Body, (self.model,)
+
     def __call__(
         self, betas=None, pose=None, translation=None, skinning="lbs", correctives=True,
         compiles=True,

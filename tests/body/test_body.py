@@ -3,6 +3,9 @@
 Runs unchanged on TensorFlow, JAX and PyTorch (`make test-backends`).
 """
 
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -252,6 +255,14 @@ def test_a_shape_that_comes_again_is_compiled_and_equals_plain(body, inputs):
             np.testing.assert_allclose(array(found), array(wanted), atol=3e-6)
     for found, wanted in zip(body(*inputs, np.ones(3), compiles=False), expected, strict=True):
         np.testing.assert_array_equal(array(found), array(wanted))
+
+
+def test_a_body_that_was_compiled_is_copied_and_pickled(body, inputs):
+    for _ in range(2):
+        expected = array(body(*inputs).vertices)
+    for copied in (copy.copy(body), copy.deepcopy(body), pickle.loads(pickle.dumps(body))):
+        assert repr(copied) == repr(body)
+        np.testing.assert_allclose(array(copied(*inputs).vertices), expected, atol=3e-6)
 
 
 @pytest.mark.parametrize("skinning", ["lbs", "dqs"])
