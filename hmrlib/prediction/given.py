@@ -7,7 +7,7 @@ All are read into the same form, a picture's name -> its people:
 """
 
 import json
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -82,11 +82,15 @@ def read_keypoints(path):
 
 
 def of_picture(given, path):
-    """What is given for a picture, by its path, name, or name without suffix; or None."""
+    """What is given for a picture, by its path, name, or name without suffix; or None.
+
+    A name that is given with folders is also known without them, if it is the only one.
+    """
     if given is None:
         return None
     path = Path(path)
-    names = (str(path), path.as_posix(), path.name, path.stem)
+    last = [name for name in given if PureWindowsPath(name).name == path.name]
+    names = (str(path), path.as_posix(), path.name, path.stem, *(last if len(last) == 1 else ()))
     return next((given[name] for name in names if name in given and len(given[name])), None)
 
 

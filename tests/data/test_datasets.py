@@ -673,7 +673,7 @@ def test_a_split_of_nothing_but_bad_people_ends_no_conversion(tmp_path):
 
 
 def test_small_liberties_of_labels_are_taken(tmp_path):
-    flat = {"image": "in\\a.jpg", "keypoints": SHOWN.ravel().tolist(), "split": "val"}
+    flat = {"image": "in\\a.jpg", "keypoints": SHOWN.ravel().tolist(), "split": "Val"}
     detected = np.where(np.arange(17)[:, None] == 3, -1, SHOWN * [1, 1, 1.03])
     people = [
         flat,
@@ -772,7 +772,8 @@ def coco_folder(source, people, file="annotations/person_keypoints_train2017.jso
         (coco_person(2) | {"keypoints": [None, None, 2] * 17}, "not finite"),
         (coco_person(2) | {"keypoints": [None, None, 0] * 17}, "fewer than 6 points"),
         (coco_person(2) | {"keypoints": ["x"] * 51}, "not numbers"),
-        (coco_person(2) | {"keypoints": 3}, "not as they should be"),
+        (coco_person(2) | {"keypoints": 3}, "^0 points"),
+        (coco_person(2) | {"keypoints": [[1, 2], 3]}, "not as they should be"),
         (coco_person(2, bbox=[1, 2]), "a box of shape"),
         (coco_person(2, image=99), "an image that is not listed"),
         (coco_person(2, image=[1]), "an image that is not listed"),
@@ -803,6 +804,37 @@ def test_ids_of_any_kind_and_boxes_of_no_area(tmp_path):
     assert set(read) == {"1", "2", "p3", "4"}
     for number in ("2", "p3", "4"):
         np.testing.assert_allclose(read[number]["size"], 1.1 * 48)
+
+
+def test_cocos_form_as_tools_write_it(tmp_path):
+    people = [
+        coco_person(1, iscrowd="0"),
+        coco_person(2) | {"keypoints": (SHOWN * [1, 1, 2]).tolist()},  # point by point
+        coco_person(3, category_id=18),
+    ]
+    categories = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
+    source = coco_folder(tmp_path / "coco", people, categories=categories)
+    picture(source / "train2017" / "a.jpg")
+    path = source / "annotations" / "person_keypoints_train2017.json"
+    text = path.read_text("utf-8")
+    (source / "annotations" / "results.json").write_text(json.dumps(people))
+    for name, coding in (("a.JSON", "utf-8"), ("b.json", "utf-16"), ("c.json", "utf-8-sig")):
+        path.unlink()
+        path = source / "annotations" / name
+        path.write_bytes(text.encode(coding))
+        index, read = read_back("coco", source, tmp_path / name)
+        assert set(read) == {"1", "2"}
+        assert list(index["skipped"]) == ["17 points, which no category names as points of a body"]
+
+
+def test_what_has_not_cocos_form_is_refused(tmp_path):
+    source = coco_folder(tmp_path / "coco", [coco_person(1)], images={"1": {"file_name": "a.jpg"}})
+    with pytest.raises(DataSetError, match=r"train2017\.json: expected lists of images"):
+        convert("coco", source, tmp_path / "out", progress=False)
+    path = source / "annotations" / "person_keypoints_train2017.json"
+    path.write_bytes('{"keypoints": "Füße"}'.encode("latin-1"))
+    with pytest.raises(DataSetError, match="expected JSON, saved as UTF-8"):
+        convert("coco", source, tmp_path / "out", progress=False)
 
 
 CROWDPOSE = [

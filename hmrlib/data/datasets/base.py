@@ -101,7 +101,7 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataSetError(f"{path}: expected JSON ({error})") from error
+        raise DataSetError(f"{path}: expected JSON, saved as UTF-8 ({error})") from error
 
 
 def read_image(folder, name):

@@ -11,6 +11,7 @@ from hmrlib.data import records
 from hmrlib.data.datasets.base import (
     MIN_POINTS,
     SPLITS,
+    DataSetError,
     LeftOut,
     Listing,
     as_numbers,
@@ -49,7 +50,8 @@ def coco(source, min_points=MIN_POINTS):
     """
     files = _coco_files(source)
     if not files:
-        require(source / "annotations" / "person_keypoints_train2017.json")
+        path = require(source / "annotations" / "person_keypoints_train2017.json")
+        raise DataSetError(f"{path}: expected lists of images and of annotations with keypoints")
     splits = {}
     for file, labels in enumerate(files):
         keys = sorted(labels.people, key=lambda key: (str(type(key)), key))
@@ -71,8 +73,14 @@ def coco(source, min_points=MIN_POINTS):
     return Listing(splits, load, lambda item: f"{files[item[0]].path.name}: image {item[1]}")
 
 
+_CODES = ("utf-8", "utf-16-le", "utf-16-be")  # of which JSON may be
+
+
 class _CocoFile(NamedTuple):
-    """A file of COCO's form: images by id, (number, annotation) by image, names by category."""
+    """A file of COCO's form: images by id, (number, annotation) by image, names by category.
+
+    `others`: categories beside one that is called person, which are none: with points they may be.
+    """
 
     path: Path
     split: str
@@ -80,17 +88,21 @@ class _CocoFile(NamedTuple):
     images: dict
     people: dict
     names: dict
+    others: set
 
 
 def _coco_files(source):
     """The files of COCO's form in a folder and the ones below it."""
     found = {}
-    for path in sorted([*source.glob("*.json"), *source.glob("*/*.json")]):
-        if b'"keypoints"' in path.read_bytes():  # COCO's other labels are large, and have none
-            labels = read_json(path)
-            fields = (labels.get(name) for name in ("images", "annotations"))
-            if all(isinstance(field, list) for field in fields):
-                found[path] = labels
+    json = "*.[jJ][sS][oO][nN]"
+    for path in sorted([*source.glob(json), *source.glob(f"*/{json}")]):
+        # COCO's other labels are large, and have none
+        if not any('"keypoints"'.encode(code) in path.read_bytes() for code in _CODES):
+            continue
+        labels = read_json(path)
+        fields = ("images", "annotations")
+        if isinstance(labels, dict) and all(isinstance(labels.get(f), list) for f in fields):
+            found[path] = labels
     return [_coco_file(source, path, labels, len(found) == 1) for path, labels in found.items()]
 
 
@@ -105,14 +117,14 @@ def _coco_file(source, path, labels, alone):
         key = _key(person.get("image_id")) if isinstance(person, dict) else None
         people.setdefault(key, []).append((number, person))
     categories = labels.get("categories")
-    names = {
-        _key(category.get("id")): named_points(category.get("keypoints"))
-        for category in (categories if isinstance(categories, list) else [])
-        if isinstance(category, dict)
-    }
+    categories = categories if isinstance(categories, list) else []
+    categories = [category for category in categories if isinstance(category, dict)]
+    names = {_key(one.get("id")): named_points(one.get("keypoints")) for one in categories}
+    called = {_key(one.get("id")): str(one.get("name")).lower() for one in categories}
+    others = {key for key in called if called[key] != "person" and "person" in called.values()}
     listed = {_key(one.get("id")): one for one in labels["images"] if isinstance(one, dict)}
     folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-    return _CocoFile(path, _split_of(path), folders, listed, people, names)
+    return _CocoFile(path, _split_of(path), folders, listed, people, names, others)
 
 
 def _split_of(path):
@@ -145,13 +157,13 @@ def _coco_image(folders, name):
 
 
 def _coco_person(labels, image, read, number, person, min_points):
-    if person.get("iscrowd"):
+    if _key(person.get("iscrowd")) not in (None, 0):
         raise LeftOut("a crowd")
     if not person.get("keypoints"):
         raise LeftOut("no keypoints")
-    given = len(person["keypoints"]) // 3
-    names = labels.names.get(_key(person.get("category_id")))
-    if names is None and given == 17:
+    given, category = np.size(person["keypoints"]) // 3, _key(person.get("category_id"))
+    names = labels.names.get(category)
+    if names is None and given == 17 and category not in labels.others:
         names = KEYPOINT_SETS["coco-17"].names
     if names is None:
         raise LeftOut(f"{given} points, which no category names as points of a body")

@@ -73,7 +73,9 @@ def _own_names(path, names):
 def _own_split(person):
     """train, validation or test; None where it is something else."""
     given = person.get("split") if isinstance(person, dict) else None
-    return "train" if given is None else SPLITS.get(given) if isinstance(given, str) else None
+    return (
+        "train" if given is None else SPLITS.get(given.lower()) if isinstance(given, str) else None
+    )
 
 
 def _own_person(source, number, person, names):
