@@ -73,7 +73,9 @@ def read_model(path):
 
 
 def check_model(model):
-    """A body model as `read_model` returns it, from a dict of arrays; J_regressor may be dense.
+    """A body model as `read_model` returns it, from a dict of arrays.
+
+    J_regressor may be sparse or dense, (24, V) or (V, 24).
 
     Raises:
         ModelFileError: something is missing, or the arrays do not fit together.
@@ -87,6 +89,9 @@ def check_model(model):
     extras = {name: value for name, value in model.items() if name not in (*REQUIRED, "parents")}
     floats = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
     model = {name: _numbers(name, model[name]) for name in REQUIRED}
+    regressor, wanted = model["J_regressor"], (NUM_JOINTS, *model["v_template"].shape[:1])
+    if regressor.shape != wanted == regressor.shape[::-1]:  # some write it the other way round
+        model["J_regressor"] = regressor.T
     _check_shapes(model)  # before a sparse matrix is unfolded to the shape that it declares
     for name in REQUIRED:
         if sparse.issparse(model[name]):

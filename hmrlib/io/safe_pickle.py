@@ -42,8 +42,9 @@ _ADMITTED = {
     ("numpy", "ndarray"): "type",
     ("numpy", "dtype"): "dtype",
     **{
-        (f"scipy.sparse.{prefix}{form}", f"{form}_matrix"): form
+        (f"scipy.sparse.{prefix}{form}", f"{form}_{kind}"): form
         for prefix in ("", "_")  # SciPy before and after 1.8
+        for kind in ("matrix", "array")
         for form in ("csc", "csr", "coo")
     },
     ("chumpy.ch", "Ch"): "chumpy",

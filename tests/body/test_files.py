@@ -237,6 +237,15 @@ def test_pickles_of_every_protocol_are_read(model, tmp_path, fake_chumpy, protoc
     assert_same(files.read_model(path), model)
 
 
+@pytest.mark.parametrize("form", [sparse.csc_array, sparse.coo_array, sparse.csr_matrix, np.array])
+def test_a_regressor_of_any_form_is_read_lying_or_standing(model, tmp_path, form):
+    dense = model["J_regressor"].toarray()
+    for regressor in (dense, dense.T):
+        data = pickle.dumps({**model, "J_regressor": form(regressor)}, protocol=2)
+        (tmp_path / "smpl.pkl").write_bytes(data)
+        assert_same(files.read_model(tmp_path / "smpl.pkl"), model)
+
+
 def test_npz_with_a_pickled_sparse_matrix_is_read(model, tmp_path):
     path = tmp_path / "smpl.npz"
     np.savez(path, **model)  # numpy wraps J_regressor in an object array

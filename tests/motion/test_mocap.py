@@ -931,6 +931,7 @@ def test_amass_puts_every_vertex_where_it_was(tmp_path):
     [
         {"poses": np.zeros((4, 165)), "labels": np.array([["A", None]], object)},
         {"poses": np.zeros((4, 72))},
+        {"poses": np.zeros((4, 52, 3))},
         {"mocap_framerate": np.array([30.0]), "gender": b"male"},
         {"mocap_framerate": np.int64(30), "mocap_frame_rate": 30.0},
         {"betas": np.array([None], object)},

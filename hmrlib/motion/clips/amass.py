@@ -37,10 +37,10 @@ def read_amass(path, fps=LIBRARY_FPS, body=None, up="z"):
     body it is for.
 
     Args:
-        path: `.npz` with poses (T, 66 or more) axis-angle, or root_orient (T, 3) and pose_body
-            (T, 63); trans (T, 3) metres; and mocap_framerate, mocap_frame_rate or fps. The first
-            22 joints are SMPL's; of 72 numbers also its hands; fingers are left at rest. What else
-            the file holds is not read, and objects never.
+        path: `.npz` with poses (T, 66 or more) or (T, 22 or more, 3) axis-angle, or root_orient
+            (T, 3) and pose_body (T, 63); trans (T, 3) metres; and mocap_framerate,
+            mocap_frame_rate or fps. The first 22 joints are SMPL's; of 72 numbers also its hands;
+            fingers are left at rest. What else the file holds is not read, and objects never.
         fps: frames a second of the result; the nearest frames are taken.
         body: `hmrlib.Body` that the result is for; one whose pelvis is where SMPL's is is taken for
             SMPL's kin, and J0 = J0' is its pelvis with the file's betas. For another (the open
@@ -57,6 +57,8 @@ def read_amass(path, fps=LIBRARY_FPS, body=None, up="z"):
     fps = checked_rate(fps)
     arrays = _amass_arrays(path)
     poses, translation, rate = arrays["poses"], arrays["trans"], checked_rate(arrays["rate"], path)
+    if poses.ndim == 3 and poses.shape[2] == 3:  # joint by joint
+        poses = poses.reshape(len(poses), 3 * poses.shape[1])
     if poses.ndim != 2 or poses.shape[1] < 66 or translation.shape != (len(poses), 3):
         raise MocapError(f"{path}: poses {poses.shape} and trans {translation.shape} do not fit")
     sane = (np.abs(poses) < 1000).all() and (np.abs(translation) < 1e6).all()  # radians, metres
