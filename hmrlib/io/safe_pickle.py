@@ -442,8 +442,8 @@ class _Builder:
             raise ModelFileError(
                 f"expected arrays of numbers, found an object array of shape {shape}"
             )
-        if isinstance(data, _Record) and data.kind == "bytes":
-            data = data.args[0]
+        if isinstance(data, _Record) and data.kind in ("bytes", "type"):
+            data = data.args[0] if data.args else b""  # `bytes()`, of an array without numbers
         if isinstance(data, str):  # Python 2 had no other bytes
             self._take_room(len(data))
             data = data.encode("latin1")

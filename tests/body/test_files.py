@@ -237,6 +237,15 @@ def test_pickles_of_every_protocol_are_read(model, tmp_path, fake_chumpy, protoc
     assert_same(files.read_model(path), model)
 
 
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_without_numbers_are_read(protocol):
+    for empty in (np.zeros((3, 0)), np.zeros((0, 2), "f4", order="F"), np.zeros(0, "i8")):
+        data = pickle.dumps({"empty": empty, "other": np.arange(3)}, protocol)
+        read = safe_pickle.load(io.BytesIO(data))
+        np.testing.assert_array_equal(read["empty"], empty, strict=True)
+        np.testing.assert_array_equal(read["other"], np.arange(3))
+
+
 @pytest.mark.parametrize("form", [sparse.csc_array, sparse.coo_array, sparse.csr_matrix, np.array])
 def test_a_regressor_of_any_form_is_read_lying_or_standing(model, tmp_path, form):
     dense = model["J_regressor"].toarray()

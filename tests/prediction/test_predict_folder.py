@@ -133,6 +133,13 @@ def test_keypoints_of_coco_and_of_openpose(tmp_path):
     assert given.of_picture(None, "photos/road.jpg") is None
 
 
+def test_names_with_folders_are_known_without_them_if_that_is_clear():
+    found = {"train\\a.jpg": [1], "train/b.jpg": [2], "val/b.jpg": [3]}
+    assert given.of_picture(found, "photos/a.jpg") == [1]
+    assert given.of_picture(found, "val/b.jpg") == [3]
+    assert given.of_picture(found, "photos/b.jpg") is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
