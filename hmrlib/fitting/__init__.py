@@ -142,7 +142,7 @@ def kinematics(state, rest, owner):
     count = state.betas.shape[1]
     places = joint_locations(template, shapedirs[:count], state.betas)
     joints, places = places[:, :NUM_JOINTS], places[:, NUM_JOINTS:]
-    rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)
+    rotations, axes = _turns(state.angles)
     rotations = ops.concatenate([state.root[:, None], rotations[:, 1:]], axis=1)
     world = _world_rotations(rotations)
     parents = np.maximum(skeleton.PARENTS, 0)
@@ -154,22 +154,18 @@ def kinematics(state, rest, owner):
         carrier, places - ops.take(joints, owner, axis=1)
     )
 
-    # d point / d angle = axis x lever arm, where the joint carries the point
-    axes = ops.matmul(world, _angle_axes(state.angles))  # (B, 24, 3, 3), columns in the world
-    arms = points[:, :, None] - posed[:, None]  # (B, S, 24, 3)
-    arms = arms * ops.convert_to_tensor(_carries(owner))[..., None]
-    axes, arms = axes[:, None], arms[..., None]  # (B, 1, 24, 3, 3), (B, S, 24, 3, 1)
-    turning = ops.stack(
-        [
-            axes[..., 1, :] * arms[..., 2, :] - axes[..., 2, :] * arms[..., 1, :],
-            axes[..., 2, :] * arms[..., 0, :] - axes[..., 0, :] * arms[..., 2, :],
-            axes[..., 0, :] * arms[..., 1, :] - axes[..., 1, :] * arms[..., 0, :],
-        ],
-        axis=2,
-    )  # (B, S, 3, 24, 3)
-    shape = (-1, len(owner), 3)
+    # d point / d angle = axis x (point - joint), where the joint carries the point
+    axes = ops.matmul(world, axes)  # (B, 24, 3, 3), columns in the world
+    turns = ops.matmul(ops.swapaxes(axes, 2, 3), ops.convert_to_tensor(_CROSS_ROWS))
+    turns = ops.reshape(turns, (-1, 3 * NUM_JOINTS, 3, 3))  # [axis]x, transposed
+    turns = ops.transpose(turns, (0, 2, 3, 1))  # (B, 3, 3, 72)
+    centers = ops.repeat(ops.swapaxes(posed, 1, 2), 3, axis=2)[:, :, None]  # (B, 3, 1, 72)
+    turning = ops.matmul(points, ops.reshape(turns, (-1, 3, 9 * NUM_JOINTS)))
+    turning = ops.reshape(turning, (-1, len(owner), 3, 3 * NUM_JOINTS))
+    turning = turning - ops.sum(turns * centers, axis=1)[:, None]
+    carried = np.repeat(_carries(owner), 3, axis=1)[:, None]  # (S, 1, 72)
     derivatives = [
-        ops.reshape(turning, (*shape, 3 * NUM_JOINTS)),
+        turning * ops.convert_to_tensor(carried),
         ops.broadcast_to(ops.eye(3), (*ops.shape(points), 3)),
     ]
     if count:
@@ -209,29 +205,49 @@ def _carries(owner):
     return carries
 
 
-def _angle_axes(angles):
-    """The axes, at each joint's end, about which it turns as its angles grow: (B, 24, 3, 3).
+# [u]x = sum_k u_k _CROSS[k]: the matrices of the cross products with the axes
+_CROSS = np.float32(
+    [
+        [[0, 0, 0], [0, 0, -1], [0, 1, 0]],
+        [[0, 0, 1], [0, 0, 0], [-1, 0, 0]],
+        [[0, -1, 0], [1, 0, 0], [0, 0, 0]],
+    ]
+)
+_CROSS_ROWS = _CROSS.transpose(0, 2, 1).reshape(3, 9)
+_TWIST_CROSS = np.tensordot(TWIST_AXIS, _CROSS, axes=1)  # (24, 3, 3)
+
+
+def _turns(angles):
+    """What `geometry.swing_twist_to_matrix` says of angles (B, 24, 3), and its derivative.
 
     A twist turns about its own axis. A swing comes before it: its axis is the right Jacobian of
-    the rotation vector, seen through the twist. The root's angles are small turns: the identity.
+    the rotation vector, seen through the twist.
+
+    Returns:
+        rotations (B, 24, 3, 3); the axes, at each joint's end, about which it turns as its angles
+        grow, (B, 24, 3, 3), the identity where all of them are zero.
     """
     twist_axis = ops.convert_to_tensor(TWIST_AXIS)
     twist = angles * twist_axis
     swing = angles - twist
-    squared = ops.sum(swing**2, axis=-1)[..., None, None]
-    small = squared < 1e-4
-    angle = ops.sqrt(ops.where(small, ops.ones_like(squared), squared))
-    a = ops.where(small, 0.5 - squared / 24, 2 * (ops.sin(angle / 2) / angle) ** 2)
-    b = ops.where(small, 1 / 6 - squared / 120, (angle - ops.sin(angle)) / angle**3)
-    cross = geometry.skew(swing)
-    right = ops.eye(3) - a * cross + b * ops.matmul(cross, cross)
-    untwist = ops.swapaxes(geometry.axis_angle_to_matrix(twist), -1, -2)
-    swinging = ops.matmul(untwist, right) * (1 - twist_axis)[:, None, :]
-    twisting = ops.eye(3) * twist_axis[:, None, :]
-    return ops.concatenate(
-        [ops.broadcast_to(ops.eye(3), ops.shape(right[:, :1])), (swinging + twisting)[:, 1:]],
-        axis=1,
-    )
+    cross = ops.matmul(swing, ops.reshape(ops.convert_to_tensor(_CROSS), (3, 9)))
+    cross = ops.reshape(cross, (-1, NUM_JOINTS, 3, 3))
+    # b is noise near zero, where its matrix is as good as zero, too
+    squared = ops.sum(swing**2, axis=-1)[..., None, None] + 1e-12
+    angle = ops.sqrt(squared)
+    sine = ops.sin(angle) / angle
+    a = 2 * (ops.sin(angle / 2) / angle) ** 2
+    b = (1 - sine) / squared
+    twice = ops.matmul(cross, cross)
+    swung = ops.eye(3) + sine * cross + a * twice
+    right = ops.eye(3) - a * cross + b * twice
+    # about one axis of the joint: Rodrigues' formula with matrices that are known
+    turn = ops.sum(twist, axis=-1)[..., None, None]
+    about = ops.convert_to_tensor(_TWIST_CROSS)
+    along = ops.sin(turn) * about
+    back = ops.eye(3) + (1 - ops.cos(turn)) * ops.convert_to_tensor(_TWIST_CROSS @ _TWIST_CROSS)
+    axes = ops.matmul(back - along, right) * (1 - twist_axis)[:, None, :]
+    return ops.matmul(swung, back + along), axes + ops.eye(3) * twist_axis[:, None, :]
 
 
 def _growing(world, shapedirs, owner):
@@ -434,13 +450,14 @@ def _compiled(owner, matrix, backend, fuse=True):
         owner: tuple, of the sites; matrix: nested tuples (K, S), or None.
     """
     matrix = None if matrix is None else np.array(matrix, "float32")
-    moved, place = partial(kinematics, owner=owner), partial(_place, owner, matrix)
+    moved = partial(kinematics, owner=owner)
     if backend == "tensorflow":
         import tensorflow as tf
 
         # XLA makes one pass over memory of the kinematics, but its matrix products and Cholesky
         # factors of many small matrices are several times slower than TensorFlow's own
-        moved, place = (tf.function(f, jit_compile=fuse, autograph=False) for f in (moved, place))
+        moved = tf.function(moved, jit_compile=fuse, autograph=False)
+    place = partial(_place, moved, matrix)
 
     def evaluate(state, rest, *problem):
         return _evaluate(state, partial(moved, rest=rest), matrix, *problem)
@@ -449,7 +466,7 @@ def _compiled(owner, matrix, backend, fuse=True):
         return _step(state, found, damping, free, lambda tried: evaluate(tried, rest, *problem))
 
     if backend == "tensorflow":
-        evaluate, step = (tf.function(f, autograph=False) for f in (evaluate, step))
+        evaluate, step, place = (tf.function(f, autograph=False) for f in (evaluate, step, place))
     elif backend == "jax":
         import jax
 
@@ -986,9 +1003,9 @@ def _state(pose, betas):
     )
 
 
-def _place(owner, matrix, state, rest):
+def _place(moved, matrix, state, rest):
     """Keypoints (B, K, 3), joints' rotations (B, 24, 3, 3) in the world, pose (B, 24, 3)."""
-    points, _, world = kinematics(state, rest, owner)
+    points, _, world = moved(state, rest=rest)
     if matrix is not None:
         points = ops.matmul(ops.convert_to_tensor(matrix), points)
     rotations = geometry.swing_twist_to_matrix(state.angles, TWIST_AXIS)

@@ -9,6 +9,7 @@ from a pose library (`hmrlib.motion.gather.build_library`).
 import json
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -49,7 +50,7 @@ class Prior:
     joints: np.ndarray
     card: dict
 
-    @property
+    @cached_property
     def mixture(self):
         """Log weights, means, precisions and their log determinants, for `fitting`; float32."""
         log_dets = -np.linalg.slogdet(self.covariances)[1]

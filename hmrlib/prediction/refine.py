@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmrlib import fitting, geometry
+from hmrlib import fitting
 from hmrlib.fitting import Stage
 from hmrlib.prediction.landmarks import LANDMARK_NAMES
 
@@ -249,8 +249,9 @@ def _relaxed_pose():
 
 def _kabsch(own, seen):
     """The rotation (3, 3) that brings points (K, 3) onto others, their means aside."""
-    together = (seen - seen.mean(axis=0)).T @ (own - own.mean(axis=0))
-    return np.asarray(geometry.nearest_rotation(together))
+    u, _, vt = np.linalg.svd((seen - seen.mean(axis=0)).T @ (own - own.mean(axis=0)))
+    u[:, 2] *= np.sign(np.linalg.det(u @ vt))  # no reflection
+    return u @ vt
 
 
 def _seen_from(xy, world, weights, camera):
