@@ -75,6 +75,7 @@ class Landmarks(NamedTuple):
         visibility: (33,) 0 to 1.
         score: 0 to 1, whether a person is there at all.
         box: (4,) x0, y0, x1, y1 around the person, pixels.
+        apart: (33,) how far apart two looks saw it, parts of the torso; 0 where it is known.
     """
 
     xy: np.ndarray
@@ -83,6 +84,7 @@ class Landmarks(NamedTuple):
     visibility: np.ndarray
     score: float
     box: np.ndarray
+    apart: np.ndarray
 
 
 def find_people(image, *, boxes=None, keypoints=None, names="coco-17", tiles=True, model=None):
@@ -380,19 +382,22 @@ def _look(picture, square, model, mirrored=False):
     xy = _apply(affine(square, LANDMARKER_SIDE), raw[:, :2])
     depth = raw[:, 2] * square[2] / LANDMARKER_SIDE
     visibility = _sigmoid(raw[:, 3:].min(axis=1))  # visible, and within the square
-    return Landmarks(xy, depth, world, visibility, float(score[0]), _box_around(xy))
+    box, apart = _box_around(xy), np.zeros(NUM_LANDMARKS)
+    return Landmarks(xy, depth, world, visibility, float(score[0]), box, apart)
 
 
 def _look_again(picture, square, model):
     """Landmarks of a square that the first look turns, by the torso: the mean of two looks.
 
-    The network knows people that stand. One look and its mirror image's err differently.
+    The network knows people that stand. One look and its mirror image's err differently; where
+    they disagree (`apart`), neither is to be trusted.
     """
     first = _look(picture, square, model)
     turned = (*square[:3], _torso_angle(first.xy))
     pair = [_look(picture, turned, model, mirrored) for mirrored in (False, True)]
     found = Landmarks(*(np.mean(values, axis=0) for values in zip(*pair, strict=True)))
-    return found._replace(score=float(found.score), box=_box_around(found.xy))
+    apart = np.linalg.norm(pair[0].xy - pair[1].xy, axis=1) / torso_length(found.xy)
+    return found._replace(score=float(found.score), box=_box_around(found.xy), apart=apart)
 
 
 def sharpen(xy, heatmaps):
@@ -430,6 +435,16 @@ def sharpen(xy, heatmaps):
 
 def _torso_angle(xy):
     return _upright(xy[_HIPS].mean(axis=0), xy[_SHOULDERS].mean(axis=0))
+
+
+def torso_length(xy):
+    """(...,) pixels from the hips' middle to the shoulders' of landmarks (..., 33, 2).
+
+    A quarter of their extent at least: a torso that points at the viewer is short.
+    """
+    torso = xy[..., _HIPS, :].mean(axis=-2) - xy[..., _SHOULDERS, :].mean(axis=-2)
+    extent = np.ptp(xy, axis=-2).max(axis=-1)
+    return np.maximum(np.linalg.norm(torso, axis=-1), np.maximum(extent, 1.0) / 4)
 
 
 def _box_around(xy):
@@ -471,12 +486,12 @@ def _from_keypoints(picture, points, names, model):
         found = _look_again(picture, (*square[:3], turned), model)
     else:
         found = _in_box(picture, box, model)
-    xy, visibility = found.xy.copy(), found.visibility.copy()
+    xy, visibility, apart = found.xy.copy(), found.visibility.copy(), found.apart.copy()
     for k, name in enumerate(LANDMARK_NAMES):
         if name in names and known[names.index(name)]:
-            xy[k] = where[name]
+            xy[k], apart[k] = where[name], 0.0
             visibility[k] = min(points[names.index(name), 2], 1.0)
-    return found._replace(xy=xy, visibility=visibility, box=_box_around(xy))
+    return found._replace(xy=xy, visibility=visibility, box=_box_around(xy), apart=apart)
 
 
 def without_doubles(people):

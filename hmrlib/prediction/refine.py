@@ -21,7 +21,7 @@ import numpy as np
 
 from hmrlib import fitting
 from hmrlib.fitting import Stage
-from hmrlib.prediction.landmarks import LANDMARK_NAMES
+from hmrlib.prediction.landmarks import LANDMARK_NAMES, torso_length
 
 OFFSETS = Path(__file__).parent / "assets" / "landmarks.json"
 
@@ -43,6 +43,8 @@ SIGMA = 0.3  # of the torso in the picture
 LEAST_SCORE = 0.5  # of landmarks that are trusted
 LEAST_SEEN = 0.3  # mean visibility of the shoulders, or of shoulders, hips, elbows and knees
 MOST_OFF = 0.35  # of the torso: landmarks that no body reaches
+MOST_APART = 0.2  # of the torso: the visible limbs' median, where two looks disagree
+_APART = 0.1  # of the torso: a landmark that two looks saw so far apart counts half
 _UNSEEN = 0.2  # weight of a landmark that is not visible, which is a good guess all the same
 _OUTSIDE = 0.01  # and of one that lies outside of the picture, which is a guess of nothing seen
 
@@ -172,31 +174,21 @@ def refine(body, pose, betas, translation, camera, landmarks, *, stages=STAGES, 
 
 def _problem_of(body, landmarks, camera):
     """What goes into `fitting.Sight`, and the landmarks in the body's own metres."""
-    xy, world, visibility = (
+    xy, world, visibility, apart = (
         np.stack([getattr(one, name) for one in landmarks]).astype(float)
-        for name in ("xy", "world", "visibility")
+        for name in ("xy", "world", "visibility", "apart")
     )
     outside = ((xy < 0) | (xy > 2 * camera[:, None, 1:])).any(axis=-1)  # of the picture
     seen = np.where(outside, _OUTSIDE, np.maximum(visibility, _UNSEEN)) * WEIGHTS  # (N, 33)
+    seen /= 1 + (apart / _APART) ** 2
     world = world * _growth(body, world)[:, None, None]
-    torso = np.maximum(_torso(xy), 0.25 * _extent(xy))
     return {
-        "keypoints": xy, "weights": seen, "sigma": SIGMA * torso, "depth": world[..., 2],
+        "keypoints": xy, "weights": seen, "sigma": SIGMA * torso_length(xy), "depth": world[..., 2],
         "depth_weights": DEPTH * seen, "world": world,
     }  # fmt: skip
 
 
 DEPTH = 0.3  # weight of a landmark's depth, of the weight of its place in the picture
-
-
-def _torso(xy):
-    """(N,) pixels from the hips' middle to the shoulders'."""
-    return np.linalg.norm(xy[:, _HIPS].mean(axis=1) - xy[:, _SHOULDERS].mean(axis=1), axis=1)
-
-
-def _extent(xy):
-    """(N,) pixels, the longer side of the box around the landmarks."""
-    return np.maximum(np.ptp(xy, axis=1).max(axis=1), 1.0)
 
 
 def _rest_points(body):
@@ -282,13 +274,17 @@ def _residual(fit, landmarks, camera):
     seen = camera[:, None, :1] * fit.points[..., :2] / np.maximum(fit.points[..., 2:], 0.1)
     away = np.linalg.norm(seen + camera[:, None, 1:] - xy, axis=-1)
     limbs = WEIGHTS == 1
-    return np.median(away[:, limbs], axis=1) / np.maximum(_torso(xy), 0.25 * _extent(xy))
+    return np.median(away[:, limbs], axis=1) / torso_length(xy)
 
 
 def _doubt(landmarks, residual, energy, before):
     """Why the fit to some landmarks is not to be trusted, in words, or ""."""
     if landmarks.score < LEAST_SCORE:
         return f"the landmarks are not trusted: their network's score is {landmarks.score:.2f}"
+    limbs = (WEIGHTS == 1) & (landmarks.visibility > 0.5)
+    apart = np.median(landmarks.apart[limbs]) if limbs.any() else 0.0
+    if apart > MOST_APART:
+        return f"the landmarks are not trusted: two looks saw them {apart:.2f} of the torso apart"
     seen = landmarks.visibility[_CORE].mean()
     if max(seen, landmarks.visibility[_SHOULDERS].mean()) < LEAST_SEEN:  # a portrait will do
         return f"too little of the person is seen: {seen:.0%} of shoulders, hips, elbows and knees"

@@ -150,7 +150,8 @@ def test_a_portrait_is_found_with_its_face(found):
     assert len(found) == 1
     one = found[0]
     assert one.score > 0.9
-    assert [np.shape(value) for value in one] == [(33, 2), (33,), (33, 3), (33,), (), (4,)]
+    assert [np.shape(value) for value in one] == [(33, 2), (33,), (33, 3), (33,), (), (4,), (33,)]
+    assert one.apart[FACE].max() < 0.1  # two looks agree
     nose, left, right = (
         one.xy[LANDMARK_NAMES.index(name)] for name in ("nose", "left_eye", "right_eye")
     )
@@ -258,6 +259,7 @@ def test_known_keypoints_take_the_landmarks_place(walker):
     (one,) = find_people(image, keypoints=keypoints, names=names)
     np.testing.assert_allclose(one.xy[OF_LANDMARKS], joints[OF_BODY])
     np.testing.assert_allclose(one.visibility[OF_LANDMARKS], 0.7)
+    assert not one.apart[OF_LANDMARKS].any() and one.apart.any()
     (two,) = find_people(image, keypoints=keypoints[None, :, :2], names=names)
     np.testing.assert_allclose(two.xy, one.xy)
     nose = one.xy[LANDMARK_NAMES.index("nose")]  # unknown: the network's

@@ -6,7 +6,7 @@ import pytest
 import hmrlib
 from hmrlib import fitting
 from hmrlib.fitting import FittingError
-from hmrlib.prediction.landmarks import Landmarks
+from hmrlib.prediction.landmarks import LANDMARK_NAMES, Landmarks
 from hmrlib.prediction.refine import SITES, Refined, landmark_offsets, refine
 from hmrlib.skeleton import POSES, pose_from_degrees
 
@@ -41,7 +41,7 @@ def seen(body, pose, betas, translation):
     world = points - points[:, 23:25].mean(axis=1, keepdims=True)
     one = np.ones(33)
     return [
-        Landmarks(p, CAMERA[0] / 4 * w[:, 2], w, one, 1.0, np.r_[p.min(0), p.max(0)])
+        Landmarks(p, CAMERA[0] / 4 * w[:, 2], w, one, 1.0, np.r_[p.min(0), p.max(0)], 0 * one)
         for p, w in zip(xy, world, strict=True)
     ]
 
@@ -137,6 +137,29 @@ def test_landmarks_of_a_low_score_give_the_networks_answer_back(body, fitted):
 
 def test_a_person_who_is_not_seen_is_given_back(body, fitted):
     assert "too little" in given_back(body, fitted, visibility=np.full(33, 0.05))
+
+
+def test_landmarks_that_two_looks_saw_elsewhere_are_given_back(body, fitted):
+    assert "two looks saw them 0.30" in given_back(body, fitted, apart=np.full(33, 0.3))
+
+
+def test_a_landmark_that_two_looks_saw_elsewhere_hardly_pulls(body, fitted):
+    true, landmarks, start, *_ = fitted
+    wrist = LANDMARK_NAMES.index("left_wrist")
+    xy, apart = landmarks[0].xy.copy(), np.zeros(33)
+    xy[wrist, 0] += 40
+    apart[wrist] = 1.0
+    one = landmarks[0]._replace(xy=xy)
+    start = [part[:1] for part in start]
+    trusted, doubted = (
+        refine(body, *start, CAMERA, [one._replace(apart=value)]) for value in (0 * apart, apart)
+    )
+    hands = [
+        np.asarray(body.posed_keypoints(betas, pose, ["left_wrist"]))[0, 0] + place[0]
+        for pose, betas, place in (trusted[:3], doubted[:3], [part[:1] for part in true])
+    ]
+    off = [np.linalg.norm(hand - hands[2]) for hand in hands[:2]]
+    assert off[1] < off[0] / 2
 
 
 def test_garbage_is_given_back(body, fitted):
