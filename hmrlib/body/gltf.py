@@ -258,8 +258,9 @@ class _Buffer:
             "type": _ELEMENT_TYPES[array.shape[1:]],
         }
         if bounds:
-            accessor["min"] = array.min(axis=0).tolist()
-            accessor["max"] = array.max(axis=0).tolist()
+            columns = array.reshape(len(array), -1)  # of scalars they are lists of one
+            accessor["min"] = columns.min(axis=0).tolist()
+            accessor["max"] = columns.max(axis=0).tolist()
         self.views.append(view)
         self.accessors.append(accessor)
         return len(self.accessors) - 1

@@ -144,6 +144,13 @@ def test_glb_plays_the_motion_with_few_keys(body, clip, tmp_path):
     assert len(document["skins"]) == 1 and len(counts) == 25
     assert sum(counts) < 0.25 * 61 * 25  # the clip goes evenly from pose to pose
     assert "targets" not in document["meshes"][0]["primitives"][0]
+    keys = {sampler["input"] for sampler in animation["samplers"]}
+    for accessor, array in zip(document["accessors"], arrays, strict=True):
+        if "min" in accessor:
+            assert len(accessor["min"]) == len(accessor["max"]) == array.shape[1]
+            np.testing.assert_array_equal(accessor["min"], array.min(axis=0))
+            np.testing.assert_array_equal(accessor["max"], array.max(axis=0))
+    assert all("min" in document["accessors"][key] for key in keys)  # the format asks for them
 
 
 def test_keys_are_set_where_they_are_needed():
