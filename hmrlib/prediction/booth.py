@@ -49,9 +49,6 @@ class Drop(anywidget.AnyWidget):
       zone.className = "hmr-drop";
       zone.tabIndex = 0;
       zone.textContent = "Drop a photograph here, or click to choose one";
-      zone.style.cssText = "display:flex;align-items:center;justify-content:center;" +
-        "text-align:center;height:88px;border:2px dashed #8a94a6;border-radius:10px;" +
-        "color:#3c4658;cursor:pointer;padding:0 1rem;background:#f7f8fa";
       Object.assign(input, { type: "file", accept: "image/*", hidden: true });
       zone.append(input);
       const send = async (file) => {
@@ -64,7 +61,7 @@ class Drop(anywidget.AnyWidget):
       };
       const lit = (on) => (event) => {
         event.preventDefault();
-        zone.style.background = on ? "#e3f1fb" : "#f7f8fa";
+        zone.classList.toggle("hmr-lit", on);
       };
       zone.addEventListener("dragover", lit(true));
       zone.addEventListener("dragleave", lit(false));
@@ -78,13 +75,23 @@ class Drop(anywidget.AnyWidget):
     }
     export default { render };
     """
+    _css = """
+    .hmr-drop { display: flex; align-items: center; justify-content: center; text-align: center;
+      height: 88px; border: 2px dashed #8a94a6; border-radius: 10px; color: #3c4658;
+      cursor: pointer; padding: 0 1rem; background: #f7f8fa; }
+    .hmr-drop.hmr-lit { background: #e3f1fb; }
+    /* beside the body, as tall as it, until there is a picture to show */
+    @media (min-width: 1780px) {
+      .hmr-booth:not(.hmr-seen) .hmr-drop { height: min(690px, 71vh); }
+    }
+    """
 
     def __init__(self, take):
         super().__init__()
         self.on_msg(lambda _, message, buffers: take(message["name"], b"".join(buffers)))
 
 
-class Booth(widgets.VBox):
+class Booth(widgets.Box):
     """A photograph's people, and sliders for one of them.
 
     Attributes:
@@ -109,7 +116,12 @@ class Booth(widgets.VBox):
         self._result.layout = {"align_items": "flex-start", "display": "none"}
         self.choice.observe(self._show, "value")
         self._who.observe(self._pull, "value")
-        super().__init__([Drop(self.take), self.message, self._result, self.explorer])
+        # beside one another if there is room for the explorer's two columns, too
+        photograph_side = widgets.VBox([Drop(self.take), self.message, self._result])
+        photograph_side.layout = {"flex": "1 1 420px", "min_width": "0"}
+        self.explorer.layout = {"flex": "3 1 1300px", "min_width": "0"}
+        super().__init__([photograph_side, self.explorer])
+        self.layout = {"flex_flow": "row wrap", "grid_gap": "12px", "align_items": "flex-start"}
         self.add_class("hmr-booth")
         if photograph is not None:
             self.take("the photograph", photograph)
@@ -147,6 +159,7 @@ class Booth(widgets.VBox):
         told = f"{count} in {name}; focal length {focal.camera.focal:.0f} px ({focal.focal_from})."
         self._say(" ".join([told, *(f"Not fitted: {note}." for note in notes)]))
         self._result.layout.display = "flex"
+        self.add_class("hmr-seen")
         self._who.layout.display = "" if len(people) > 1 else "none"
         self._who.options = [(str(i + 1), i) for i in range(len(people))]
         self._who.index = 0

@@ -8,6 +8,7 @@ Python computes. `Live` computes the body in the browser and needs no kernel onc
 import json
 import tempfile
 import threading
+import uuid
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -196,7 +197,13 @@ class Link(anywidget.AnyWidget):
     .hmr-explorer button { min-width: max-content; padding: 0 8px; }
     .hmr-explorer .hmr-stage { background: radial-gradient(circle at 50% 35%, #fff, #e9edf2);
       border-radius: 6px; } /* unclipped: a round clip costs software GL 10 ms a frame */
+    .hmr-explorer .hmr-stage canvas { display: block; width: 100% !important;
+      height: auto !important; } /* pythreejs sets its size in pixels */
+    .hmr-explorer .widget-slider .noUi-connects { background: linear-gradient(to right,
+      #d5dbe1 var(--low, 25%), #7fb2dc var(--low, 25%) var(--high, 75%),
+      #d5dbe1 var(--high, 75%)); } /* the usual range */
     .hmr-explorer .widget-readout { min-width: 46px; }
+    .hmr-explorer .hmr-far .widget-readout { color: #c2571a; }
     .hmr-explorer .hmr-text textarea { font: 11px/1.35 "DejaVu Sans Mono", monospace; }
     """
 
@@ -246,6 +253,7 @@ class Explorer(widgets.VBox):
         self._compiled = {}  # (skinning, correctives) -> function
         self._drawn = False  # by a browser
         self._lock = threading.RLock()  # Jupyter may call handlers from several threads
+        self._own = f"hmr-{uuid.uuid4().hex}"  # class of its elements, for styles of its own
         self._draws = np.random.default_rng()
         self._limits = live.joint_limits()
         self.occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, body.faces)[:, None]
@@ -254,13 +262,14 @@ class Explorer(widgets.VBox):
         panel = self._panel()
         self.message = widgets.HTML()
         row = widgets.HBox([picture, panel], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
+        row.layout.align_items = "flex-start"
         parts = self._buffers, self.geometry, self._renderer
         self._link = Link(*parts, drawn=self.browser_has_drawn, rests=self._write_text)
         super().__init__([row, self.message, self._link])
         with self._quietly():
             for name, value in options.items():
                 self._options[name].value = value
-        self.add_class("hmr-explorer")
+        self.add_class("hmr-explorer").add_class(self._own)
         self._update()
 
     # --- the body ---
@@ -396,10 +405,11 @@ class Explorer(widgets.VBox):
             clearOpacity=0,
         )
         self.legend = widgets.HTML()
-        size = {"width": f"{width}px", "flex": "0 0 auto"}
-        stage = widgets.Box([self._renderer], layout={"height": f"{height}px", **size})
+        stage = widgets.Box([self._renderer], layout={"display": "block", "overflow": "hidden"})
         stage.add_class("hmr-stage")
-        return widgets.VBox([stage, self.legend], layout=size)
+        # as wide as it is drawn, if the window lets it be, and shows all of its height
+        wide = f"min({width}px, 100%, {75 * width // height}vh)"
+        return widgets.VBox([stage, self.legend], layout={"width": wide, "flex": "0 0 auto"})
 
     def pick(self, point):
         """Choose the joint that holds the vertex nearest to a point (3,) of the picture's world."""
@@ -411,9 +421,9 @@ class Explorer(widgets.VBox):
     # --- the controls ---
 
     def _panel(self):
-        style, wide = {"description_width": "58px"}, {"width": "310px"}
+        style, wide = {"description_width": "58px"}, {"width": "auto"}
         small = {"width": "auto", "height": "22px", "margin": "0 8px 0 2px"}
-        thin = {"width": "310px", "height": "24px", "margin": "0 2px"}
+        thin = {"width": "auto", "height": "24px", "margin": "0 2px"}
 
         def slider(name, limit, step, form, changed):
             control = widgets.FloatSlider(
@@ -487,7 +497,9 @@ class Explorer(widgets.VBox):
         self.joint_menu = dropdown(
             "joint", joints, lambda _: self._refresh(redraw), JOINT_NAMES.index("left_elbow")
         )
-        self.angle_sliders = [slider(axis, 180, 1, ".0f", self._slid) for axis in "xyz"]
+        self.angle_sliders = [
+            slider(axis, 180, 1, ".0f", self._slid).add_class(f"hmr-{axis}") for axis in "xyz"
+        ]
         self._usual = widgets.HTML()
         skinnings = [("linear blends", "lbs"), ("dual quaternions", "dqs")]
         self.skinning_menu = dropdown("skinning", skinnings, redraw, "lbs")
@@ -512,10 +524,10 @@ class Explorer(widgets.VBox):
             "color": self.color_menu,
             "joint": self.joint_menu,
         }
-        self.text_area = widgets.Textarea(rows=3, layout={"width": "310px"})
+        self.text_area = widgets.Textarea(rows=3, layout=wide)
         self.text_area.add_class("hmr-text")
         wrap = {"flex_flow": "row wrap"}
-        rows = [
+        shape = [
             widgets.HBox(
                 [
                     button("Undo", self.undo, "take the last change back"),
@@ -529,6 +541,8 @@ class Explorer(widgets.VBox):
             preset("pose", live.preset_poses(), lambda pose: self.set(pose=pose)),
             head("Shape"),
             *self.shape_sliders,
+        ]
+        pose = [
             head("Pose, in degrees"),
             self.joint_menu,
             *self.angle_sliders,
@@ -548,7 +562,11 @@ class Explorer(widgets.VBox):
             ),
         ]
         self._refresh()
-        return widgets.VBox(rows, layout={"width": "336px", "overflow": "hidden"})
+        column = {"flex": "1 1 316px", "min_width": "0", "overflow": "hidden"}
+        columns = [widgets.VBox(rows, layout=column) for rows in (shape, pose)]
+        return widgets.Box(
+            columns, layout=wrap | {"flex": "1 1 316px", "min_width": "0", "grid_gap": "0 12px"}
+        )
 
     @contextmanager
     def _quietly(self):
@@ -569,14 +587,30 @@ class Explorer(widgets.VBox):
                 self.angle_sliders, np.degrees(self.pose[joint]), strict=True
             ):
                 control.value = angle
-        ranges = ", ".join(
-            f"{axis} {low:.0f} to {high:.0f}"
-            for axis, (low, high) in zip("xyz", self._limits[joint], strict=True)
+        limits = list(zip("xyz", self._limits[joint], strict=True))
+        ranges = ", ".join(f"{axis} {low:.0f} to {high:.0f}" for axis, (low, high) in limits)
+        bars = "".join(
+            f".{self._own} .hmr-{axis} {{ --low: {50 + low / 3.6:.1f}%; "
+            f"--high: {50 + high / 3.6:.1f}%; }} "
+            for axis, (low, high) in limits
         )
-        self._usual.value = f"usual: {ranges} (or double-click the body to choose a joint)"
+        self._usual.value = (
+            f"<style>{bars}</style>usual: {ranges} (or double-click the body to choose a joint)"
+        )
+        for control in (*self.shape_sliders, *self.angle_sliders):
+            self._mark(control)
         self._write_text()
         if then is not None:
             then()
+
+    def _mark(self, control):
+        """Let a slider's number stand out if it is not a usual one."""
+        low, high = -2, 2  # standard deviations
+        if control in self.angle_sliders:
+            axis = self.angle_sliders.index(control)
+            low, high = self._limits[self.joint_menu.value][axis]
+        usual = low <= control.value <= high
+        (control.remove_class if usual else control.add_class)("hmr-far")
 
     def _slid(self, change):
         if self._quiet:
@@ -590,6 +624,7 @@ class Explorer(widgets.VBox):
             )
         if not self._past or self._past[-1][1] is not control:  # a whole drag is one step
             self._remember(before, control)
+        self._mark(control)
         self._update()
         if not self._drawn:  # else it waits for the end of the drag
             self._write_text()

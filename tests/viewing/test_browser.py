@@ -369,6 +369,48 @@ def test_app_serves_the_explorer_without_code(chromium, app):
     page.context.close()
 
 
+def test_app_fills_windows_from_a_phones_to_a_wide_one(chromium, app):
+    page = browser.open_page(chromium, app, (1920, 1080))
+    for width, height in ((1920, 1080), (1280, 800), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        seen = browser.silhouette(browser.settle_explorer(page))
+        assert not seen[:, [0, -1]].any() and not seen[[0, -1]].any()  # the whole body
+        stage = page.locator(".hmr-stage").bounding_box()
+        assert stage["height"] < height and stage["x"] + stage["width"] < width
+        sliders = page.locator(".hmr-explorer .widget-slider")
+        boxes = [sliders.nth(i).bounding_box() for i in range(sliders.count())]
+        ends = [box["x"] + box["width"] for box in boxes]
+        assert width - 40 < max(ends) < width
+    page.context.close()
+
+
+def test_sliders_of_the_explorer_show_the_usual_range(chromium, app):
+    page = browser.open_page(chromium, app)
+    browser.settle_explorer(page)
+    slider = page.locator(".hmr-explorer .hmr-y")
+
+    def bar():
+        style = "(row) => getComputedStyle(row).getPropertyValue('--low')"
+        return float(slider.evaluate(style).strip("% "))
+
+    def expected(joint):
+        return 50 + live.joint_limits()[JOINT_NAMES.index(joint), 1, 0] / 3.6
+
+    assert bar() == pytest.approx(expected("left_elbow"), abs=0.06)
+    page.locator(".hmr-explorer select").nth(2).select_option("trunk: neck")
+    page.wait_for_function(
+        "(low) => Math.abs(parseFloat(getComputedStyle(document.querySelector("
+        "'.hmr-explorer .hmr-y')).getPropertyValue('--low')) - low) < 0.06",
+        arg=expected("neck"),
+    )
+    assert page.locator(".hmr-far").count() == 0
+    page.locator("textarea").fill('{"betas": [2.5, 1]}')
+    page.get_by_role("button", name="Apply").click()
+    page.locator(".hmr-far .widget-readout", has_text="2.50").wait_for()
+    assert page.locator(".hmr-far").count() == 1
+    page.context.close()
+
+
 def drop(page, name, data):
     """Let a file fall onto the place for photographs."""
     make = """([name, data]) => {
