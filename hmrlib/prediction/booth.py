@@ -105,7 +105,7 @@ class Booth(widgets.Box):
 
     def __init__(self, photograph=None, body=None):
         self.people = None
-        self.explorer = Explorer(load_body() if body is None else body)
+        self.explorer = Explorer(load_body() if body is None else body, color="clothed")
         self._lock = threading.Lock()
         self._pictures = {}
         self.message = widgets.HTML(WELCOME)

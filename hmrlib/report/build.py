@@ -100,7 +100,7 @@ def _html(root, document):
     page = _pandoc(root, document, text, "html5", *options)
     if "data-hmr-viewer" in page:
         model = files.read_model(files.OPEN_BODY)  # and no other: the report is to be passed on
-        begin = {"pose": pose_from_degrees(POSES["waving"])}
+        begin = {"pose": pose_from_degrees(POSES["waving"]), "color": "clothed"}
         write(root / "report" / "play.html", live.page(model, begin=begin))
         page = live.make_live(page, model)
     path = root / "report" / f"{document.name}.html"

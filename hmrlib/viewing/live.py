@@ -17,6 +17,7 @@ import numpy as np
 
 from hmrlib import skeleton
 from hmrlib.body.gltf import largest_weights
+from hmrlib.body.surface import smoothstep
 from hmrlib.motion.prior import load_prior
 from hmrlib.render import CLAY, STUDIO, ambient_occlusion
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
@@ -43,6 +44,7 @@ def _lights(lights):
 
 # looks, of this viewer and of the explorer
 FLOOR_COLOR, SHADOW_COLOR, EDGE_COLOR = "#dfe3e8", "#c6ccd4", "#22304a"
+CLOTH = (0.38, 0.5, 0.57)  # sRGB, dark enough to stand out from what is behind
 FLOOR_RADIUS = 0.95  # metres
 SHADOW_SLANT = (0.06, -0.1)  # metres along x and z, a metre of height
 VIEW = {"eye": [0.8, 1.6, 5.9], "target": [0, 0.95, 0], "fov": 25}  # also for raised arms
@@ -118,6 +120,23 @@ def preset_bodies(model, num_betas=NUM_BETAS):
     return {"mean": 0 * tall} | {name: 2.5 * way for name, way in ways.items()}
 
 
+def clothed(model):
+    """Colours of a body in a plain T-shirt and shorts, painted onto clay: (V, 3) sRGB, 0 to 1.
+
+    The body stands as in its file, y up, its arms out to the sides.
+    """
+    v = model["v_template"]
+    joints = dict(zip(JOINT_NAMES, np.asarray(model["J_regressor"] @ v), strict=True))
+    sleeve = joints["left_shoulder"][0] + 0.14 - np.abs(v[:, 0])  # metres, positive inside
+    hem = v[:, 1] - joints["left_hip"][1] / 2 - joints["left_knee"][1] / 2
+    off_neck = (v - joints["neck"]) / [1, 1.3, 1.2]
+    neckline = np.linalg.norm(off_neck, axis=1) - 0.085
+    below_head = joints["neck"][1] - v[:, 1]
+    inside = np.minimum.reduce([sleeve, hem, neckline, below_head])
+    share = smoothstep(0.5 + inside / 0.025)[:, None]  # a soft edge hides the triangles'
+    return (1 - share) * CLAY + share * CLOTH
+
+
 def pack(model, reference=None, num_betas=NUM_BETAS):
     """A body model for the browser: gzip of a JSON header and the arrays it lists.
 
@@ -158,6 +177,7 @@ def pack(model, reference=None, num_betas=NUM_BETAS):
         "samples": load_prior().sample(NUM_SAMPLES, seed=0).astype(np.float16),
         "skin_joints": skin_joints.astype(np.uint8),
         "occlusion": np.rint(255 * ambient_occlusion(template, faces)).astype(np.uint8),
+        "clothed": np.rint(255 * clothed(model)).astype(np.uint8),
         "ramp": matplotlib.colormaps["viridis"](np.linspace(0, 1, 32), bytes=True)[:, :3],
         "parents": model["parents"].astype(np.int8),
     }
@@ -251,7 +271,7 @@ def page(model, title="A body to play with", begin=None, **options):
             made of a licensed file may be passed on only as that licence allows.
         title: of the page.
         begin: what to begin with: `betas` (S,), `pose` (24, 3) radians, and options as of
-            `hmrlib.viewing.show.show`.
+            `hmrlib.viewing.show.show`. Without a pose the body stands at ease.
         options: of `pack`.
 
     Returns:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hmrlib.body.model import load_body
+from hmrlib.skeleton import POSES, pose_from_degrees
 from hmrlib.viewing import live
 
 OPTIONS = (
@@ -24,13 +25,13 @@ def show(body=None, betas=None, pose=None, reference=None, kernel=True, **option
     Args:
         body: a `Body`; None loads the open body (or $HMR_BODY).
         betas: (S,) to begin with, in standard deviations; None is the mean body.
-        pose: (24, 3) or (72,) axis-angle, radians, to begin with; None is at rest.
+        pose: (24, 3) or (72,) axis-angle, radians, to begin with; None stands at ease.
         reference: (V, 3) vertices in metres; their distance can then be shown as colours.
         kernel: True for the `Explorer`, whose pictures the kernel computes; False for `Live`,
             which also works on when the kernel is gone.
         options: what to begin with, by name: `skeleton`, `mesh`, `ground`, `turn` and `correctives`
-            are switches; `skinning` is "lbs" or "dqs"; `color` is "clay", "weights" (of `joint`, a
-            number), "correctives", "skinning" or "error" (from the reference).
+            are switches; `skinning` is "lbs" or "dqs"; `color` is "clay", "clothed", "weights" (of
+            `joint`, a number), "correctives", "skinning" or "error" (from the reference).
 
     Returns:
         `Explorer` or `Live`; outside a notebook the path of the page.
@@ -67,7 +68,8 @@ def checked(body, betas, pose, reference):
     """betas (S,), pose (24, 3) and reference (V, 3) or None, as float arrays that fit the body."""
     joints, most = len(body.parents), body.num_betas
     betas = np.zeros(0) if betas is None else np.asarray(betas, float).ravel()
-    pose = np.zeros(3 * joints) if pose is None else np.asarray(pose, float).ravel()
+    pose = pose_from_degrees(POSES["standing"]) if pose is None else pose
+    pose = np.asarray(pose, float).ravel()
     if len(betas) > most:
         raise ValueError(f"betas: expected at most {most} numbers, found {len(betas)}")
     if len(pose) != 3 * joints:

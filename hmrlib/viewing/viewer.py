@@ -34,6 +34,7 @@ SIZE = (620, 720)  # of the explorer's picture, in pixels
 MAX_UNDO = 100
 COLORS = {
     "clay": "clay",
+    "plain clothes": "clothed",
     "weights of the joint": "weights",
     "what correctives do": "correctives",
     "linear against dual quaternions": "skinning",
@@ -257,7 +258,11 @@ class Explorer(widgets.VBox):
         self._draws = np.random.default_rng()
         self._limits = live.joint_limits()
         self.occlusion = 0.45 + 0.55 * ambient_occlusion(body.v_template, body.faces)[:, None]
-        self._clay = (to_linear(np.array(CLAY)) * self.occlusion).astype(np.float32)
+        plain = {"clay": np.array(CLAY), "clothed": live.clothed(body.model)}
+        self._plain = {
+            kind: (to_linear(color) * self.occlusion).astype(np.float32)
+            for kind, color in plain.items()
+        }
         picture = self._picture()
         panel = self._panel()
         self.message = widgets.HTML()
@@ -328,9 +333,9 @@ class Explorer(widgets.VBox):
     def _colors(self):
         """(V, 3) linear colours, darker in hollows; sets the legend."""
         kind = self.color_menu.value
-        if kind == "clay":
+        if kind in self._plain:
             self.legend.value = ""
-            return self._clay
+            return self._plain[kind]
         if kind == "weights":
             values, top, unit = self.body.weights[:, self.joint_menu.value], 1, ""
         else:

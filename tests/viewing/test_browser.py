@@ -188,6 +188,20 @@ def test_colours_and_bones_are_drawn(page, color):
     assert page.locator(".hmr-stage").screenshot() != colored
 
 
+def test_clothes_are_drawn_on_a_body_at_ease(page, chromium, body, tmp_path):
+    plain = page.locator(".hmr-stage").screenshot()
+    set_live(page, color="clothed")
+    assert page.locator(".hmr-stage").screenshot() != plain
+    assert not page.locator(".hmr-legend").is_visible()
+    path = tmp_path / "given_nothing.html"
+    path.write_text(live.page(body.model), "utf-8")
+    other = browser.open_page(chromium, path.as_uri(), offline=True)
+    browser.settle_live(other)
+    pose = other.evaluate(f"{LIVE}.state.pose")
+    np.testing.assert_allclose(pose, pose_from_degrees(POSES["standing"]).ravel(), atol=1e-4)
+    other.context.close()
+
+
 def test_bad_text_is_answered_by_a_sentence(page):
     page.get_by_text("As text, as a file").click()
     text, status = page.get_by_role("textbox"), page.locator(".hmr-status")

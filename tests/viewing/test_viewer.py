@@ -12,6 +12,8 @@ import trimesh
 
 import hmrlib
 from hmrlib.body import files
+from hmrlib.render import CLAY
+from hmrlib.render.textures import to_linear
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES, POSES, pose_from_degrees
 from hmrlib.viewing import live, viewer
 from tests.conftest import ROOT
@@ -167,7 +169,8 @@ def test_show_refuses_what_does_not_fit(body, arguments, message, kernel, monkey
 
 @pytest.fixture
 def explorer(body):
-    return viewer.Explorer(body, reference=np.asarray(body(None, WAVING[None]).vertices[0]))
+    reference = np.asarray(body(None, WAVING[None]).vertices[0])
+    return viewer.Explorer(body, pose=np.zeros((24, 3)), reference=reference)
 
 
 def test_sliders_move_the_body(explorer, body):
@@ -241,6 +244,30 @@ def test_colours_say_what_they_are_called(explorer):
     assert bright[far, 0] > 10 * np.median(bright[:, 0])  # viridis ends in yellow
     explorer.set(pose=WAVING)  # there
     assert np.abs(albedo.array / explorer.occlusion - bright[bright.sum(1).argmin()]).max() < 0.01
+
+
+def test_clothes_cover_trunk_and_thighs_alone(model, explorer):
+    colors = live.clothed(model)
+    cloth = np.abs(colors - live.CLOTH).max(axis=1) < 1e-6
+    bare = np.abs(colors - CLAY).max(axis=1) < 1e-6
+    most = np.array(JOINT_NAMES)[model["weights"].argmax(axis=1)]
+    assert bare[
+        np.isin(most, ["head", "left_elbow", "right_wrist", "left_knee", "left_foot"])
+    ].all()
+    assert cloth[np.isin(most, ["pelvis", "spine1", "spine2"])].all()
+    explorer.color_menu.value = "clothed"
+    shown = explorer.geometry.attributes["albedo"].array / explorer.occlusion
+    np.testing.assert_allclose(shown, to_linear(colors), atol=1e-6)
+    assert explorer.legend.value == ""
+
+
+def test_without_a_pose_the_body_stands_at_ease(body):
+    standing = pose_from_degrees(POSES["standing"])
+    explorer = viewer.Explorer(body)
+    np.testing.assert_array_equal(explorer.pose, standing)
+    explorer.set(pose=WAVING)
+    explorer.reset()
+    np.testing.assert_array_equal(explorer.pose, standing)
 
 
 def test_a_click_chooses_the_joint(explorer):

@@ -52,13 +52,12 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
   const data = await unpack(bytes);
   const body = makeBody(data);
   const { names, limits } = data;
-  const zeros = () => new Array(3 * names.length).fill(0);
   const state = {
-    betas: new Array(data.num_betas).fill(0), pose: zeros(),
+    betas: new Array(data.num_betas).fill(0), pose: [...data.poses.standing],
     skinning: "lbs", correctives: true, mesh: false, skeleton: false, ground: true,
     turn: false, color: "clay", joint: names.indexOf("left_elbow"),
   };
-  const start = { betas: [...state.betas], pose: zeros() };
+  const start = { betas: [...state.betas], pose: [...state.pose] };
   const past = [];
 
   // --- the scene ---
@@ -138,7 +137,7 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
   const legend = element("div", { className: "hmr-legend", hidden: true },
     element("span"), element("i", { style: `background:${gradient(data.ramp)}` }), element("span"));
   stage.append(legend);
-  const COLORS = { clay: "clay", weights: "weights of the joint",
+  const COLORS = { clay: "clay", clothed: "plain clothes", weights: "weights of the joint",
     correctives: "what correctives do", skinning: "linear against dual quaternions" };
   if (data.reference) COLORS.error = "distance from the reference";
   function paint() {
@@ -154,7 +153,7 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
       const shade = 0.45 + 0.55 * (data.occlusion[v] / 255);
       const step = values ? 3 * Math.round(last * Math.min(1, values[v] * scale)) : 0;
       for (let c = 0; c < 3; c++)
-        albedo[3 * v + c] = RAMP_OR_CLAY(values, step + c, c) * shade;
+        albedo[3 * v + c] = (values ? rampLinear[step + c] : plain(v, c)) * shade;
     }
     const unit = state.color === "weights" ? ["0", "1"] : ["0", `${top} mm`];
     legend.firstChild.textContent = unit[0];
@@ -162,10 +161,11 @@ export async function mount(host, bytes, initial = {}, onChange = () => {}) {
   }
   const rampLinear = Array.from(data.ramp, (c) => linear(c / 255));
   const clayLinear = data.clay.map(linear);
-  const RAMP_OR_CLAY = (values, at, c) => (values ? rampLinear[at] : clayLinear[c]);
+  const clothedLinear = Array.from(data.clothed, (c) => linear(c / 255));
+  const plain = (v, c) => (state.color === "clay" ? clayLinear[c] : clothedLinear[3 * v + c]);
   const values = new Float32Array(body.V);
   function valuesToShow() {
-    if (state.color === "clay") return null;
+    if (state.color === "clay" || state.color === "clothed") return null;
     if (state.color === "weights") {
       values.fill(0);
       for (let at = 0; at < data.skin_joints.length; at++)
