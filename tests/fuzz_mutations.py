@@ -203,7 +203,7 @@ def _value(rng, holder, key, places):
     elif isinstance(value, int | float) and rng.random() < 0.5:
         holder[key] = rng.choice(NUMBERS)
     else:
-        holder[key] = rng.choice(VALUES)
+        holder[key] = copy.deepcopy(rng.choice(VALUES))  # what follows may change it
 
 
 def _drop(rng, holder, key, places):

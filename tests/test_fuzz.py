@@ -1,7 +1,9 @@
 """Every reader against mutated files, and against those that once broke it; see `tests.fuzz`."""
 
+import copy
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -102,3 +104,10 @@ def test_an_input_is_a_function_of_seed_reader_and_index(name):
     assert first == [fuzz.make_input(reader, index) for index in range(20)]
     assert first != [fuzz.make_input(reader, index, seed=1) for index in range(20)]
     assert len({next(iter(files.values())) for files in first}) > 10
+
+
+def test_an_input_does_not_hang_on_those_before_it():
+    rng, values = random.Random(0), copy.deepcopy(fuzz_mutations.VALUES)
+    for _ in range(500):
+        fuzz_mutations.of_tree(rng, {"a": [{"b": 1, "c": [2, 3]}], "d": {"e": "f"}})
+    assert values == fuzz_mutations.VALUES

@@ -57,14 +57,14 @@ def build_library(folder, out, body, fps=LIBRARY_FPS, joints=None, unit=None, up
     is made again.
 
     Args:
-        folder: with `.amc` (and their `.asf`), `.bvh`, AMASS `.npz`, at any depth.
+        folder: with `.amc` (and their `.asf`), `.bvh`, AMASS `.npz`, at any depth; or one of them.
         out: gets `library.npz` and `errors.md`. The library: pose (N, 24, 3), each frame and its
             mirror image; translation (N, 3) and error (N,) metres; clip (N,), mirrored (N,); of
             each clip clip_names, clip_folders, betas (C, 10); fps.
         joints: for skeletons that are not known, see `joint_map`: one map for all clips, the name
             of a family, or a dict from patterns ("*.bvh", "dances/*") to what holds for the files
             of that name: a map, or a dict of any of joints, unit, up, fps (the file's own frames a
-            second, for `.amc`). The first pattern that fits counts.
+            second). The first pattern that fits counts.
         unit, up: of all clips whose pattern does not say, as for `read_bvh`; None guesses (AMASS is
             in metres, z up).
 
@@ -78,10 +78,12 @@ def build_library(folder, out, body, fps=LIBRARY_FPS, joints=None, unit=None, up
     """
     folder, out, fps = Path(folder), Path(out), checked_rate(fps)
     rules = read_rules(joints, {"unit": unit, "up": up})
-    paths = [p for p in folder.rglob("*") if p.suffix.lower() in (".amc", ".bvh", ".npz")]
+    inside = [folder] if folder.is_file() else folder.rglob("*")
+    paths = [p for p in inside if p.suffix.lower() in (".amc", ".bvh", ".npz")]
     paths = sorted(p for p in paths if not p.resolve().is_relative_to(out.resolve()))
     if not paths:
         raise MocapError(f"{folder}: no .amc, .bvh or .npz below it")
+    folder = folder.parent if folder.is_file() else folder
     with locked(out):
         clips, skipped = _clips(folder, paths, out, body, fps, rules)
         if not clips:
@@ -202,9 +204,7 @@ def _make_clip(path, body, fps, rule):
         pose, translation, betas = read_amass(path, fps, body, rule["up"] or "z")
         errors, known = np.zeros((len(pose), 0)), []
     else:
-        options = {"unit": rule["unit"], "up": rule["up"]}
-        if path.suffix.lower() == ".amc":
-            options["fps"] = rule.get("fps")
+        options = {"unit": rule["unit"], "up": rule["up"], "fps": rule.get("fps")}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MocapWarning)  # they are in its notes
             motion = read_motion(path, **options)

@@ -93,6 +93,10 @@ def _read_checkpoint(path, groups):
             _check_finite(dict(zip(about["names"][group], found[group], strict=True)))
     except FileNotFoundError:
         raise TrainingError(f"there is no checkpoint {path}") from None
+    except KeyError as error:
+        raise TrainingError(
+            f"{path} is a damaged checkpoint, or none of hmrlib's: it lacks {error}"
+        ) from error
     except Exception as error:  # zipfile, NumPy and json each have their own
         raise TrainingError(f"the checkpoint {path} is damaged: {error!r:.500}") from error
     return about, found

@@ -361,6 +361,9 @@ def test_damaged_checkpoint(tmp_path, run):
     (tmp_path / "last.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TrainingError, match="damaged"):
         hmrlib.load_model(tmp_path)
+    np.savez(tmp_path / "last.npz", betas=np.zeros(10))
+    with pytest.raises(TrainingError, match="none of hmrlib's: it lacks 'about'"):
+        hmrlib.load_model(tmp_path)
     (tmp_path / "last.npz").unlink()
     with pytest.raises(TrainingError, match="no checkpoint"):
         hmrlib.load_model(tmp_path)

@@ -13,6 +13,7 @@ from hmrlib.motion.clips.motion import (
     RATES,
     Motion,
     check_size,
+    checked_rate,
     parse_number,
     read_text,
     rest_positions,
@@ -22,7 +23,7 @@ from hmrlib.motion.clips.motion import (
 from hmrlib.motion.skeletons import MocapError
 
 
-def read_bvh(path, unit=None, up=None):
+def read_bvh(path, unit=None, up=None, fps=None):
     """Play a BVH file.
 
     Joints are its ROOT and JOINTs, names with spaces included; an End Site is named after its
@@ -34,6 +35,7 @@ def read_bvh(path, unit=None, up=None):
         path: a `.bvh` file.
         unit: metres a unit of length, or a name in `UNITS`; None guesses.
         up: the file's vertical axis, a name in `UPS` ("y", "z", "-y", ...); None guesses.
+        fps: frames a second; None: as the file says, in seconds a frame.
 
     Returns:
         `Motion`. `MocapWarning`s, and `notes`, say what was mended: all whole frames are taken,
@@ -47,7 +49,7 @@ def read_bvh(path, unit=None, up=None):
     if not found:
         raise MocapError(f"{path}: expected a BVH file with HIERARCHY and MOTION")
     names, parents, offsets, channels = _bvh_hierarchy(path, head)
-    values, seconds, notes = _bvh_motion(path, body, sum(map(len, channels)))
+    values, rate, notes = _bvh_motion(path, body, sum(map(len, channels)), fps)
     check_size(path, len(names), len(values), values.size)
     if len(set(names)) < len(names):
         names, twice = _told_apart(names)
@@ -55,7 +57,7 @@ def read_bvh(path, unit=None, up=None):
     local, turn = _bvh_channels(values, offsets, channels)
     rotations, positions = forward_kinematics(turn, local, parents)
     rest = rest_positions(parents, offsets)
-    motion = Motion(tuple(names), tuple(parents), positions, rotations, 1 / seconds, rest)
+    motion = Motion(tuple(names), tuple(parents), positions, rotations, rate, rest)
     motion = settled(path, motion, unit, up, notes, grounded=True)
     warn(motion)
     return motion
@@ -132,24 +134,26 @@ def _bvh_hierarchy(path, head):
     return names, parents, np.array(offsets), channels
 
 
-def _bvh_motion(path, body, width):
-    """The channels (T, width) of all whole frames, the frame time, and what there is to say."""
+def _bvh_motion(path, body, width, fps=None):
+    """The channels (T, width) of all whole frames, frames a second, and what there is to say."""
     heads, notes = {}, []
     pattern = re.compile(r"\s*(Frames|Frame\s*Time)\s*:?[ \t]*(\S+)", re.IGNORECASE)
     while (match := pattern.match(body)) and len(heads) < 2:
         heads["".join(match[1].lower().split())] = match[2]
         body = body[match.end() :]
     try:
-        declared, seconds = heads["frames"], parse_number(heads["frametime"])
+        declared, stated = heads["frames"], heads["frametime"]
+        rate = 1 / max(parse_number(stated), 1e-30) if fps is None else fps
     except KeyError as error:
         raise MocapError(
             f"{path}: MOTION does not begin with 'Frames:' and 'Frame Time:'"
         ) from error
     except ValueError as error:
         raise MocapError(f"{path}: MOTION begins with what is no number: {error}") from error
-    if not RATES[0] <= 1 / max(seconds, 1e-30) <= RATES[1]:
+    if fps is None and not RATES[0] <= rate <= RATES[1]:
         raise MocapError(
-            f"{path}: frame time {seconds:g}; expected {1 / RATES[1]:g} to {1 / RATES[0]:g} seconds"
+            f"{path}: frame time {stated[:80]}; expected {1 / RATES[1]:g} to {1 / RATES[0]:g} "
+            "seconds; `fps` tells it"
         )
     values, cut = _whole_frames(path, body, width)
     if cut:
@@ -158,7 +162,7 @@ def _bvh_motion(path, body, width):
         notes.append(
             f"it declares {declared[:20]} frames and holds {len(values)}: these were taken"
         )
-    return values, seconds, notes
+    return values, checked_rate(rate, path), notes
 
 
 def _whole_frames(path, text, width):
