@@ -164,9 +164,9 @@ def _study_command(commands):
     study.add_argument("--records", metavar="DIR", nargs="+", default=[], help=records)
     weights = "a ResNet50V2's .weights.h5; what needs it is else left out"
     study.add_argument("--weights", metavar="PATH", help=weights)
-    study.add_argument("--people", metavar="N", type=int, default=4096, help="rendered; 4096")
-    study.add_argument("--steps", metavar="N", type=int, help="of each training; 300")
-    study.add_argument("--size", metavar="PIXELS", type=int, help="of a crop's side; 96")
+    study.add_argument("--people", metavar="N", type=int, default=2048, help="rendered; 2048")
+    study.add_argument("--steps", metavar="N", type=int, help="of each training; 150")
+    study.add_argument("--size", metavar="PIXELS", type=int, help="of a crop's side; 64")
     study.add_argument("--seeds", metavar="N", type=int, default=3, help="of each variant; 3")
     kept = "Finished runs are kept; the same command goes on from there."
     study.set_defaults(run=_study, kept=kept)

@@ -1,26 +1,26 @@
 """Studies: one question each, answered by small trainings that differ in one setting.
 
 A study is data: `Variant`s, each some changes to a common small setting. Every variant is trained
-by `hmrlib.training.trainer.train` from several seeds, and judged on people that it never saw. What
-a run measured is one JSON file, so that finished runs are kept; a table and a plot come of these
-files alone.
+from several seeds, and judged on people that it never saw. What a run measured is one JSON file, so
+that finished runs are kept, and a run that two studies have in common is made once; a table and a
+plot come of these files alone.
 
 OUT/NAME/
   VARIANT-SEED.json   settings, records, errors and seconds of one training
-  VARIANT-SEED/       a training under way (removed when it is over)
   table.md, plot.png  what they say together
 """
 
 import dataclasses
 import gc
 import json
-import shutil
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from hmrlib.evaluation.validation import ERRORS
 from hmrlib.io import atomic_write, locked
@@ -32,17 +32,17 @@ MEASURES = ERRORS | {
     "beyond_limits": "joints beyond limits, %",
     "photographs_pck": "PCK at 0.2 on photographs, %",
 }
-# 300 steps of 32 pictures of 96 pixels, on from ImageNet's weights
+# 150 steps of 32 pictures of 64 pixels, on from ImageNet's weights
 SMALL = {
     "encoder": "EfficientNetLite0",
     "freeze_norm": True,
-    "size": 96,
+    "size": 64,
     "rotation": "6d",
     "batch_size": 32,
-    "steps": 300,
+    "steps": 150,
     "learning_rate": 4e-4,
     "regressor_rate": 5e-4,
-    "warmup": 30,
+    "warmup": 15,
     "cosine": True,
     "clip_norm": 1.0,
     "hidden": 512,
@@ -52,9 +52,7 @@ SMALL = {
     "joints_3d": 600.0,
     "smpl": 600.0,
     "adversarial": 0.0,
-    "augmentation": {"shift": 8, "rotation": 15},
-    "checkpoint_every": 100,
-    "overlays": 0,
+    "augmentation": {"shift": 5, "rotation": 15},
 }
 
 
@@ -166,7 +164,7 @@ STUDIES = {
         {
             "0": Variant("0", _PSEUDO, _PHOTOS),
             "half": Variant("1/2", _PSEUDO, _BOTH),
-            "1": Variant("1", _PSEUDO),
+            "1": Variant("1"),
         },
         ("pa_mpjpe", "mpjpe", "pck", "photographs_pck"),
     ),
@@ -199,7 +197,7 @@ STUDIES = {
                 f"{size} px",
                 {"size": size, "augmentation": {"shift": round(size / 12), "rotation": 15}},
             )
-            for size in (48, 64, 96, 128)
+            for size in (32, 48, 64, 96)
         },
     ),
     "pictures": Study(
@@ -233,7 +231,8 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
         data: `StudyData`.
         setting: dict, changes to `SMALL`.
         seeds: one training of each variant for each.
-        tell: function of a line of text, called before each training.
+        tell: function of a line of text, called before each training; on a screen a bar says how
+            long the rest will take.
 
     Returns:
         key -> list of what each seed measured, see `MEASURES`; variants that `data` does not
@@ -244,19 +243,18 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
         KeyboardInterrupt: after Ctrl-C; the same call goes on from there.
     """
     out = Path(out)
-    measured = {}
+    todo = {}
+    for key, variant in study.variants.items():
+        if lack := variant.lacks(data):
+            tell(f"left out: {variant.title}, which needs {lack}")
+        else:
+            todo |= {(key, seed): variant for seed in seeds}
+    measured = {key: [] for key, _ in todo}
     with locked(out):
-        for key, variant in study.variants.items():
-            if lack := variant.lacks(data):
-                tell(f"left out: {variant.title}, which needs {lack}")
-                continue
-            measured[key] = [
-                _one(
-                    out / f"{key}-{seed}", variant, settings_of(variant, data, setting, seed), data,
-                    tell,
-                )
-                for seed in seeds
-            ]  # fmt: skip
+        for (key, seed), variant in tqdm(todo.items(), unit="training", disable=None):
+            config = settings_of(variant, data, setting, seed)
+            path = out / f"{key}-{seed}.json"
+            measured[key].append(_one(path, variant, config, data, tell))
     if not measured:
         raise StudyError("no variant of this study can be run: give what the lines above name")
     return measured
@@ -267,7 +265,6 @@ def settings_of(variant, data, setting, seed):
     settings = SMALL | (setting or {}) | variant.changes | {"seed": seed}
     settings["steps"] = max(1, round(settings["steps"] * variant.times))
     settings["warmup"] = min(settings["warmup"], settings["steps"] // 4)
-    settings["validate_every"] = settings["steps"]  # at the end alone: no run is picked by it
     if variant.learned == _BOTH:
         count = len(data.photographs)
         settings["shares"] = (*[1 / count] * count, 1.0)
@@ -277,38 +274,57 @@ def settings_of(variant, data, setting, seed):
 
 
 def _one(path, variant, config, data, tell):
-    """What one training measured, from its file or from the training itself."""
+    """What one training measured, from a file or from the training itself."""
     folders = [*(data.photographs if "photographs" in variant.learned else ())]
     folders += [data.people] if "people" in variant.learned else []
-    records = _sizes([*folders, data.people, *data.photographs])
-    expected = _plain({"settings": dataclasses.asdict(config), "records": records})
-    kept = path.with_name(f"{path.name}.json")
-    if kept.exists():
-        found = read_run(kept)
-        if differ := [name for name in expected if found[name] != expected[name]]:
+    run = {
+        "settings": dataclasses.asdict(config),
+        "learned": [Path(folder).name for folder in folders],
+        "records": _sizes([data.people, *data.photographs]),
+    }
+    run = json.loads(json.dumps(run))  # as a file gives it back
+    if path.exists():
+        found = read_run(path)
+        if differ := [name for name in run if found[name] != run[name]]:
             raise StudyError(
-                f"{kept} is of other {' and '.join(differ)}; take another --out, or remove it"
+                f"{path} is of other {' and '.join(differ)}; take another --out, or remove it"
             )
         return found["measured"]
-    tell(f"{path.parent.name}: {variant.title}, seed {config.seed}")
-    measured, seconds = _train(path, config, folders, data)
-    with atomic_write(kept) as file:
-        content = expected | {"measured": measured, "seconds": round(seconds, 1)}
-        file.write((json.dumps(content, indent=1) + "\n").encode())
-    shutil.rmtree(path)
-    return measured
+    found = _in_another_study(path, run)
+    if found is None:
+        tell(f"{path.parent.name}: {variant.title}, seed {config.seed}")
+        began = time.monotonic()
+        measured = measure(_train(config, folders), data, config.batch_size)
+        gc.collect()  # networks hold themselves in circles
+        found = run | {"measured": measured, "seconds": round(time.monotonic() - began, 1)}
+    with atomic_write(path) as file:
+        file.write((json.dumps(found, indent=1) + "\n").encode())
+    return found["measured"]
 
 
-def _train(path, config, folders, data):
-    from hmrlib.training.trainer import train
+def _in_another_study(path, run):
+    """The same run of a study beside this one, or None."""
+    for other in sorted(path.parent.parent.glob(f"*/*-{run['settings']['seed']}.json")):
+        found = read_run(other)
+        if all(found[name] == run[name] for name in run):
+            return found
+    return None
 
-    began = time.monotonic()
-    resume = (path / "last.npz").exists()
-    hmr = train(config, [str(folder) for folder in folders], path, resume=resume)
-    measured = measure(hmr, data, config.batch_size)
-    del hmr
-    gc.collect()  # networks hold themselves in circles
-    return measured, time.monotonic() - began
+
+def _train(config, folders):
+    """The network after all steps: without `train`'s checkpoints, for it is a matter of minutes."""
+    import keras
+
+    from hmrlib.data.feed import Feed
+    from hmrlib.training.trainer import build_model, open_data
+
+    model = build_model(config)
+    with closing(Feed(open_data(config, folders)[0], 0, config.steps)) as feed:
+        stop = keras.callbacks.TerminateOnNaN()
+        past = model.fit(feed, shuffle=False, verbose=0, callbacks=[stop]).history
+    if not np.isfinite(past["loss"]).all():
+        raise StudyError(f"the loss is no number any more, with {config}: take a lower rate")
+    return model.hmr
 
 
 def _sizes(folders):
@@ -316,11 +332,6 @@ def _sizes(folders):
     from hmrlib.data.records import open_records
 
     return {Path(folder).name: len(open_records(folder, "train")) for folder in folders}
-
-
-def _plain(content):
-    """As JSON gives it back."""
-    return json.loads(json.dumps(content))
 
 
 def read_run(path):
@@ -332,7 +343,7 @@ def read_run(path):
     try:
         found = json.loads(Path(path).read_text("utf-8"))
         numbers = [float(value) for value in found["measured"].values()]
-        if not numbers or not {"settings", "records", "seconds"} <= found.keys():
+        if not numbers or not {"settings", "learned", "records", "seconds"} <= found.keys():
             raise ValueError("no numbers, or no settings")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StudyError(
