@@ -165,8 +165,8 @@ def _study_command(commands):
     weights = "a ResNet50V2's .weights.h5; what needs it is else left out"
     study.add_argument("--weights", metavar="PATH", help=weights)
     study.add_argument("--people", metavar="N", type=int, default=2048, help="rendered; 2048")
-    study.add_argument("--steps", metavar="N", type=int, help="of each training; 150")
-    study.add_argument("--size", metavar="PIXELS", type=int, help="of a crop's side; 64")
+    study.add_argument("--steps", metavar="N", type=int, help="of each training; 800")
+    study.add_argument("--size", metavar="PIXELS", type=int, help="of a crop's side; 192")
     study.add_argument("--seeds", metavar="N", type=int, default=3, help="of each variant; 3")
     kept = "Finished runs are kept; the same command goes on from there."
     study.set_defaults(run=_study, kept=kept)
@@ -410,7 +410,7 @@ def _study(options):
 
     figures.use_style()
     people = options.out / f"people-{options.people}"
-    render_people(options.people, 21, people, size=160, validation=256)
+    render_people(options.people, 21, people, size=224, validation=256)
     data = studies.StudyData(people, tuple(options.records), options.weights)
     given = {"steps": options.steps, "size": options.size}
     setting = {name: value for name, value in given.items() if value is not None}

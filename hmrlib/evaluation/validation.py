@@ -4,6 +4,7 @@ No error means much alone. A body that ignores the picture, the mean Theta for e
 any network must beat; `compare` puts it beside.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -20,8 +21,22 @@ ERRORS = {
 }
 
 
+def recover_batch(hmr, batch):
+    """The last `Estimate` of each person of a batch, NumPy arrays.
+
+    Args:
+        hmr: `HMR`.
+        batch: of `MixedDataset`; `features`, as `hmr.encode` gives them, may stand for `image`.
+    """
+    if "features" in batch:
+        last = hmr.embody(hmr.regress(ops.convert_to_tensor(batch["features"])))[-1]
+        return keras.tree.map_structure(ops.convert_to_numpy, last)
+    box = ops.convert_to_numpy(crop_box(batch, hmr.size)) if hmr.box_input else None
+    return hmr.recover(batch["image"], box, len(batch["image"]))[-1]
+
+
 def validate(hmr, mixed, process=(0, 1)):
-    """Errors on every sample of a `MixedDataset(once=True)`.
+    """Errors on every sample of a `MixedDataset(once=True)`, or of a list of such batches.
 
     Args:
         process: process_index, process_count: they share the batches; each has `hmr` for itself.
@@ -36,8 +51,7 @@ def validate(hmr, mixed, process=(0, 1)):
     count = len(metrics.EVALUATED)
     for step in range(process[0], len(mixed), process[1]):
         batch = mixed[step]
-        box = ops.convert_to_numpy(crop_box(batch, hmr.size)) if hmr.box_input else None
-        last = hmr.recover(batch["image"], box, len(batch["image"]))[-1]
+        last = recover_batch(hmr, batch)
         points, space = batch["keypoints_2d"], batch["keypoints_3d"][:, :count]
         whole = space[..., 3].all(axis=1)
         if whole.any():

@@ -24,6 +24,7 @@ class TrainConfig(NetworkConfig):
             alone: "shipped" is the package's, else what `load_model` takes. `size`, `dropout`,
             `freeze_norm` and `compute` may be others than that network's; where the regressor or
             the maps are, only the encoder that both share is taken.
+        freeze_encoder: learn the regressor alone; the encoder stays as its first weights are.
         reprojection, maps, joints_3d, smpl, adversarial, weight_decay: weights of the losses, see
             `hmrlib.training.losses`; 0 leaves one out.
         distance: "l2" as in HMR or "l1", for 3D keypoints and rotations.
@@ -51,6 +52,7 @@ class TrainConfig(NetworkConfig):
 
     encoder_weights: str | None = "imagenet"
     start_from: str | None = None
+    freeze_encoder: bool = False
     reprojection: float = 60.0
     maps: float = 60.0
     joints_3d: float = 60.0

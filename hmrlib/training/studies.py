@@ -1,20 +1,25 @@
 """Studies: one question each, answered by small trainings that differ in one setting.
 
-A study is data: `Variant`s, each some changes to a common small setting. Every variant is trained
-from several seeds, and judged on people that it never saw. What a run measured is one JSON file, so
-that finished runs are kept, and a run that two studies have in common is made once; a table and a
-plot come of these files alone.
+A study is data: `Variant`s, each some changes to a common small setting. What is trained is the
+regressor; the encoder is held, so that each picture needs to be seen by it but once, and a training
+of a thousand steps takes a minute. Every variant is trained from several seeds, and judged on
+people that it never saw. What a run measured is one JSON file, so that finished runs are kept, and
+a run that two studies have in common is made once; a table and a plot come of these files alone.
+What all of them measured in the small setting comes with the package, see `read_results`.
 
-OUT/NAME/
-  VARIANT-SEED.json   settings, records, errors and seconds of one training
-  table.md, plot.png  what they say together
+OUT/
+  features/             what encoders saw, for all studies
+  NAME/
+    VARIANT-SEED.json   settings, records, errors and seconds of one training
+    table.md, plot.png  what they say together
 """
 
 import dataclasses
+import functools
 import gc
+import hashlib
 import json
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,33 +31,38 @@ from hmrlib.evaluation.validation import ERRORS
 from hmrlib.io import atomic_write, locked
 from hmrlib.training.config import read_config
 
+RESULTS = Path(__file__).parent / "assets" / "studies.json"
 SEEDS = (0, 1, 2)
 TOLERANCE = 10.0  # degrees beyond a limit that count as broken
 MEASURES = ERRORS | {
     "beyond_limits": "joints beyond limits, %",
     "photographs_pck": "PCK at 0.2 on photographs, %",
 }
-# 150 steps of 32 pictures of 64 pixels, on from ImageNet's weights
+PICTURES = 6144  # that a training learns from, augmented before the encoder sees them
+SEEN_TOGETHER = 32
+# the encoder of the network that comes with the package, and a regressor of another width, so that
+# it begins anew
 SMALL = {
     "encoder": "EfficientNetLite0",
+    "start_from": "shipped",
+    "freeze_encoder": True,
     "freeze_norm": True,
-    "size": 64,
+    "size": 192,
     "rotation": "6d",
-    "batch_size": 32,
-    "steps": 150,
-    "learning_rate": 4e-4,
-    "regressor_rate": 5e-4,
-    "warmup": 15,
-    "cosine": True,
-    "clip_norm": 1.0,
     "hidden": 512,
     "dropout": 0.0,
+    "batch_size": 32,
+    "steps": 800,
+    "learning_rate": 5e-4,
+    "warmup": 40,
+    "cosine": True,
+    "clip_norm": 1.0,
     "reprojection": 600.0,
-    "maps": 600.0,
+    "maps": 0.0,
     "joints_3d": 600.0,
     "smpl": 600.0,
     "adversarial": 0.0,
-    "augmentation": {"shift": 5, "rotation": 15},
+    "augmentation": {"shift": 15, "rotation": 15},
 }
 
 
@@ -68,14 +78,14 @@ class Variant:
         title: in the table.
         changes: to the common setting, by names of `TrainConfig`.
         learned: what it is trained on: "people" (rendered), "photographs", or both, half and half.
-        times: steps, as a multiple of the common setting's.
+        share: of `PICTURES`, that it learns from.
         weights: whether the encoder begins from the file of weights that is given.
     """
 
     title: str
     changes: dict = dataclasses.field(default_factory=dict)
     learned: tuple[str, ...] = ("people",)
-    times: float = 1.0
+    share: float = 1.0
     weights: bool = False
 
     def lacks(self, data):
@@ -93,7 +103,7 @@ class Study:
         question: what the table answers.
         variants: key -> `Variant`, in the table's order.
         measures: names of `MEASURES`; the first is the one that the study is about.
-        law: over the pictures seen: fit a power law, and say what ten times more would give.
+        law: over the pictures: fit a power law, and say what ten times more would give.
     """
 
     question: str
@@ -127,7 +137,10 @@ def _settings(name, values, titles=None, **others):
 
 _POINTS = {"joints_3d": 0.0, "smpl": 0.0}  # nothing but keypoints in the picture
 _ADVERSARY = {"adversarial": 10.0, "discriminator_rate": 1e-3}  # to 600 what HMR's 1 is to 60
-_RANDOM = {"encoder_weights": None, "freeze_norm": False}
+_IMAGENET = {"start_from": None}
+_RANDOM = {"start_from": None, "encoder_weights": None}
+_RESNET = {"encoder": "ResNet50V2"}
+_FEW = 1 / 4  # of the pictures: other encoders have to see them, too
 _PSEUDO = {"pseudo_3d": True}
 _PHOTOS, _BOTH = ("photographs",), ("photographs", "people")
 
@@ -182,27 +195,34 @@ STUDIES = {
         ("pck", "pa_mpjpe", "mpjpe"),
     ),
     "encoder": Study(
-        "Which encoder, and how much do its first weights matter?",
+        "Which encoder, held as it is, and how much do its weights matter?",
         {
-            "lite": Variant("EfficientNetLite0, ImageNet"),
-            "lite_random": Variant("EfficientNetLite0, random", _RANDOM),
-            "resnet_random": Variant("ResNet50V2, random", _RANDOM | {"encoder": "ResNet50V2"}),
-            "resnet": Variant("ResNet50V2, from a file", {"encoder": "ResNet50V2"}, weights=True),
+            "shipped": Variant("EfficientNetLite0, trained on people", share=_FEW),
+            "imagenet": Variant("EfficientNetLite0, ImageNet", _IMAGENET, share=_FEW),
+            "random": Variant("EfficientNetLite0, random", _RANDOM, share=_FEW),
+            "resnet_random": Variant("ResNet50V2, random", _RANDOM | _RESNET, share=_FEW),
+            "resnet": Variant(
+                "ResNet50V2, from a file", _IMAGENET | _RESNET, share=_FEW, weights=True
+            ),
         },
     ),
     "resolution": Study(
-        "How large should the crop be?",
+        "How large should the crop be, for an encoder that was trained at 192 pixels?",
         {
             str(size): Variant(
                 f"{size} px",
-                {"size": size, "augmentation": {"shift": round(size / 12), "rotation": 15}},
+                {"size": size, "augmentation": {"shift": round(size / 12.8), "rotation": 15}},
+                share=_FEW,
             )
-            for size in (32, 48, 64, 96)
+            for size in (96, 128, 160, 192)
         },
     ),
     "pictures": Study(
-        "How do errors fall with the pictures seen, and what would ten times more give?",
-        {f"{times:g}": Variant(f"x{times:g}", times=times) for times in (0.125, 0.25, 0.5, 1, 2)},
+        "How do errors fall with the pictures, and what would ten times more give?",
+        {
+            f"{1 / part:g}": Variant(f"1/{part}" if part > 1 else "all", share=1 / part)
+            for part in (16, 8, 4, 2, 1)
+        },
         law=True,
     ),
 }
@@ -263,11 +283,7 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
 def settings_of(variant, data, setting, seed):
     """The checked settings of one run: the small ones, with a variant's changes and a seed."""
     settings = SMALL | (setting or {}) | variant.changes | {"seed": seed}
-    settings["steps"] = max(1, round(settings["steps"] * variant.times))
     settings["warmup"] = min(settings["warmup"], settings["steps"] // 4)
-    if variant.learned == _BOTH:
-        count = len(data.photographs)
-        settings["shares"] = (*[1 / count] * count, 1.0)
     if variant.weights:
         settings["encoder_weights"] = str(data.weights)
     return read_config(**settings)
@@ -275,12 +291,12 @@ def settings_of(variant, data, setting, seed):
 
 def _one(path, variant, config, data, tell):
     """What one training measured, from a file or from the training itself."""
-    folders = [*(data.photographs if "photographs" in variant.learned else ())]
-    folders += [data.people] if "people" in variant.learned else []
     run = {
         "settings": dataclasses.asdict(config),
-        "learned": [Path(folder).name for folder in folders],
+        "learned": list(variant.learned),
+        "pictures": round(variant.share * PICTURES),
         "records": _sizes([data.people, *data.photographs]),
+        "started_from": _sum_of_shipped() if config.start_from == "shipped" else None,
     }
     run = json.loads(json.dumps(run))  # as a file gives it back
     if path.exists():
@@ -294,7 +310,8 @@ def _one(path, variant, config, data, tell):
     if found is None:
         tell(f"{path.parent.name}: {variant.title}, seed {config.seed}")
         began = time.monotonic()
-        measured = measure(_train(config, folders), data, config.batch_size)
+        seen = Seen(config, path.parent.parent / "features")
+        measured = measure(_train(config, seen.to_learn(variant, data)), data, seen)
         gc.collect()  # networks hold themselves in circles
         found = run | {"measured": measured, "seconds": round(time.monotonic() - began, 1)}
     with atomic_write(path) as file:
@@ -311,20 +328,113 @@ def _in_another_study(path, run):
     return None
 
 
-def _train(config, folders):
-    """The network after all steps: without `train`'s checkpoints, for it is a matter of minutes."""
+def _train(config, samples):
+    """The network after all steps; every seed draws the samples in an order of its own."""
     import keras
 
-    from hmrlib.data.feed import Feed
-    from hmrlib.training.trainer import build_model, open_data
+    from hmrlib.training.trainer import build_model
+
+    rng, count = np.random.default_rng(config.seed), len(samples["features"])
+    epochs = -(-config.steps * config.batch_size // count)
+    order = np.concatenate([rng.permutation(count) for _ in range(epochs)])
+
+    def batches():
+        for step in range(config.steps):
+            rows = order[step * config.batch_size : (step + 1) * config.batch_size]
+            yield ({name: values[rows] for name, values in samples.items()},)
 
     model = build_model(config)
-    with closing(Feed(open_data(config, folders)[0], 0, config.steps)) as feed:
-        stop = keras.callbacks.TerminateOnNaN()
-        past = model.fit(feed, shuffle=False, verbose=0, callbacks=[stop]).history
+    stop = keras.callbacks.TerminateOnNaN()
+    options = {"steps_per_epoch": config.steps, "shuffle": False, "verbose": 0}
+    past = model.fit(batches(), callbacks=[stop], **options).history
     if not np.isfinite(past["loss"]).all():
         raise StudyError(f"the loss is no number any more, with {config}: take a lower rate")
     return model.hmr
+
+
+class Seen:
+    """Samples with what an encoder saw in place of their pictures, kept in a folder.
+
+    Args:
+        config: `TrainConfig`; its encoder is the one that sees.
+        folder: for the files; made if it does not exist.
+    """
+
+    def __init__(self, config, folder):
+        self.config, self.folder, self.hmr = config, Path(folder), None
+
+    def to_learn(self, variant, data):
+        """What a variant learns from: `AdversarialModel`'s inputs, name -> (N, ...)."""
+        folders = [*(data.photographs if "photographs" in variant.learned else ())]
+        folders += [data.people] if "people" in variant.learned else []
+        each = round(variant.share * PICTURES / len(folders))
+        parts = [self.samples(folder, "train", each) for folder in folders]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def samples(self, source, split, count=None):
+        """The first samples of some records: augmented ones to learn from, or all to be judged on.
+
+        Args:
+            source: folder of records.
+            split: "train" or "validation".
+            count: of the augmented ones; the records begin anew when they have all been seen. None:
+                each once, as it is.
+
+        Returns:
+            dict, name -> (N, ...) array: labels of `MixedDataset`, and `features`.
+        """
+        from hmrlib.data.pipeline import NONE, Augmentation, MixedDataset
+        from hmrlib.io import read_npz
+
+        config = self.config
+        names = ("encoder", "encoder_weights", "start_from", "size", "keypoint_maps")
+        key = [str(source), count, config.augmentation, *(getattr(config, n) for n in names)]
+        key += [_sum_of_shipped()] if config.start_from == "shipped" else []
+        key = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+        path = self.folder / f"{Path(source).name}-{split}-{key}.npz"
+        if path.exists():
+            return read_npz(path)
+        options = {"crop": config.size, "split": split}
+        if count is None:
+            mixed = MixedDataset(str(source), SEEN_TOGETHER, once=True, **options)
+        else:
+            changes = config.augmentation
+            augmentation = NONE if changes is None else Augmentation(**changes)
+            mixed = MixedDataset(
+                str(source), SEEN_TOGETHER, 0, augmentation, _real_poses(), **options
+            )
+        steps = len(mixed) if count is None else -(-count // SEEN_TOGETHER)
+        parts = [self._see(mixed[step]) for step in tqdm(range(steps), path.stem, disable=None)]
+        found = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.savez(file, **found)
+        return found
+
+    def _see(self, batch):
+        """A batch without its pictures, but with features."""
+        from hmrlib.training.trainer import build_model
+
+        if self.hmr is None:
+            self.hmr = build_model(self.config).hmr
+        images = batch.pop("image").astype("float32")
+        return batch | {"features": self.hmr.encoder.predict_on_batch(images)}
+
+
+@functools.cache
+def _sum_of_shipped():
+    """By which the network that comes with the package is known."""
+    from hmrlib.training.checkpoint import SHIPPED
+
+    return hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:12]
+
+
+@functools.cache
+def _real_poses():
+    """Poses for the adversary."""
+    from hmrlib.motion.prior import load_prior
+
+    return load_prior().sample(4096, 0)
 
 
 def _sizes(folders):
@@ -343,7 +453,7 @@ def read_run(path):
     try:
         found = json.loads(Path(path).read_text("utf-8"))
         numbers = [float(value) for value in found["measured"].values()]
-        if not numbers or not {"settings", "learned", "records", "seconds"} <= found.keys():
+        if not numbers or not {"settings", "learned", "pictures", "records"} <= found.keys():
             raise ValueError("no numbers, or no settings")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StudyError(
@@ -352,38 +462,26 @@ def read_run(path):
     return found
 
 
-def measure(hmr, data, batch_size=32):
+def measure(hmr, data, seen):
     """Errors of a network on people whom it never saw, the split "validation".
 
     Args:
         hmr: `HMR`.
         data: `StudyData`.
+        seen: `Seen` by its encoder.
 
     Returns:
         dict by names of `MEASURES`; what no label tells is left out.
     """
-    from hmrlib.data.pipeline import MixedDataset
-    from hmrlib.evaluation.validation import validate
+    from hmrlib.evaluation.validation import recover_batch, validate
 
-    options = {"crop": hmr.size, "split": "validation", "once": True}
-    people = MixedDataset(str(data.people), batch_size, **options)
-    found = validate(hmr, people)
-    beyond = [
-        beyond_limits(hmr.recover(people[i]["image"], *_box(hmr, people[i]))[-1].rotations)
-        for i in range(len(people))
-    ]
-    found["beyond_limits"] = 100 * float(np.concatenate(beyond).mean())
+    people = seen.samples(data.people, "validation")
+    found = validate(hmr, [people])
+    found["beyond_limits"] = 100 * float(beyond_limits(recover_batch(hmr, people).rotations).mean())
     if data.photographs:
-        folders = dict.fromkeys(map(str, data.photographs), 1.0)
-        own = [validate(hmr, MixedDataset(folder, batch_size, **options)) for folder in folders]
-        found["photographs_pck"] = float(np.mean([errors["pck"] for errors in own]))
+        judged = [seen.samples(folder, "validation") for folder in data.photographs]
+        found["photographs_pck"] = float(np.mean([validate(hmr, [one])["pck"] for one in judged]))
     return {name: found[name] for name in MEASURES if np.isfinite(found.get(name, np.nan))}
-
-
-def _box(hmr, batch):
-    from hmrlib.camera import crop_box
-
-    return [np.asarray(crop_box(batch, hmr.size))] if hmr.box_input else []
 
 
 def beyond_limits(rotations, tolerance=TOLERANCE):
@@ -444,6 +542,25 @@ def read_study(study, out, seeds=SEEDS):
     return measured
 
 
+def read_results(path=RESULTS):
+    """What all studies measured in the small setting, as `benchmarks/studies.py` gathers it.
+
+    Returns:
+        study's name -> as `run_study` returns it.
+
+    Raises:
+        StudyError: the file is missing or damaged.
+    """
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))["measured"]
+        for runs in (runs for one in found.values() for runs in one.values()):
+            if not np.isfinite([float(v) for run in runs for v in run.values()]).all():
+                raise ValueError("a number is missing")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StudyError(f"{path} has no results of studies: {error!r:.200}") from error
+    return found
+
+
 class PowerLaw(NamedTuple):
     """error = floor + scale n^-exponent, of n pictures."""
 
@@ -487,18 +604,14 @@ def fit_power_law(n, errors):
     return PowerLaw(float(floor), float(scale * n.max() ** exponent), exponent)
 
 
-def seen(study, setting=None):
-    """key -> pictures seen by a training of each variant of a study."""
-    settings = SMALL | (setting or {})
-    return {
-        key: settings["batch_size"] * max(1, round(settings["steps"] * variant.times))
-        for key, variant in study.variants.items()
-    }
+def learned_from(study):
+    """key -> pictures that each variant of a study learns from."""
+    return {key: round(variant.share * PICTURES) for key, variant in study.variants.items()}
 
 
-def laws(study, measured, setting=None):
+def laws(study, measured):
     """A `PowerLaw` of the first measure for each seed."""
-    pictures = seen(study, setting)
+    pictures = learned_from(study)
     n = [pictures[key] for key in measured]
     rows = np.array([[one[study.measures[0]] for one in runs] for runs in measured.values()])
     return [fit_power_law(n, errors) for errors in rows.T]
@@ -514,9 +627,9 @@ def table(study, measured, setting=None):
     names = _known(study, measured)
     heads = [MEASURES[name] for name in names]
     if study.law:
-        heads = ["pictures seen", *heads]
+        heads = ["pictures", *heads]
     lines = [f"| | {' | '.join(heads)} |", "|:--" + "|--:" * len(heads) + "|"]
-    pictures = seen(study, setting)
+    pictures = learned_from(study)
     for key, runs in measured.items():
         cells = [f"{pictures[key]:,}"] if study.law else []
         cells += [_cell(interval([run[name] for run in runs])) for name in names]
@@ -552,8 +665,8 @@ def _how(setting, seeds):
 
 
 def _law_text(study, measured, setting):
-    found = laws(study, measured, setting)
-    ten = 10 * max(seen(study, setting)[key] for key in measured)
+    found = laws(study, measured)
+    ten = 10 * max(learned_from(study)[key] for key in measured)
     more = interval([float(law(ten)) for law in found])
     exponents = interval([law.exponent for law in found])
     return (
@@ -563,11 +676,17 @@ def _law_text(study, measured, setting):
     )
 
 
-def plot(study, measured, figure=None, setting=None):
-    """A panel for each measure: every seed a dot, the mean and its interval; returns the figure."""
+def plot(study, measured, figure=None, setting=None, count=None):
+    """A panel for each measure: every seed a dot, the mean and its interval; returns the figure.
+
+    Args:
+        study, measured, setting: as for `table`.
+        figure: of Matplotlib, or a part of one, to draw into; None is a new one.
+        count: of measures; None is all.
+    """
     from matplotlib import pyplot as plt
 
-    names = _known(study, measured)
+    names = _known(study, measured)[:count]
     size = (3.0 * len(names) + 0.8, 0.45 * len(measured) + 1.3)
     figure = figure or plt.figure(figsize=(size[0], 2.8) if study.law else size)
     axes = np.atleast_1d(figure.subplots(1, len(names), sharey=not study.law))
@@ -591,18 +710,18 @@ def _draw_rows(axis, study, measured, values, setting):
 
 
 def _draw_law(axis, study, measured, values, setting):
-    pictures = seen(study, setting)
+    pictures = learned_from(study)
     for key, own in zip(measured, values, strict=True):
         one = interval(own)
         axis.plot([pictures[key]] * len(own), own, "o", color="0.6", markersize=4)
         axis.errorbar(pictures[key], one.mean, yerr=_error(one), fmt="D", color="C0", capsize=3)
-    axis.set(xlabel="pictures seen", xscale="log")
+    axis.set(xlabel="pictures", xscale="log")
 
 
 def _draw_fits(axis, study, measured, setting):
-    pictures = [seen(study, setting)[key] for key in measured]
+    pictures = [learned_from(study)[key] for key in measured]
     n = np.geomspace(min(pictures), 10 * max(pictures), 100)
-    for law in laws(study, measured, setting):
+    for law in laws(study, measured):
         axis.plot(n, law(n), color="C1", linewidth=1)
 
 

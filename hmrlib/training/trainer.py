@@ -154,6 +154,7 @@ def build_model(config, bare=False):
     keras.utils.set_random_seed(config.seed)
     given = None if bare or config.start_from else config.encoder_weights
     hmr, discriminator = HMR(config.network, encoder_weights=given), Discriminator()
+    hmr.encoder.trainable = not config.freeze_encoder
     model = AdversarialModel(hmr, discriminator, config)
     model.compile(
         build_optimizer(hmr, discriminator, config),

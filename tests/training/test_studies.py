@@ -17,7 +17,7 @@ from tests.sample_people import write_people
 TINY = {
     "encoder": "TinyEncoder",
     "encoder_weights": None,
-    "freeze_norm": False,
+    "start_from": None,
     "size": 32,
     "hidden": 16,
     "batch_size": 4,
@@ -34,6 +34,13 @@ STUDY = Study(
     },
     ("pa_mpjpe", "beyond_limits"),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studies, "PICTURES", 16)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +103,13 @@ def test_photographs_are_half_of_each_batch(tmp_path, data):
     both = StudyData(data.people, (write_people(tmp_path / "photos", 4, 4, 48),))
     study = Study("?", {"both": STUDY.variants["photographs"]}, ("photographs_pck",))
     measured = studies.run_study(study, tmp_path / "out", both, TINY, (0,), lambda line: None)
-    run = studies.read_run(tmp_path / "out" / "both-0.json")
-    assert run["settings"]["shares"] == [1.0, 1.0]
+    seen = studies.Seen(
+        studies.settings_of(study.variants["both"], both, TINY, 0), tmp_path / "features"
+    )
+    samples = seen.to_learn(study.variants["both"], both)
+    assert len(samples["features"]) == 16
+    parts = [seen.samples(folder, "train", 8) for folder in (*both.photographs, both.people)]
+    np.testing.assert_array_equal(samples["pose"], np.concatenate([part["pose"] for part in parts]))
     assert 0 <= measured["both"][0]["photographs_pck"] <= 100
 
 
@@ -140,7 +152,9 @@ def test_every_variant_is_a_training(name):
     """Its settings are valid, and it differs from the others, be it in what is learned."""
     study = studies.STUDIES[name]
     data = StudyData("people", ("photographs",), "resnet.weights.h5")
-    made = [(studies.settings_of(v, data, None, 0), v.learned) for v in study.variants.values()]
+    made = [
+        (studies.settings_of(v, data, None, 0), v.learned, v.share) for v in study.variants.values()
+    ]
     assert all(one not in made[:i] for i, one in enumerate(made))
     assert set(study.measures) <= set(studies.MEASURES)
 
@@ -166,16 +180,16 @@ def test_power_law_is_found_again(floor, scale, exponent):
 
 def test_table_of_pictures_tells_what_ten_times_more_would_give():
     study = studies.STUDIES["pictures"]
-    seen = studies.seen(study)
+    pictures = studies.learned_from(study)
     measured = {
         key: [{"pa_mpjpe": floor + 900 * n**-0.5} for floor in (50, 51, 52)]
-        for key, n in seen.items()
+        for key, n in pictures.items()
     }
     text = studies.table(study, measured)
-    expected = 51 + 900 * (10 * max(seen.values())) ** -0.5
+    expected = 51 + 900 * (10 * max(pictures.values())) ** -0.5
     found = re.search(r"PA-MPJPE, mm: ([\d.]+) \(", text).group(1)
     assert float(found) == pytest.approx(expected, abs=0.2)
-    assert f"| x1 | {seen['1']:,} |" in text
+    assert f"| all | {pictures['1']:,} |" in text
 
 
 def test_limits():
