@@ -165,6 +165,8 @@ def _study_command(commands):
     weights = "a ResNet50V2's .weights.h5; what needs it is else left out"
     study.add_argument("--weights", metavar="PATH", help=weights)
     study.add_argument("--people", metavar="N", type=int, default=2048, help="rendered; 2048")
+    pictures = "augmented views of them that each training learns from; 6144"
+    study.add_argument("--pictures", metavar="N", type=int, help=pictures)
     study.add_argument("--steps", metavar="N", type=int, help="of each training; 800")
     study.add_argument("--size", metavar="PIXELS", type=int, help="of a crop's side; 192")
     study.add_argument("--seeds", metavar="N", type=int, default=3, help="of each variant; 3")
@@ -412,7 +414,7 @@ def _study(options):
     people = options.out / f"people-{options.people}"
     render_people(options.people, 21, people, size=224, validation=256)
     data = studies.StudyData(people, tuple(options.records), options.weights)
-    given = {"steps": options.steps, "size": options.size}
+    given = {name: getattr(options, name) for name in ("pictures", "steps", "size")}
     setting = {name: value for name, value in given.items() if value is not None}
     for name, study in chosen.items():
         out = options.out / name

@@ -38,11 +38,11 @@ MEASURES = ERRORS | {
     "beyond_limits": "joints beyond limits, %",
     "photographs_pck": "PCK at 0.2 on photographs, %",
 }
-PICTURES = 6144  # that a training learns from, augmented before the encoder sees them
 SEEN_TOGETHER = 32
 # the encoder of the network that comes with the package, and a regressor of another width, so that
 # it begins anew
 SMALL = {
+    "pictures": 6144,  # that a training learns from, augmented before the encoder sees them
     "encoder": "EfficientNetLite0",
     "start_from": "shipped",
     "freeze_encoder": True,
@@ -78,7 +78,7 @@ class Variant:
         title: in the table.
         changes: to the common setting, by names of `TrainConfig`.
         learned: what it is trained on: "people" (rendered), "photographs", or both, half and half.
-        share: of `PICTURES`, that it learns from.
+        share: of the common setting's pictures, that it learns from.
         weights: whether the encoder begins from the file of weights that is given.
     """
 
@@ -249,7 +249,7 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
         study: `Study`.
         out: folder of this study.
         data: `StudyData`.
-        setting: dict, changes to `SMALL`.
+        setting: dict, changes to `SMALL`, which are settings of a training and `pictures`.
         seeds: one training of each variant for each.
         tell: function of a line of text, called before each training; on a screen a bar says how
             long the rest will take.
@@ -269,12 +269,12 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
             tell(f"left out: {variant.title}, which needs {lack}")
         else:
             todo |= {(key, seed): variant for seed in seeds}
-    measured = {key: [] for key, _ in todo}
+    measured, pictures = {key: [] for key, _ in todo}, learned_from(study, setting)
     with locked(out):
         for (key, seed), variant in tqdm(todo.items(), unit="training", disable=None):
             config = settings_of(variant, data, setting, seed)
-            path = out / f"{key}-{seed}.json"
-            measured[key].append(_one(path, variant, config, data, tell))
+            path, count = out / f"{key}-{seed}.json", pictures[key]
+            measured[key].append(_one(path, variant, count, config, data, tell))
     if not measured:
         raise StudyError("no variant of this study can be run: give what the lines above name")
     return measured
@@ -283,18 +283,19 @@ def run_study(study, out, data, setting=None, seeds=SEEDS, tell=print):
 def settings_of(variant, data, setting, seed):
     """The checked settings of one run: the small ones, with a variant's changes and a seed."""
     settings = SMALL | (setting or {}) | variant.changes | {"seed": seed}
+    del settings["pictures"]
     settings["warmup"] = min(settings["warmup"], settings["steps"] // 4)
     if variant.weights:
         settings["encoder_weights"] = str(data.weights)
     return read_config(**settings)
 
 
-def _one(path, variant, config, data, tell):
-    """What one training measured, from a file or from the training itself."""
+def _one(path, variant, count, config, data, tell):
+    """What one training from `count` pictures measured, from a file or from the training itself."""
     run = {
         "settings": dataclasses.asdict(config),
         "learned": list(variant.learned),
-        "pictures": round(variant.share * PICTURES),
+        "pictures": count,
         "records": _sizes([data.people, *data.photographs]),
         "started_from": _sum_of_shipped() if config.start_from == "shipped" else None,
     }
@@ -311,7 +312,7 @@ def _one(path, variant, config, data, tell):
         tell(f"{path.parent.name}: {variant.title}, seed {config.seed}")
         began = time.monotonic()
         seen = Seen(config, path.parent.parent / "features")
-        measured = measure(_train(config, seen.to_learn(variant, data)), data, seen)
+        measured = measure(_train(config, seen.to_learn(variant, data, count)), data, seen)
         gc.collect()  # networks hold themselves in circles
         found = run | {"measured": measured, "seconds": round(time.monotonic() - began, 1)}
     with atomic_write(path) as file:
@@ -363,11 +364,11 @@ class Seen:
     def __init__(self, config, folder):
         self.config, self.folder, self.hmr = config, Path(folder), None
 
-    def to_learn(self, variant, data):
-        """What a variant learns from: `AdversarialModel`'s inputs, name -> (N, ...)."""
+    def to_learn(self, variant, data, count):
+        """What a variant learns from: `AdversarialModel`'s inputs, name -> (count, ...)."""
         folders = [*(data.photographs if "photographs" in variant.learned else ())]
         folders += [data.people] if "people" in variant.learned else []
-        each = round(variant.share * PICTURES / len(folders))
+        each = round(count / len(folders))
         parts = [self.samples(folder, "train", each) for folder in folders]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -604,14 +605,15 @@ def fit_power_law(n, errors):
     return PowerLaw(float(floor), float(scale * n.max() ** exponent), exponent)
 
 
-def learned_from(study):
+def learned_from(study, setting=None):
     """key -> pictures that each variant of a study learns from."""
-    return {key: round(variant.share * PICTURES) for key, variant in study.variants.items()}
+    count = (SMALL | (setting or {}))["pictures"]
+    return {key: round(variant.share * count) for key, variant in study.variants.items()}
 
 
-def laws(study, measured):
+def laws(study, measured, setting=None):
     """A `PowerLaw` of the first measure for each seed."""
-    pictures = learned_from(study)
+    pictures = learned_from(study, setting)
     n = [pictures[key] for key in measured]
     rows = np.array([[one[study.measures[0]] for one in runs] for runs in measured.values()])
     return [fit_power_law(n, errors) for errors in rows.T]
@@ -629,7 +631,7 @@ def table(study, measured, setting=None):
     if study.law:
         heads = ["pictures", *heads]
     lines = [f"| | {' | '.join(heads)} |", "|:--" + "|--:" * len(heads) + "|"]
-    pictures = learned_from(study)
+    pictures = learned_from(study, setting)
     for key, runs in measured.items():
         cells = [f"{pictures[key]:,}"] if study.law else []
         cells += [_cell(interval([run[name] for run in runs])) for name in names]
@@ -657,16 +659,18 @@ def _cell(one):
 def _how(setting, seeds):
     s = SMALL | (setting or {})
     between = " and the 95 % interval of Student's t over them" if seeds > 1 else ""
+    shipped = " of the network that comes with the package" if s["start_from"] == "shipped" else ""
     return (
-        f"Small setting, where the row does not say otherwise: {s['encoder']}, {s['size']} px, "
-        f"{s['steps']} steps of {s['batch_size']} pictures. Mean of {seeds} seeds{between}; "
-        "rendered people whom no training saw."
+        f"Where the row does not say otherwise: the encoder{shipped} ({s['encoder']}, {s['size']} "
+        f"px) is held, and a regressor learns {s['steps']} steps of {s['batch_size']} from "
+        f"{s['pictures']:,} pictures. Mean of {seeds} seeds{between}; judged on rendered people "
+        "whom no training saw."
     )
 
 
 def _law_text(study, measured, setting):
-    found = laws(study, measured)
-    ten = 10 * max(learned_from(study)[key] for key in measured)
+    found = laws(study, measured, setting)
+    ten = 10 * max(learned_from(study, setting)[key] for key in measured)
     more = interval([float(law(ten)) for law in found])
     exponents = interval([law.exponent for law in found])
     return (
@@ -710,7 +714,7 @@ def _draw_rows(axis, study, measured, values, setting):
 
 
 def _draw_law(axis, study, measured, values, setting):
-    pictures = learned_from(study)
+    pictures = learned_from(study, setting)
     for key, own in zip(measured, values, strict=True):
         one = interval(own)
         axis.plot([pictures[key]] * len(own), own, "o", color="0.6", markersize=4)
@@ -719,9 +723,9 @@ def _draw_law(axis, study, measured, values, setting):
 
 
 def _draw_fits(axis, study, measured, setting):
-    pictures = [learned_from(study)[key] for key in measured]
+    pictures = [learned_from(study, setting)[key] for key in measured]
     n = np.geomspace(min(pictures), 10 * max(pictures), 100)
-    for law in laws(study, measured):
+    for law in laws(study, measured, setting):
         axis.plot(n, law(n), color="C1", linewidth=1)
 
 

@@ -15,6 +15,7 @@ from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.sample_people import write_people
 
 TINY = {
+    "pictures": 16,
     "encoder": "TinyEncoder",
     "encoder_weights": None,
     "start_from": None,
@@ -34,13 +35,6 @@ STUDY = Study(
     },
     ("pa_mpjpe", "beyond_limits"),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studies, "PICTURES", 16)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +100,7 @@ def test_photographs_are_half_of_each_batch(tmp_path, data):
     seen = studies.Seen(
         studies.settings_of(study.variants["both"], both, TINY, 0), tmp_path / "features"
     )
-    samples = seen.to_learn(study.variants["both"], both)
+    samples = seen.to_learn(study.variants["both"], both, 16)
     assert len(samples["features"]) == 16
     parts = [seen.samples(folder, "train", 8) for folder in (*both.photographs, both.people)]
     np.testing.assert_array_equal(samples["pose"], np.concatenate([part["pose"] for part in parts]))
