@@ -51,7 +51,8 @@ def main(arguments=None):
     measured, runs = gather(parser.parse_args(arguments).out)
     check_setting(runs)
     seconds = {
-        json.dumps([run["settings"], run["learned"]]): run["seconds"] for run in runs.values()
+        json.dumps([run["settings"], run["learned"], run["pictures"]]): run["seconds"]
+        for run in runs.values()
     }
     records = next(iter(runs.values()))["records"]
     how = {"setting": studies.SMALL, "records": records, "trainings": len(seconds)}
@@ -60,6 +61,11 @@ def main(arguments=None):
     tables = [
         f"## {name}\n\n{studies.table(studies.STUDIES[name], measured[name])}" for name in measured
     ]
+    setting = {
+        name: f"{value:,}" if type(value) is int else value for name, value in studies.SMALL.items()
+    }
+    rows = [f"| {name} | {value} |" for name, value in setting.items()]
+    tables = ["\n".join(["| setting | value |", "|:--|:--|", *rows, ""]), *tables]
     samples = ", ".join(f"{count:,} of {name}" for name, count in records.items())
     head = (
         "# Studies\n\nWritten by `python benchmarks/studies.py`, of what `hmr study` measured: "

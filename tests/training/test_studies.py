@@ -10,6 +10,7 @@ from hmrlib import skeleton
 from hmrlib.cli import main
 from hmrlib.geometry import axis_angle_to_matrix
 from hmrlib.training import studies
+from hmrlib.training.checkpoint import load_model
 from hmrlib.training.studies import Study, StudyData, StudyError, Variant
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.sample_people import write_people
@@ -151,6 +152,33 @@ def test_every_variant_is_a_training(name):
     ]
     assert all(one not in made[:i] for i, one in enumerate(made))
     assert set(study.measures) <= set(studies.MEASURES)
+
+
+def test_the_regressor_begins_anew():
+    """The network that ships has another width, so that its encoder alone is taken."""
+    shipped = load_model().config
+    assert studies.SMALL["encoder"] == shipped.encoder and studies.SMALL["size"] == shipped.size
+    assert studies.SMALL["hidden"] != shipped.hidden
+
+
+def test_results_that_come_with_the_package():
+    """Every study has been made, of every variant that needs no file, from all seeds."""
+    results = studies.read_results()
+    assert list(results) == list(studies.STUDIES)
+    for name, study in studies.STUDIES.items():
+        assert list(results[name]) == [k for k, v in study.variants.items() if not v.weights]
+        assert all(len(runs) == len(studies.SEEDS) for runs in results[name].values())
+        assert studies.table(study, results[name]).count("\n| ") == 1 + len(results[name])
+    about = json.loads(studies.RESULTS.read_text("utf-8"))["how"]
+    assert about["setting"] == studies.SMALL  # what the tables say of it
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"measured": {"a": {"b": [{"pck": "x"}]}}}', None])
+def test_damaged_results_are_told(tmp_path, text):
+    if text is not None:
+        (tmp_path / "studies.json").write_text(text, "utf-8")
+    with pytest.raises(StudyError, match=r"studies\.json has no results of studies"):
+        studies.read_results(tmp_path / "studies.json")
 
 
 def test_interval_is_students_t():

@@ -117,6 +117,19 @@ def test_leaves_all_that_it_should(run, config):
         np.testing.assert_allclose(hmr.recover(images)[-1].theta, expected, atol=1e-5)
 
 
+def test_encoder_can_be_held(tmp_path, config, records):
+    """It keeps its first weights, the regressor does not, and a training goes on from there."""
+    held = changed(config, freeze_encoder=True, freeze_norm=True, steps=2, overlays=0)
+    first = build_model(held).hmr
+    hmr = train(held, [records], tmp_path / "held")
+    for before, after in zip(first.encoder.variables, hmr.encoder.variables, strict=True):
+        np.testing.assert_array_equal(before.value, after.value)
+    assert not np.array_equal(
+        first.regressor.trainable_variables[0], hmr.regressor.trainable_variables[0]
+    )
+    assert train(changed(held, steps=4), [records], tmp_path / "held", resume=True)
+
+
 def test_starts_from_a_trained_network(tmp_path, run, config, records):
     """... of pictures of another size, and learns from there on."""
     further = changed(
