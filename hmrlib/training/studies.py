@@ -720,6 +720,9 @@ def _draw_law(axis, study, measured, values, setting):
         axis.plot([pictures[key]] * len(own), own, "o", color="0.6", markersize=4)
         axis.errorbar(pictures[key], one.mean, yerr=_error(one), fmt="D", color="C0", capsize=3)
     axis.set(xlabel="pictures", xscale="log")
+    ticks = [pictures[key] for key in measured]
+    axis.set_xticks(ticks, [f"{count:,}" for count in ticks], rotation=30)
+    axis.minorticks_off()
 
 
 def _draw_fits(axis, study, measured, setting):
