@@ -1007,6 +1007,28 @@ def index(path):
     )
 
 
+def _study_files():
+    run = {
+        "settings": {"encoder": "EfficientNetLite0", "steps": 800, "seed": 0},
+        "learned": ["people"],
+        "pictures": 6144,
+        "records": {"people-2048": 2048},
+        "started_from": None,
+        "measured": {"pa_mpjpe": 107.25, "pck": 70.0},
+        "seconds": 51.5,
+    }
+    return [{"run.json": json.dumps(run).encode()}]
+
+
+@reader(_study_files, *JSON, errors=("hmrlib.training.studies:StudyError",))
+def study_run(path):
+    """What a training of a study measured."""
+    from hmrlib.training.studies import interval, read_run
+
+    measured = read_run(path)["measured"]
+    return measured, interval(list(measured.values())).mean
+
+
 def _viewer_files():
     both = {"betas": [0.5, -1.0], "pose": [0.1] * 72}
     return [

@@ -453,14 +453,23 @@ def read_run(path):
     """
     try:
         found = json.loads(Path(path).read_text("utf-8"))
-        numbers = [float(value) for value in found["measured"].values()]
-        if not numbers or not {"settings", "learned", "pictures", "records"} <= found.keys():
-            raise ValueError("no numbers, or no settings")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if not {"settings", "learned", "pictures", "records"} <= found.keys():
+            raise ValueError("no settings")
+        _check_numbers(found["measured"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StudyError(
             f"{path} is no run of a study ({error!r:.200}): remove it, and it is made again"
         ) from error
     return found
+
+
+def _check_numbers(measured):
+    """Every measure is a finite number, and there is one."""
+    for name, value in measured.items():
+        if type(value) not in (int, float) or not abs(value) < 1e9:
+            raise ValueError(f"{name} is {value!r:.50}")
+    if not measured:
+        raise ValueError("no numbers")
 
 
 def measure(hmr, data, seen):
@@ -555,9 +564,9 @@ def read_results(path=RESULTS):
     try:
         found = json.loads(Path(path).read_text("utf-8"))["measured"]
         for runs in (runs for one in found.values() for runs in one.values()):
-            if not np.isfinite([float(v) for run in runs for v in run.values()]).all():
-                raise ValueError("a number is missing")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            for run in runs:
+                _check_numbers(run)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StudyError(f"{path} has no results of studies: {error!r:.200}") from error
     return found
 
