@@ -50,6 +50,7 @@ map: .venv/ready ## draw the map of the package in CONTRIBUTING.md anew
 
 body: .venv/ready ## learn the body again from MakeHuman's CC0 data (resumes where it was stopped)
 	$(BIN)/hmr body build
+	$(PY) -c "from hmrlib.people.bodies import write_coarse; write_coarse()"
 
 bench: .venv/backends ## measure the body model beside other packages, the rasteriser, and the viewers
 	$(PY) benchmarks/body.py

@@ -13,14 +13,14 @@ from hmrlib.body.files import default_path, read_model
 from hmrlib.body.keypoints import keypoint_matrix, landmark_vertices
 from hmrlib.body.kinematics import Weights, joint_motions, linear_blend_skinning, pose_feature
 from hmrlib.data import records
-from hmrlib.io import read_npz
-from hmrlib.people.measures import measure, select
+from hmrlib.io import atomic_write, read_npz
+from hmrlib.people.measures import coarsen, measure, select
 from hmrlib.skeleton import PARENTS
 
 COLUMNS = 512  # numbers of the bodies' vertices that are computed for all people together
 # Fewer vertices do where fewer pixels are: for people seen at no more than NEAR pixels a metre.
 NEAR = 160
-COARSE = Path(__file__).parent / "assets" / "coarse.npz"  # `measures.coarsen` of the shipped body
+COARSE = Path(__file__).parent / "assets" / "coarse.npz"  # see `write_coarse`
 
 
 @lru_cache(maxsize=1)
@@ -37,6 +37,13 @@ def measurements(is_near=True):
         return measure(body_arrays())
     coarse = read_npz(COARSE)
     return select(measurements(), coarse["kept"], coarse["faces"])
+
+
+def write_coarse(path=COARSE, count=2400):
+    """Choose the few vertices anew: for after the shipped body has been learned again."""
+    few = coarsen(measurements(), count)
+    with atomic_write(path) as file:
+        np.savez_compressed(file, kept=np.uint16(few.kept), faces=np.uint16(few.faces))
 
 
 class Surface(NamedTuple):
