@@ -30,10 +30,12 @@ import numpy as np
 from keras import ops
 
 from hmrlib.data.pipeline import MixedDataset
-from hmrlib.evaluation.validation import compare, table
+from hmrlib.evaluation.validation import compare, recover_batch, table
+from hmrlib.geometry import axis_angle_to_matrix
+from hmrlib.io import atomic_write
 from hmrlib.network.hmr import HMR, KEYPOINTS
 from hmrlib.people import render_people
-from hmrlib.skeleton import KEYPOINT_SETS
+from hmrlib.skeleton import JOINT_NAMES, KEYPOINT_SETS, POSES, pose_from_degrees
 from hmrlib.training.checkpoint import load_model
 from hmrlib.training.config import read_config
 from hmrlib.training.trainer import build_model, train
@@ -220,8 +222,81 @@ def shipped(options):
         count = sum(map(len, mixed.sources))
         text += f"\n{name} ({count}):\n\n{table(compare(hmr, mixed))}\n"
         text += f"\n{limbs(hmr, mixed)}\n"
+    folder = options.out / "standing"
+    with atomic_write(options.out / "standing.npz") as file:
+        np.savez(file, pose=standing_poses(4000))
+    render_people(768, 13, folder, size=hmr.size, library=options.out / "standing.npz")
+    text += f"\n{standing(hmr, folder)}\n"
     print(text)
     (HERE / "network_shipped.md").write_text(text, "utf-8")
+
+
+STRAIGHT = 10.0  # degrees, that a knee of who stands may be bent
+UPRIGHT = 25.0  # degrees, that a hip of who stands may be turned
+
+
+def standing(hmr, folder):
+    """A table of what the network makes of people who stand: are legs straight, sizes apart?
+
+    Stature is that of the body at rest, of its betas alone. Proportion: from hip to ankle, by the
+    distance from the hips' middle to the neck.
+    """
+    mixed = MixedDataset(folder, 64, crop=hmr.size, split="train", once=True)
+    batches = [mixed[step] for step in range(len(mixed))]
+    found = [recover_batch(hmr, batch) for batch in batches]
+    betas = [np.concatenate([batch["betas"] for batch in batches])]
+    betas.append(np.concatenate([one.betas for one in found]))
+    pose = np.concatenate([batch["pose"] for batch in batches])
+    turned = [ops.convert_to_numpy(axis_angle_to_matrix(pose))]
+    turned.append(np.concatenate([one.rotations for one in found]))
+    knees, hips = (
+        [JOINT_NAMES.index(f"{side}_{joint}") for side in ("left", "right")]
+        for joint in ("knee", "hip")
+    )
+    true, ours = (angles(each) for each in turned)  # (N, 24) degrees
+    stands = (true[:, knees] < STRAIGHT).all(axis=1) & (true[:, hips] < UPRIGHT).all(axis=1)
+    apart = angles(np.swapaxes(turned[0], 2, 3) @ turned[1])[stands][:, knees]
+    sizes = [proportions(hmr.body, each[stands]) for each in betas]
+    rows = {
+        "knees bent, degrees: true": f"{true[stands][:, knees].mean():.1f}",
+        "knees bent, degrees: network": f"{ours[stands][:, knees].mean():.1f}",
+        "knees' error, degrees": f"{apart.mean():.1f}",
+    }
+    for name, own, theirs in zip(("stature", "leg by trunk"), *sizes, strict=True):
+        ratio, correlation = theirs.std() / own.std(), np.corrcoef(own, theirs)[0, 1]
+        rows[f"{name}: spread, network by true"] = f"{ratio:.2f}"
+        rows[f"{name}: correlation with the true"] = f"{correlation:.2f}"
+    lines = ["| | |", "|:--|--:|", *(f"| {name} | {cell} |" for name, cell in rows.items())]
+    return "\n".join([f"Rendered people who stand ({stands.sum()} of {len(stands)}):", "", *lines])
+
+
+def standing_poses(count):
+    """People who stand at ease: arms anywhere, trunk and legs nearly straight. (count, 24, 3)."""
+    rng = np.random.default_rng(0)
+    poses = np.repeat(pose_from_degrees(POSES["standing"])[None], count, axis=0)
+    loose = np.full(24, 0.05)  # radians
+    loose[[JOINT_NAMES.index(f"{side}_shoulder") for side in ("left", "right")]] = 0.5
+    loose[[JOINT_NAMES.index(f"{side}_elbow") for side in ("left", "right")]] = 0.4
+    loose[0] = 0
+    return (poses + rng.normal(size=poses.shape) * loose[:, None]).astype(np.float32)
+
+
+def angles(matrices):
+    """By how much rotations (..., 3, 3) turn, degrees (...)."""
+    cosine = (np.trace(matrices, axis1=-2, axis2=-1) - 1) / 2
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def proportions(body, betas):
+    """Stature, metres, and the leg's length by the trunk's, of bodies at rest: (N,) each."""
+    rest = body(betas, np.zeros((len(betas), 24, 3), np.float32))
+    vertices, joints = ops.convert_to_numpy(rest.vertices), ops.convert_to_numpy(rest.joints)
+    hip, ankle, neck = (
+        joints[:, JOINT_NAMES.index(name)] for name in ("left_hip", "left_ankle", "neck")
+    )
+    middle = (hip + joints[:, JOINT_NAMES.index("right_hip")]) / 2
+    leg, trunk = np.linalg.norm(hip - ankle, axis=1), np.linalg.norm(neck - middle, axis=1)
+    return np.ptp(vertices[..., 1], axis=1), leg / trunk
 
 
 LIMBS = ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
