@@ -264,7 +264,7 @@ def settle_live(page):
 
 def settle_explorer(page):
     """Wait until the explorer's canvas shows a body and stands still: two pictures alike."""
-    stage = page.locator(".hmr-explorer .hmr-stage").first
+    stage = page.locator(".hmr-explorer .hmr-picture").first
     stage.locator("canvas").wait_for()
     return steady(stage, lambda picture: silhouette(picture).mean() > 0.02)
 

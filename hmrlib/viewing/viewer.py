@@ -196,9 +196,9 @@ class Link(anywidget.AnyWidget):
     .hmr-explorer .hmr-head { font-weight: 600; font-size: 13px; line-height: 20px; }
     .hmr-explorer .widget-html-content { line-height: 1.4; font-size: 12px; }
     .hmr-explorer button { min-width: max-content; padding: 0 8px; }
-    .hmr-explorer .hmr-stage { background: radial-gradient(circle at 50% 35%, #fff, #e9edf2);
+    .hmr-explorer .hmr-picture { background: radial-gradient(circle at 50% 35%, #fff, #e9edf2);
       border-radius: 6px; } /* unclipped: a round clip costs software GL 10 ms a frame */
-    .hmr-explorer .hmr-stage canvas { display: block; width: 100% !important;
+    .hmr-explorer .hmr-picture canvas { display: block; width: 100% !important;
       height: auto !important; } /* pythreejs sets its size in pixels */
     .hmr-explorer .widget-slider .noUi-connects { background: linear-gradient(to right,
       #d5dbe1 var(--low, 25%), #7fb2dc var(--low, 25%) var(--high, 75%),
@@ -411,7 +411,7 @@ class Explorer(widgets.VBox):
         )
         self.legend = widgets.HTML()
         stage = widgets.Box([self._renderer], layout={"display": "block", "overflow": "hidden"})
-        stage.add_class("hmr-stage")
+        stage.add_class("hmr-picture")
         # as wide as it is drawn, if the window lets it be, and shows all of its height
         wide = f"min({width}px, 100%, {75 * width // height}vh)"
         return widgets.VBox([stage, self.legend], layout={"width": wide, "flex": "0 0 auto"})

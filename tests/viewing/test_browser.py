@@ -389,7 +389,7 @@ def test_app_fills_windows_from_a_phones_to_a_wide_one(chromium, app):
         page.set_viewport_size({"width": width, "height": height})
         seen = browser.silhouette(browser.settle_explorer(page))
         assert not seen[:, [0, -1]].any() and not seen[[0, -1]].any()  # the whole body
-        stage = page.locator(".hmr-stage").bounding_box()
+        stage = page.locator(".hmr-picture").bounding_box()
         assert stage["height"] < height and stage["x"] + stage["width"] < width
         sliders = page.locator(".hmr-explorer .widget-slider")
         boxes = [sliders.nth(i).bounding_box() for i in range(sliders.count())]
