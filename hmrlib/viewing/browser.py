@@ -103,7 +103,9 @@ def open_page(browser, url, size=(1280, 860), **options):
     page.on("request", request)
     received = page.seen["received"]
     page.on("websocket", lambda s: s.on("framereceived", lambda data: received.append(len(data))))
-    page.goto(url)
+    answer = page.goto(url)
+    if answer is not None and not answer.ok:  # None: a page that is a file
+        raise RuntimeError(f"{url}: {answer.status} {answer.status_text}")
     return page
 
 

@@ -359,7 +359,8 @@ def test_explorer_in_the_notebook(chromium, lab, body):
 
 @pytest.fixture(scope="module")
 def app():
-    with browser.app() as url:
+    """The app, with room for the page of each test: a kernel outlives a page that a test closes."""
+    with browser.app(pages=8) as url:
         yield url
 
 
