@@ -106,11 +106,12 @@ def world_transforms(rotations, joints, parents):
     Returns:
         rotations (B, K, 3, 3) in the world, and positions (B, K, 3) of the posed joints, metres.
     """
-    world = [rotations[:, 0]]
-    posed = [joints[:, 0]]
+    rotations, joints = ops.unstack(rotations, axis=1), ops.unstack(joints, axis=1)
+    world = [rotations[0]]
+    posed = [joints[0]]
     for joint, parent in enumerate(parents[1:], start=1):
-        bone = joints[:, joint] - joints[:, parent]
-        world.append(ops.matmul(world[parent], rotations[:, joint]))
+        bone = joints[joint] - joints[parent]
+        world.append(ops.matmul(world[parent], rotations[joint]))
         posed.append(posed[parent] + _rotate(world[parent], bone))
     return ops.stack(world, axis=1), ops.stack(posed, axis=1)
 
@@ -132,7 +133,7 @@ def relative_transforms(world, posed, joints):
 
 def _rotate(rotations, vectors):
     """R v: (..., 3, 3) x (..., 3) -> (..., 3)."""
-    return ops.sum(rotations * vectors[..., None, :], axis=-1)
+    return ops.sum(rotations * ops.expand_dims(vectors, -2), axis=-1)
 
 
 def posed_body(

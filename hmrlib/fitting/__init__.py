@@ -443,7 +443,7 @@ def _step(state, found, damping, free, evaluate):
 
 
 @lru_cache(maxsize=16)
-def _compiled(owner, matrix, backend, fuse=True):
+def _compiled(owner, matrix, backend):
     """`_evaluate`, `_step` and `_place`, compiled where the backend can.
 
     Args:
@@ -456,7 +456,7 @@ def _compiled(owner, matrix, backend, fuse=True):
 
         # XLA makes one pass over memory of the kinematics, but its matrix products and Cholesky
         # factors of many small matrices are several times slower than TensorFlow's own
-        moved = tf.function(moved, jit_compile=fuse, autograph=False)
+        moved = tf.function(moved, jit_compile=True, autograph=False)
     place = partial(_place, moved, matrix)
 
     def evaluate(state, rest, *problem):
@@ -776,7 +776,7 @@ def improve(body, sight, camera, start, stages, prior=None, trace=None):
     while begin < count:
         size = _chunk(count - begin)
         part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
-        kind = model.owner, model.matrix, keras.backend.backend(), _fuses(size)
+        kind = model.owner, model.matrix, keras.backend.backend()
         begin_at, *tools = _compiled_walk(*kind)
         here = begin_at(to_tensor(pose[part]), to_tensor(betas[part]))
         here = here._replace(translation=to_tensor(translation[part]))
@@ -821,9 +821,9 @@ def _in_stages(here, stages, tools, rest, seen, mixture):
 
 
 @lru_cache(maxsize=16)
-def _compiled_walk(owner, matrix, backend, fuse):
+def _compiled_walk(owner, matrix, backend):
     """`_state`, `_evaluate`, `_walk_inside` and `_place`, compiled, see `_compiled`."""
-    evaluate, step, place = _compiled(owner, matrix, backend, fuse)
+    evaluate, step, place = _compiled(owner, matrix, backend)
     walk, begin = partial(_walk_inside, evaluate, step), _state
     if backend == "tensorflow":
         import tensorflow as tf
@@ -1017,8 +1017,12 @@ def _relaxed_points(model, betas):
     """Keypoints (K, 3) of the relaxed body of one shape (1, n), NumPy."""
     state = _state(np.zeros((1, NUM_JOINTS, 3)), betas)
     state = state._replace(angles=ops.convert_to_tensor(RELAXED[None]))
-    _, _, place = _compiled(model.owner, model.matrix, keras.backend.backend(), fuse=False)
-    points, _, _ = place(state, tuple(map(ops.convert_to_tensor, model.rest)))
+    points, _, _ = _place(
+        partial(kinematics, owner=model.owner),  # once: compiling would take longer
+        None if model.matrix is None else np.array(model.matrix, "float32"),
+        state,
+        tuple(map(ops.convert_to_tensor, model.rest)),
+    )
     return ops.convert_to_numpy(points)[0].astype(float)
 
 
@@ -1045,10 +1049,6 @@ def _chunk(count):
     if count >= CHUNKS[0]:
         return CHUNKS[0]
     return min(size for size in CHUNKS if size > CHUNKS[-1] or count <= CHUNKS[-1])
-
-
-def _fuses(size):
-    return size > CHUNKS[-1]
 
 
 def _walk(here, evaluate, step, free, steps, given):
@@ -1081,7 +1081,7 @@ def _descend(
     with tqdm(total=count, desc="fitting", unit="frame", disable=not progress) as bar:
         while begin < count:
             size = _chunk(count - begin)
-            kind = model.owner, model.matrix, keras.backend.backend(), _fuses(size)
+            kind = model.owner, model.matrix, keras.backend.backend()
             evaluate, step, place = _compiled(*kind)
             part = np.minimum(np.arange(begin, begin + size), count - 1)  # filled up with the last
             here = State(*(ops.take(array, part, axis=0) for array in state))
