@@ -121,10 +121,7 @@ def measure(body):
         girth[number] = 2 * np.pi * radius
 
     marks = landmark_vertices(body.v_template, weights)
-    skull = v[share("head") > 0.5]
-    face = np.ptp(skull[:, 1])
-    center = np.array([0.0, skull[:, 1].min() + 0.55 * face, (skull.min(0) + skull.max(0))[2] / 2])
-    head = (v - center) / face
+    head, face = head_frame(v, share("head") > 0.5)
     rng = np.random.default_rng(0)
     noise = np.empty((NOISES, len(v)))
     for i in range(NOISES):  # sums of plane waves, 8 to 40 cm long
@@ -155,6 +152,14 @@ def measure(body):
         tube_shape=body.shapedirs[tube],
         skull_shape=body.shapedirs[head[:, 1] > -0.2].mean(0),
     )
+
+
+def head_frame(vertices, is_head):
+    """Vertices (V, 3) seen from the middle of the head, in heads' heights; and that height."""
+    skull = vertices[is_head]
+    face = np.ptp(skull[:, 1])
+    center = np.array([0.0, skull[:, 1].min() + 0.55 * face, (skull.min(0) + skull.max(0))[2] / 2])
+    return (vertices - center) / face, face
 
 
 def coarsen(measured, count):

@@ -17,8 +17,11 @@ import numpy as np
 
 from hmrlib import skeleton
 from hmrlib.body.gltf import largest_weights
+from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.body.surface import smoothstep
 from hmrlib.motion.prior import load_prior
+from hmrlib.people.measures import head_frame
+from hmrlib.people.skin import face_masks
 from hmrlib.render import CLAY, STUDIO, ambient_occlusion
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 from hmrlib.viewing.figures import SIDE_COLORS
@@ -44,6 +47,12 @@ def _lights(lights):
 
 # looks, of this viewer and of the explorer
 FLOOR_COLOR, SHADOW_COLOR, EDGE_COLOR = "#dfe3e8", "#c6ccd4", "#22304a"
+FACE = (  # part, sRGB, how much of it is laid over the clay
+    ("lips", (0.80, 0.66, 0.60), 0.35),
+    ("brows", (0.45, 0.36, 0.30), 0.45),
+    ("white", (0.93, 0.91, 0.88), 0.9),
+    ("iris", (0.25, 0.20, 0.17), 0.9),
+)
 CLOTH = (0.38, 0.5, 0.57)  # sRGB, dark enough to stand out from what is behind
 FLOOR_RADIUS = 0.95  # metres
 SHADOW_SLANT = (0.06, -0.1)  # metres along x and z, a metre of height
@@ -121,7 +130,7 @@ def preset_bodies(model, num_betas=NUM_BETAS):
 
 
 def clothed(model):
-    """Colours of a body in a plain T-shirt and shorts, painted onto clay: (V, 3) sRGB, 0 to 1.
+    """Colours of a body in a plain T-shirt and shorts, with a face, on clay: (V, 3) sRGB, 0 to 1.
 
     The body stands as in its file, y up, its arms out to the sides.
     """
@@ -134,7 +143,20 @@ def clothed(model):
     below_head = joints["neck"][1] - v[:, 1]
     inside = np.minimum.reduce([sleeve, hem, neckline, below_head])
     share = smoothstep(0.5 + inside / 0.025)[:, None]  # a soft edge hides the triangles'
-    return (1 - share) * CLAY + share * CLOTH
+    colors = (1 - share) * CLAY + share * CLOTH
+    masks = _face(model)
+    for name, color, strength in FACE:
+        share = strength * np.clip(masks[name], 0, 1)[:, None]
+        colors = (1 - share) * colors + share * color
+    return colors
+
+
+def _face(model):
+    """Where lips, brows and the eyes' white and iris are, of `people.skin.face_masks`."""
+    v, weights = model["v_template"], model["weights"]
+    head, _ = head_frame(v, weights[:, JOINT_NAMES.index("head")] > 0.5)
+    _, nose, *eyes = head[landmark_vertices(v, weights)[:4]]
+    return face_masks(head, eyes, nose)
 
 
 def pack(model, reference=None, num_betas=NUM_BETAS):

@@ -12,6 +12,7 @@ import trimesh
 
 import hmrlib
 from hmrlib.body import files
+from hmrlib.body.keypoints import landmark_vertices
 from hmrlib.render import CLAY
 from hmrlib.render.textures import to_linear
 from hmrlib.skeleton import JOINT_MIRROR, JOINT_NAMES, POSES, pose_from_degrees
@@ -251,14 +252,21 @@ def test_clothes_cover_trunk_and_thighs_alone(model, explorer):
     cloth = np.abs(colors - live.CLOTH).max(axis=1) < 1e-6
     bare = np.abs(colors - CLAY).max(axis=1) < 1e-6
     most = np.array(JOINT_NAMES)[model["weights"].argmax(axis=1)]
-    assert bare[
-        np.isin(most, ["head", "left_elbow", "right_wrist", "left_knee", "left_foot"])
-    ].all()
+    assert bare[np.isin(most, ["left_elbow", "right_wrist", "left_knee", "left_foot"])].all()
+    assert not cloth[most == "head"].any()
     assert cloth[np.isin(most, ["pelvis", "spine1", "spine2"])].all()
     explorer.color_menu.value = "clothed"
     shown = explorer.geometry.attributes["albedo"].array / explorer.occlusion
     np.testing.assert_allclose(shown, to_linear(colors), atol=1e-6)
     assert explorer.legend.value == ""
+
+
+def test_who_wears_clothes_has_a_face(model):
+    dark = live.clothed(model).mean(axis=1) < np.mean(CLAY) - 0.3
+    eyes = landmark_vertices(model["v_template"], model["weights"])[2:4]
+    skin = np.array(JOINT_NAMES)[model["weights"].argmax(axis=1)] == "head"
+    apart = np.linalg.norm(model["v_template"][:, None] - model["v_template"][eyes], axis=-1)
+    assert dark[eyes].all() and apart.min(axis=1)[dark & skin].max() < 0.02  # metres
 
 
 def test_without_a_pose_the_body_stands_at_ease(body):
