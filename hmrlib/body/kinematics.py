@@ -115,11 +115,13 @@ def posed_body(body, betas, pose):
     turns = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix()
     turns = turns.reshape(*pose.shape, 3).astype(np.float32)
     directions = body.shapedirs[..., : betas.shape[1]]
-    shaped = body.v_template + np.einsum("vcs,bs->bvc", directions, betas, optimize=True)
+    # not by BLAS, whose threads go on waiting for work and take the cores from who comes next:
+    # a photograph that was looked through right after a call took half as long again
+    shaped = body.v_template + np.einsum("vcs,bs->bvc", directions, betas)
     rest = np.stack([body.J_regressor @ vertices for vertices in shaped])
     joints, *motions = joint_motions(turns, rest, body.parents)
     feature = pose_feature(turns).astype(np.float32)
-    vertices = shaped + np.einsum("vcs,bs->bvc", body.posedirs, feature, optimize=True)
+    vertices = shaped + np.einsum("vcs,bs->bvc", body.posedirs, feature)
     return linear_blend_skinning(vertices, _weights_of(body), *motions), joints
 
 
