@@ -157,7 +157,8 @@ KEY_ANGLE, KEY_DISTANCE = 2e-4, 2e-4  # radians, metres
 def _animation(buffer, pose, translation, fps, joints):
     """A motion as glTF's: for each joint that moves, the fewest keys from which it follows.
 
-    Between keys glTF goes the shortest way at an even speed (slerp), and the root in a line.
+    Between keys glTF goes the shortest way at an even speed (slerp), and the root in a line. Some
+    programs (Blender) turn in a line, too: there are so many keys that either way will do.
 
     Args:
         buffer: that gets the keys.
@@ -176,7 +177,7 @@ def _animation(buffer, pose, translation, fps, joints):
     add(0, "translation", sparse_keys(places, LINE, KEY_DISTANCE), places)
     for j in range(len(JOINT_NAMES)):
         turns = Rotation.from_rotvec(np.asarray(pose, float)[:, j]).as_quat()  # (T, 4) x, y, z, w
-        add(j, "rotation", sparse_keys(turns, SLERP, KEY_ANGLE), turns)
+        add(j, "rotation", sparse_keys(turns, TURNS, KEY_ANGLE), turns)
     return {"name": "motion", "samplers": samplers, "channels": channels}
 
 
@@ -185,7 +186,8 @@ def sparse_keys(values, between, tolerance):
 
     Args:
         values: (T, n).
-        between: function (first (n,), last (n,), parts (F,)) -> (F, n), and a distance of rows.
+        between: function (first (n,), last (n,), parts (F,)) -> (F, ..., n), and how far rows are
+            from what it gives.
         tolerance: how far off a frame may be.
 
     Returns:
@@ -210,25 +212,29 @@ def sparse_keys(values, between, tolerance):
     return np.array(sorted(keys))
 
 
-def _slerp_between(first, last, parts):
-    """Unit quaternions (4,) and parts of the way -> (F, 4), the shorter way round."""
+def _turns_between(first, last, parts):
+    """Unit quaternions (4,) and parts of the way -> (F, 2, 4), the shorter way round.
+
+    The first of the two at an even speed (slerp), the second in a line, scaled.
+    """
     cosine = first @ last
     last, cosine = (-last, -cosine) if cosine < 0 else (last, cosine)
+    straight = np.stack([1 - parts, parts], 1)  # (F, 2)
     angle = np.arccos(min(cosine, 1.0))
-    if angle < 1e-6:
-        return np.repeat(first[None], len(parts), axis=0)
-    weights = np.sin(np.stack([1 - parts, parts], 1) * angle) / np.sin(angle)
-    return weights @ np.stack([first, last])
+    even = straight if angle < 1e-6 else np.sin(straight * angle) / np.sin(angle)
+    turns = np.stack([even, straight], 1) @ np.stack([first, last])
+    return turns / np.linalg.norm(turns, axis=-1, keepdims=True)
 
 
-def _turned(one, other):
-    """(F,) radians between unit quaternions, whatever their signs."""
-    nearest = np.minimum(np.linalg.norm(one - other, axis=1), np.linalg.norm(one + other, axis=1))
-    return 4 * np.arcsin((nearest / 2).clip(0, 1))
+def _turned(one, others):
+    """(F,) radians from unit quaternions (F, 4) to others (F, n, 4), the farthest, any sign."""
+    one, others = one[:, None], others.reshape(len(others), -1, 4)
+    apart = [np.linalg.norm(one - sign * others, axis=-1) for sign in (1, -1)]
+    return 4 * np.arcsin((np.minimum(*apart).max(axis=1) / 2).clip(0, 1))
 
 
 # for `sparse_keys`: values at parts of the way from one to another, and how far apart two are
-SLERP = _slerp_between, _turned
+TURNS = _turns_between, _turned
 LINE = (
     lambda first, last, parts: first + parts[:, None] * (last - first),
     lambda one, other: np.linalg.norm(one - other, axis=1),

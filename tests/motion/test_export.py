@@ -1,7 +1,10 @@
 """Motions as files: AMASS's, BVH, glTF; read back, the joints are where they were."""
 
 import json
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +154,20 @@ def test_glb_plays_the_motion_with_few_keys(body, clip, tmp_path):
             np.testing.assert_array_equal(accessor["min"], array.min(axis=0))
             np.testing.assert_array_equal(accessor["max"], array.max(axis=0))
     assert all("min" in document["accessors"][key] for key in keys)  # the format asks for them
+
+
+@pytest.mark.skipif(not shutil.which("blender"), reason="needs Blender")
+@pytest.mark.parametrize("suffix", [".bvh", ".glb"])
+def test_blender_sees_the_joints_where_they_are(body, clip, tmp_path, suffix):
+    path, out = save(body, clip, tmp_path / f"motion{suffix}"), tmp_path / "joints.json"
+    script = str(Path(__file__).with_name("blender_joints.py"))
+    command = ["blender", "--background", "--factory-startup", "--python-exit-code", "1"]
+    command += ["--python", script, "--", str(path), str(int(FPS)), str(out)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    frames = json.loads(out.read_text())
+    x, y, z = np.array([[frame[name] for name in JOINT_NAMES] for frame in frames]).T
+    np.testing.assert_allclose(np.stack([x, z, -y]).T, clip[2], atol=1e-3)  # its z is up
 
 
 def test_keys_are_set_where_they_are_needed():
