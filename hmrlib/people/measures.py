@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from hmrlib.body.keypoints import landmark_vertices
+from hmrlib.body.surface import head_frame
 from hmrlib.render import ambient_occlusion
 from hmrlib.skeleton import JOINT_NAMES
 
@@ -152,14 +153,6 @@ def measure(body):
         tube_shape=body.shapedirs[tube],
         skull_shape=body.shapedirs[head[:, 1] > -0.2].mean(0),
     )
-
-
-def head_frame(vertices, is_head):
-    """Vertices (V, 3) seen from the middle of the head, in heads' heights; and that height."""
-    skull = vertices[is_head]
-    face = np.ptp(skull[:, 1])
-    center = np.array([0.0, skull[:, 1].min() + 0.55 * face, (skull.min(0) + skull.max(0))[2] / 2])
-    return (vertices - center) / face, face
 
 
 def coarsen(measured, count):

@@ -18,10 +18,8 @@ import numpy as np
 from hmrlib import skeleton
 from hmrlib.body.gltf import largest_weights
 from hmrlib.body.keypoints import landmark_vertices
-from hmrlib.body.surface import smoothstep
+from hmrlib.body.surface import face_masks, head_frame, smoothstep
 from hmrlib.motion.prior import load_prior
-from hmrlib.people.measures import head_frame
-from hmrlib.people.skin import face_masks
 from hmrlib.render import CLAY, STUDIO, ambient_occlusion
 from hmrlib.skeleton import JOINT_NAMES, POSES, pose_from_degrees
 from hmrlib.viewing.figures import SIDE_COLORS
