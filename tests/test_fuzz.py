@@ -2,6 +2,7 @@
 
 import copy
 import json
+import mmap
 import os
 import random
 import signal
@@ -56,6 +57,13 @@ def _busy(seconds=np.inf):
         pass
 
 
+def _fill(size):
+    """Use so many bytes that are new to the process; malloc might give some that it had before."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for page in range(0, size, mmap.PAGESIZE):
+            memory[page] = 1
+
+
 def _warn():
     warnings.warn("this is not our own", RuntimeWarning, stacklevel=1)
 
@@ -65,9 +73,7 @@ def _warn():
     [
         (lambda: {}["key"], "KeyError"),
         (lambda: {"a": [1.0, np.array([1, np.nan])]}, "not finite"),
-        # less than twice the limit, where the parent steps in; more than 32 MiB, so that malloc
-        # gives it back
-        (lambda: bytearray(3 * 2**24).count(1), "MiB of memory"),
+        (lambda: _fill(3 * 2**24), "MiB of memory"),  # at twice the limit the parent steps in
         (lambda: _busy(0.12), "s of processor time"),
         (_busy, "more than 0.2 s of processor time"),
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), "died of SIGSEGV"),
