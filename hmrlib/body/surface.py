@@ -37,13 +37,14 @@ def head_frame(vertices, is_head):
 
 
 def face_masks(head, eyes, nose):
-    """Where the face's parts are: name -> (V,), 0 to about 1.
+    """Where the face's parts are, told from eyes and nose; all lengths in heads' heights.
 
     Args:
-        head: (V, 3) of `head_frame`; eyes: (2, 3) and nose: (3,), in it.
+        head: (V, 3) of `head_frame`, y up, facing +z; eyes: (2, 3) and nose: (3,), in it.
 
     Returns:
-        dict of front, lips, brows, white and iris.
+        dict name -> (V,), 0 to about 1: front (the head's side that faces +z), lips, brows, white
+        and iris of the eyes.
     """
     x, y, z = head.T
     front = smoothstep((z - 0.15) / 0.1)

@@ -150,7 +150,7 @@ def clothed(model):
 
 
 def _face(model):
-    """Where lips, brows and the eyes' white and iris are, of `people.skin.face_masks`."""
+    """Where lips, brows and the eyes' white and iris are, see `body.surface.face_masks`."""
     v, weights = model["v_template"], model["weights"]
     head, _ = head_frame(v, weights[:, JOINT_NAMES.index("head")] > 0.5)
     _, nose, *eyes = head[landmark_vertices(v, weights)[:4]]

@@ -30,8 +30,7 @@ if path.endswith(".bvh"):
 else:
     bpy.ops.import_scene.gltf(filepath=path)
 (armature,) = [thing for thing in scene.objects if thing.type == "ARMATURE"]
-action = armature.animation_data and armature.animation_data.action
-first, last = map(int, action.frame_range) if action else (0, 0)
+first, last = map(int, armature.animation_data.action.frame_range)
 frames = []
 for frame in range(first, last + 1):
     scene.frame_set(frame)
