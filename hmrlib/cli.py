@@ -249,7 +249,8 @@ def _data_commands(commands):
     render.add_argument("--seed", type=int, default=0, help="another seed, other people")
     render.add_argument("--size", type=int, default=224, help="of a picture's side, in pixels")
     render.add_argument("--backgrounds", metavar="DIR", type=Path, help="photographs to use")
-    render.add_argument("--library", metavar="FILE", type=Path, help="poses: .npz of `data mocap`")
+    library_help = "poses: .npz of `data mocap`; or `standing`: half of the people stand"
+    render.add_argument("--library", metavar="FILE", type=Path, help=library_help)
     scheduler_help = "of Dask, as tls://HOST:PORT; by default this machine does all, without a port"
     render.add_argument("--scheduler", metavar="ADDRESS", help=scheduler_help)
     kept = "Finished shards are kept; the same command goes on from there."

@@ -12,7 +12,7 @@ from hmrlib.io import atomic_write, extra, locked
 from hmrlib.people.draw import draw_recipe
 from hmrlib.people.photographs import find_photographs
 from hmrlib.people.pictures import render_samples
-from hmrlib.people.poses import pose_pool
+from hmrlib.people.poses import STANDING, pose_pool
 from hmrlib.people.scene import SIZE
 
 SHARD = 256  # samples
@@ -61,7 +61,7 @@ def render_people(
         out: folder; made if it is not there.
         photographs: folder of pictures to put behind most people; None: made-up places alone.
             On other machines it must lie at the same path, as must `out`.
-        library: `.npz` of poses, see `pose_pool`.
+        library: `.npz` of poses, or "standing", see `pose_pool`.
         size: side of the pictures, pixels.
         scheduler: address of a Dask scheduler; None makes all on this machine.
         workers: processes on this machine; None is one a core, 0 renders in this process.
@@ -88,8 +88,10 @@ def render_people(
         raise ValueError(f"expected a size of 32 to 2048 pixels, found {size}")
     if photographs is not None:
         find_photographs(photographs)  # raises before anything is started
-    if library is not None and not Path(library).is_file():
-        raise FileNotFoundError(f"{library}: no such pose library; `hmr data mocap` makes one")
+    if library is not None and str(library) != STANDING and not Path(library).is_file():
+        raise FileNotFoundError(
+            f"{library}: no such pose library; `hmr data mocap` makes one, or say {STANDING!r}"
+        )
     out = Path(out)
     settings = {"drawing": DRAWING, "seed": seed, "size": size, "shard": shard}
     settings |= {"photographs": str(photographs or ""), "library": str(library or "")}

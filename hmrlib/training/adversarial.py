@@ -14,7 +14,7 @@ from hmrlib.network.hmr import KEYPOINTS, project
 from hmrlib.network.regressor import split_theta
 from hmrlib.training import losses
 
-LOSSES = ("reprojection", "maps", "joints_3d", "smpl", "adversarial", "discriminator")
+LOSSES = ("reprojection", "maps", "joints_3d", "smpl", "limits", "adversarial", "discriminator")
 LOSSES += ("weight_decay",)
 
 
@@ -127,6 +127,8 @@ class AdversarialModel(keras.Model):
                 batch["has_betas"] * true,
                 distance,
             )
+        if config.limits:
+            terms["limits"] = losses.limits(rotations)
         if config.adversarial:
             _, rotations, betas = split_theta(ops.concatenate(thetas, axis=0), rotation)
             fake = rotations[:, 1:], betas  # (3 B, 23, 3, 3): every iteration must look human

@@ -25,8 +25,8 @@ class TrainConfig(NetworkConfig):
             `freeze_norm` and `compute` may be others than that network's; where the regressor or
             the maps are, only the encoder that both share is taken.
         freeze_encoder: learn the regressor alone; the encoder stays as its first weights are.
-        reprojection, maps, joints_3d, smpl, adversarial, weight_decay: weights of the losses, see
-            `hmrlib.training.losses`; 0 leaves one out.
+        reprojection, maps, joints_3d, smpl, limits, adversarial, weight_decay: weights of the
+            losses, see `hmrlib.training.losses`; 0 leaves one out.
         distance: "l2" as in HMR or "l1", for 3D keypoints and rotations.
         pseudo_3d: learn also from 3D labels that are another model's guesses.
         batch_size: pictures a step; HMR: 64.
@@ -57,6 +57,7 @@ class TrainConfig(NetworkConfig):
     maps: float = 60.0
     joints_3d: float = 60.0
     smpl: float = 60.0
+    limits: float = 0.0
     adversarial: float = 1.0
     weight_decay: float = 1e-4
     distance: str = one_of("l2", "l1")

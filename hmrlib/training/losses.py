@@ -7,6 +7,7 @@ What is trained is their sum, each with its weight of `TrainConfig`:
     maps           maps           (60)   the same; counts with `keypoint_maps` alone
     joints_3d      joints_3d      60     m^2, a coordinate; m with distance "l1"
     smpl           smpl           60     1: (a matrix' entry)^2 and (a beta)^2; |entry| with "l1"
+    limits         limits         (0)    radian beyond the limits, summed over 69 angles
     adversarial    adversarial    1      1: (an answer)^2, summed over 25 answers
     discriminator  adversarial    1      the same; its own loss, no part of the network's
     weight_decay   weight_decay   1e-4   (a weight)^2, half the sum over both networks' kernels
@@ -17,6 +18,8 @@ known, and a batch that knows nothing gives 0. B = batch, K = keypoints; sums ar
 """
 
 from keras import ops
+
+from hmrlib import fitting
 
 DISTANCES = {"l1": ops.abs, "l2": ops.square}  # of each entry
 
@@ -90,6 +93,20 @@ def smpl_parameters(
     pose = masked_mean(distance, rotations - true_rotations, has_pose[:, None, None, None])
     shape = masked_mean(ops.square, betas - true_betas, has_betas[:, None])
     return (24 * 9 * pose + 10 * shape) / (24 * 9 + 10)
+
+
+def limits(rotations):
+    """E[sum_i max(0, l_i - a_i, a_i - m_i)]: joints bent farther than humans can; not the paper's.
+
+    The adversary tells likely poses from others; a joint a few degrees too far escapes it.
+
+    Args:
+        rotations: (B, 24, 3, 3), a their 69 angles of swing and twist; l and m are the least and
+            the most that `hmrlib.skeleton.JOINT_LIMITS` allow. The root has none.
+    """
+    angles = fitting.pose_angles(rotations)[:, 1:]
+    beyond = ops.maximum(fitting.LEAST[1:] - angles, angles - fitting.MOST[1:])
+    return ops.mean(ops.sum(ops.maximum(beyond, 0.0), axis=(1, 2)))
 
 
 def adversarial(answers):

@@ -658,6 +658,23 @@ def test_a_library_without_poses_is_an_error(tmp_path):
     assert pool.shape == (17, 24, 3) and np.allclose(pool[-7:], 0.1)
 
 
+def test_half_of_a_standing_pool_stands(pool):
+    both = pose_pool("standing")
+    assert len(both) == 2 * len(pool) and (both[: len(pool)] == pool).all()
+    upright = both[len(pool) :]
+    parts = {kind: [j for name, j in measures.J.items() if name.endswith(kind)]
+             for kind in ("knee", "hip", "shoulder", "elbow")}  # fmt: skip
+    turned = {
+        kind: np.degrees(np.linalg.norm(upright[:, joints], axis=-1))
+        for kind, joints in parts.items()
+    }
+    assert np.quantile(turned["knee"], 0.95) < 15 and np.quantile(turned["hip"], 0.95) < 25
+    assert (upright[:, parts["knee"], 0] >= 0).all()  # no knee bends forward
+    for kind in ("shoulder", "elbow"):
+        assert (upright[:, parts[kind]] == pool[:, parts[kind]]).all()
+    assert np.degrees(np.linalg.norm(upright[:, 0], axis=-1)).max() < 45
+
+
 def test_photographs_become_backgrounds_and_a_broken_one_kills_nothing(pool, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no \.jpg"):
         photographs.find_photographs(tmp_path)

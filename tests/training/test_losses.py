@@ -6,8 +6,10 @@ import pytest
 from keras import ops
 from scipy.spatial.transform import Rotation
 
+from hmrlib import geometry, skeleton
 from hmrlib.camera import crop_box
 from hmrlib.evaluation import metrics
+from hmrlib.motion.prior import angles_pose
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.hmr import HMR
 from hmrlib.training import losses
@@ -69,6 +71,24 @@ def test_losses_equal_numpy(rng):
 
 
 @pytest.mark.backends
+def test_limits_count_radians_beyond(rng):
+    *_, relaxed, _ = skeleton.joint_limits()  # well within
+    within = np.array(angles_pose(relaxed[1:].reshape(1, -1))[0])
+    too_far = within.copy()
+    knee, elbow = (skeleton.JOINT_NAMES.index(name) for name in ("left_knee", "right_elbow"))
+    too_far[knee] = [np.radians(150), 0, 0]  # 10 degrees beyond
+    too_far[elbow] = [0, np.radians(-20), 0]  # the wrong way: 20
+    too_far[0] = [3, 0, 0]  # the root may turn as it likes
+    matrices = geometry.axis_angle_to_matrix(ops.convert_to_tensor(np.stack([within, too_far])))
+    close(losses.limits(matrices), np.radians(30) / 2, 1e-4)
+    close(losses.limits(matrices[:1]), 0)
+    slope = gradient(losses.limits, ops.convert_to_numpy(matrices))
+    assert np.isfinite(slope).all()
+    bent = np.abs(slope[1]).max(axis=(1, 2)) > 0
+    assert np.flatnonzero(bent).tolist() == sorted([knee, elbow]) and not slope[0].any()
+
+
+@pytest.mark.backends
 def test_what_is_not_known_counts_nothing_even_if_it_is_nan(rng):
     x, y, seen = normal(rng, B, K, 2), normal(rng, B, K, 2), np.ones((B, K), "float32")
     seen[1] = 0
@@ -96,6 +116,8 @@ def batch_of(rng, size):
 def parts():
     keras.utils.set_random_seed(0)
     hmr = HMR(encoder="TinyEncoder", encoder_weights=None, size=32, hidden=8, keypoint_maps=True)
+    bias = hmr.regressor.layers[-1].bias  # people who are bent, some joints beyond their limits
+    bias.assign(keras.random.normal(bias.shape, stddev=0.2, seed=0))
     return hmr, Discriminator(), batch_of(np.random.default_rng(0), 32)
 
 
