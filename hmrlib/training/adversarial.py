@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from hmrlib import geometry
-from hmrlib.camera import crop_box
-from hmrlib.network.hmr import KEYPOINTS, project
+from hmrlib.camera import crop_box, project
+from hmrlib.network.hmr import KEYPOINTS
 from hmrlib.network.regressor import split_theta
 from hmrlib.training import losses
 

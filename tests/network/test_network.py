@@ -18,16 +18,17 @@ from PIL import Image
 
 import hmrlib
 from hmrlib import geometry, skeleton
-from hmrlib.camera import crop_camera, full_image_camera
+from hmrlib.camera import crop_camera, full_image_camera, project
 from hmrlib.io.safe_pickle import ModelFileError, UnsafePickleError, load_torch
 from hmrlib.io.settings import ConfigError
+from hmrlib.motion.prior import mean_theta
 from hmrlib.network import efficientnet_lite
 from hmrlib.network.config import NetworkConfig
 from hmrlib.network.discriminator import Discriminator
 from hmrlib.network.encoder import EncoderError, build_encoder
-from hmrlib.network.hmr import HMR, ModelError, project
+from hmrlib.network.hmr import HMR, ModelError
 from hmrlib.network.keypoint_maps import SEEN, SoftArgmax
-from hmrlib.network.regressor import Regressor, mean_theta, read_mean_theta, split_theta
+from hmrlib.network.regressor import Regressor, read_mean_theta, split_theta
 from hmrlib.training.checkpoint import SHIPPED, save_model
 from tests import tiny_encoder  # noqa: F401, a small network by name
 from tests.conftest import ROOT
