@@ -40,7 +40,7 @@ from hmrlib.motion.library import check_poses, read_poses
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS
 
 SIZE = 224  # of the crop, pixels
-MARGIN = 1.1  # side of the crop, in sides of the person's box, before augmentation
+MARGIN = 1.05  # side of the crop, in sides of the person's box, before augmentation
 POINT_MIRROR = np.array(KEYPOINT_SETS[KEYPOINTS].mirror)
 LABELS = (*FLOATS, *FLAGS)
 KNOWN_BY = ("keypoints_2d", "keypoints_3d", "has_pose", "has_betas", "has_camera")  # 0: unknown
