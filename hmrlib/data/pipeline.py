@@ -40,7 +40,6 @@ from hmrlib.motion.library import check_poses, read_poses
 from hmrlib.skeleton import JOINT_MIRROR, KEYPOINT_SETS
 
 SIZE = 224  # of the crop, pixels
-MARGIN = 1.05  # side of the crop, in sides of the person's box, before augmentation
 POINT_MIRROR = np.array(KEYPOINT_SETS[KEYPOINTS].mirror)
 LABELS = (*FLOATS, *FLAGS)
 KNOWN_BY = ("keypoints_2d", "keypoints_3d", "has_pose", "has_betas", "has_camera")  # 0: unknown
@@ -84,7 +83,7 @@ NONE = Augmentation(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0)
 
 
 def draw_affines(rng, center, size, augmentation=NONE, crop=SIZE):
-    """Draw for each box how it comes to lie in the crop: moved, scaled, turned, mirrored.
+    """Draw for each box how it fills the crop: moved, scaled, turned, mirrored.
 
     Args:
         rng: np.random.Generator.
@@ -96,7 +95,7 @@ def draw_affines(rng, center, size, augmentation=NONE, crop=SIZE):
     count, a = len(size), augmentation
     shift = rng.uniform(-a.shift, a.shift, (count, 2))
     scale = np.exp(rng.uniform(*np.log(a.scale), count))
-    scale *= crop / (MARGIN * np.asarray(size, float))
+    scale *= crop / np.asarray(size, float)
     angle = np.radians(rng.uniform(-a.rotation, a.rotation, count))
     mirrored = rng.uniform(size=count) < a.flip
     return affine(center, scale, angle, mirrored, crop / 2 + shift)

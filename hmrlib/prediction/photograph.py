@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from hmrlib.data.pipeline import MARGIN, affine, invert_affine, warp
+from hmrlib.data.pipeline import affine, invert_affine, warp
 from hmrlib.data.records import box_around
 from hmrlib.io import images
 
@@ -181,7 +181,7 @@ def boxes_around(keypoints):
 def crop_square(box):
     """The square that the network is to see of a box (4,): center (2,) and side, pixels."""
     box = np.asarray(box, float)
-    return (box[:2] + box[2:]) / 2, MARGIN * (box[2:] - box[:2]).max()
+    return (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
 
 
 def crop(image, center, side, size):
@@ -198,7 +198,7 @@ def crop(image, center, side, size):
     Returns:
         (size, size, 3) uint8.
     """
-    reduce_by = side / (MARGIN * MAX_BOX)
+    reduce_by = side / MAX_BOX
     low = np.zeros(2)
     if reduce_by > 1:
         height, width = image.shape[:2]
