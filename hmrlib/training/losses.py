@@ -105,7 +105,8 @@ def limits(rotations):
             the most that `hmrlib.skeleton.JOINT_LIMITS` allow. The root has none.
     """
     angles = fitting.pose_angles(rotations)[:, 1:]
-    beyond = ops.maximum(fitting.LEAST[1:] - angles, angles - fitting.MOST[1:])
+    least, most = (ops.convert_to_tensor(array[1:]) for array in (fitting.LEAST, fitting.MOST))
+    beyond = ops.maximum(least - angles, angles - most)
     return ops.mean(ops.sum(ops.maximum(beyond, 0.0), axis=(1, 2)))
 
 
