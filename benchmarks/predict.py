@@ -128,8 +128,7 @@ def pck(pixels, points, within):
 
 def beyond_limits(poses):
     """Share of the joints that are beyond a limit."""
-    angles = np.asarray(fitting.pose_angles(np.float32(poses)))[:, 1:]
-    beyond = np.maximum(fitting.LEAST[1:] - angles, angles - fitting.MOST[1:])
+    beyond = np.asarray(fitting.beyond_limits(np.float32(poses)))[:, 1:]
     return float((beyond > BEYOND).any(axis=-1).mean())
 
 

@@ -561,6 +561,19 @@ def pose_angles(pose):
     ) * ops.convert_to_tensor(_NOT_ROOT)
 
 
+def beyond_limits(pose):
+    """By how much each angle is beyond `skeleton.JOINT_LIMITS`: (B, 24, 3) radians, tensors.
+
+    0 within them, and for the root, which has none. Differentiable.
+
+    Args:
+        pose: (B, 24, 3) axis-angle, or (B, 24, 3, 3) matrices.
+    """
+    angles = pose_angles(pose)
+    least, most = map(ops.convert_to_tensor, (LEAST, MOST))
+    return ops.maximum(ops.maximum(least - angles, angles - most), 0.0)
+
+
 def fit_shape(body, lengths, num_betas=10, scale=0.01):
     """The shape whose bones have given lengths, no farther from the mean than they ask for.
 

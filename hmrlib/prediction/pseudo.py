@@ -186,9 +186,7 @@ def beyond_limits(pose):
     Args:
         pose: (N, 24, 3) axis-angle.
     """
-    angles = fitting.pose_angles(np.asarray(pose, np.float32))
-    least, most = fitting.LEAST, fitting.MOST
-    off = np.maximum(np.maximum(least - angles, angles - most), 0)
+    off = np.asarray(fitting.beyond_limits(np.asarray(pose, np.float32)))
     return np.degrees(off).max(axis=-1)
 
 

@@ -104,10 +104,7 @@ def limits(rotations):
         rotations: (B, 24, 3, 3), a their 69 angles of swing and twist; l and m are the least and
             the most that `hmrlib.skeleton.JOINT_LIMITS` allow. The root has none.
     """
-    angles = fitting.pose_angles(rotations)[:, 1:]
-    least, most = (ops.convert_to_tensor(array[1:]) for array in (fitting.LEAST, fitting.MOST))
-    beyond = ops.maximum(least - angles, angles - most)
-    return ops.mean(ops.sum(ops.maximum(beyond, 0.0), axis=(1, 2)))
+    return ops.mean(ops.sum(fitting.beyond_limits(rotations), axis=(1, 2)))
 
 
 def adversarial(answers):

@@ -504,12 +504,9 @@ def beyond_limits(rotations, tolerance=TOLERANCE):
     Returns:
         (B, 23) bool.
     """
-    from hmrlib import skeleton
-    from hmrlib.motion.prior import pose_angles
+    from hmrlib import fitting
 
-    least, _, most = skeleton.joint_limits()[1:]
-    angles = np.asarray(pose_angles(rotations)).reshape(-1, 23, 3)
-    over = np.maximum(angles - most[1:], least[1:] - angles)
+    over = np.asarray(fitting.beyond_limits(rotations))[:, 1:]
     return over.max(axis=2) > np.radians(tolerance)
 
 
