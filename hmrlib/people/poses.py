@@ -57,10 +57,12 @@ def standing_poses(pool, seed=0):
     the prior, has both knees within 15 degrees of straight.
 
     Args:
-        pool: (N, 24, 3) axis-angle.
+        pool: (N, 24, 3) axis-angle, radians.
+        seed: of how legs and spine are turned.
 
     Returns:
-        (N, 24, 3): knees are bent by 5 degrees in the mean, hips and spine turned by as much.
+        (N, 24, 3) float32, the root as it stands on the ground: knees are bent by 5 degrees in
+        the mean, hips and spine turned by about as much.
     """
     rng = np.random.default_rng([seed, 1])
     upright = pose_from_degrees(POSES["standing"])
